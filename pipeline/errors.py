@@ -1,0 +1,45 @@
+"""The errors a user can mend: one root, few children, each a sentence with the value and the remedy.
+
+Bugs are not wrapped: they keep their traceback. The command line and the stages print these in one line.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SerError(Exception):
+    """Root of all errors that the user, not the programmer, can mend."""
+
+
+class SettingError(SerError):
+    """A value in params.yaml or on the command line that cannot work."""
+
+
+class UnknownNameError(SettingError):
+    """A name that is none of the known ones.
+
+    >>> print(UnknownNameError("model.arch", "cnm", {"cnn", "crnn"}))
+    model.arch 'cnm' is unknown, did you mean 'cnn'? Known: cnn, crnn.
+    """
+
+    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = get_close_matches(str(name), names, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else "."
+        super().__init__(f"{what} {str(name)!r} is unknown{hint} Known: {', '.join(names)}.")
+
+
+class CorpusError(SerError):
+    """A corpus folder that is missing, empty or in too bad a state to go on with."""
+
+
+class AudioError(SerError):
+    """A file that holds no usable sound. ``status`` is the manifest's word for the reason."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StoreError(SerError):
+    """An artefact on disk that is missing, damaged or does not fit the others."""
