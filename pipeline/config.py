@@ -1,7 +1,7 @@
 """Read params.yaml and turn its sections into frozen dataclasses.
 
-The dataclass of a section lives in the room that uses it; this module knows none of them, because every stage depends on
-it and each edit here would train again.
+The dataclass of a section lives in the room that uses it; this module knows none of them, because every
+stage depends on it and each edit here would train again.
 """
 
 import types
@@ -10,7 +10,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import SettingError, UnknownNameError
 
@@ -118,4 +119,4 @@ def describe(hint: Any) -> str:
     """
     words = {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return " or ".join("a list" if get_origin(option) is tuple else words.get(option, str(option)) for option in options)
+    return " or ".join("a list" if get_origin(o) is tuple else words.get(o, str(o)) for o in options)

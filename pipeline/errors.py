@@ -23,10 +23,13 @@ class UnknownNameError(SettingError):
     """
 
     def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
-        names = sorted(known)
-        close = get_close_matches(str(name), names, n=1)
+        super().__init__(what, str(name), sorted(known))  # all three, so that it travels between processes
+
+    def __str__(self) -> str:
+        what, name, known = self.args
+        close = get_close_matches(name, known, n=1)
         hint = f", did you mean {close[0]!r}?" if close else "."
-        super().__init__(f"{what} {str(name)!r} is unknown{hint} Known: {', '.join(names)}.")
+        return f"{what} {name!r} is unknown{hint} Known: {', '.join(known)}."
 
 
 class CorpusError(SerError):
@@ -37,8 +40,11 @@ class AudioError(SerError):
     """A file that holds no usable sound. ``status`` is the manifest's word for the reason."""
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(status, message)  # both, so that it travels between processes
         self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class StoreError(SerError):

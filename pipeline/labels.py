@@ -1,6 +1,7 @@
 """Canonical emotions, and the class schemes that studies use.
 
-The first six occur in all five corpora; surprise is absent from CREMA-D and EmoDB, calm is RAVDESS' alone, boredom EmoDB's.
+The first six occur in all five corpora; surprise is absent from CREMA-D and EmoDB, calm is RAVDESS'
+alone, boredom EmoDB's.
 """
 
 from dataclasses import dataclass

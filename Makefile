@@ -1,0 +1,48 @@
+# Two commands do everything on a machine with Python 3.11 to 3.13, git and make: `make repro` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint bench lock clean
+SHELL := /bin/bash
+
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+help:
+	@echo "make repro  set up everything, run the whole pipeline on the demo corpora, show the metrics"
+	@echo "make test   set up everything, run the tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  measure side by side with the usual ways"
+
+# The environment is made once and again whenever what it holds has changed.
+.venv/.ready: pyproject.toml constraints.txt
+	@python=; for name in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "Python 3.11, 3.12 or 3.13 is needed: install one, or name it: make PYTHON=/path/to/python3.12 repro" >&2; exit 1; fi; \
+	echo "Setting up .venv with $$($$python --version): about 3 GB, a few minutes the first time."; \
+	"$$python" -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+repro: .venv/.ready
+	dvc repro
+	dvc metrics show
+	@echo "The report: metrics/report.html"
+
+test: .venv/.ready
+	python -m pytest
+
+lint: .venv/.ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: .venv/.ready
+	python -m benchmarks
+
+# Pin every version again, for all extras and Python versions; needs uv.
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade -o constraints.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,143 @@
+"""Write the report: one HTML file that opens anywhere, offline, with nothing to load and no script."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from pipeline.evaluation import canvas, plots, provenance, tables, wording
+from pipeline.evaluation.tables import Table, Values, part
+from pipeline.evaluation.wording import count, ends, number, percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG inside the page. Sizes are in CSS pixels, 96 an inch."""
+
+    source: str
+    alt: str
+    width: int
+    height: int
+
+
+def page(
+    *,
+    evaluation: Values,
+    training: Values,
+    audit: Values,
+    bundle: Values,
+    params: Values,
+    manifests: Mapping[str, pd.DataFrame],
+    heard: pd.DataFrame,
+    pictures: Mapping[str, bytes],
+) -> str:
+    """Write the report as HTML; the same arguments give the same text.
+
+    Args:
+        evaluation: metrics/eval.json.
+        training: metrics/train.json.
+        audit: metrics/audit.json.
+        bundle: bundle.json of the model.
+        params: params.yaml.
+        manifests: by corpus, a row per file found, with columns status and warnings.
+        heard: a row per test clip, columns actual and predicted.
+        pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus.
+    """
+    classes = list(bundle.get("labels", ()))
+    alts = describe(evaluation, training, heard, classes)
+    return template().render(
+        test=part(evaluation, "test"),
+        warnings=wording.warnings(evaluation),
+        verdict=wording.verdict(part(evaluation, "test")),
+        protocol=wording.PROTOCOLS.get(evaluation.get("protocol", ""), ""),
+        facts=facts(evaluation, training, audit, bundle),
+        pictures={name: picture(pictures[name], alts[name]) for name in alts},
+        leaks=tables.leaks(evaluation, audit),
+        corpora=tables.by_corpus(evaluation),
+        emotions=tables.by_class(evaluation, classes),
+        mistakes=mistakes(heard, classes),
+        folds=tables.by_fold(evaluation, training, audit),
+        people=[tables.by_sex(evaluation), tables.by_speaker(evaluation)],
+        files=provenance.quarantine(manifests, audit),
+        sources=provenance.sources(bundle),
+        parameters=provenance.parameters(params, bundle),
+        versions=provenance.versions(bundle, training),
+    )
+
+
+def template() -> jinja2.Template:
+    """Read the page's template; text from metrics and corpora is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(percent=percent, between=wording.between, ends=ends, number=number)
+    text = resources.files("pipeline.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
+    """Say in a few lines what was tested, on whom, by which model."""
+    test, names = part(evaluation, "test"), [*part(evaluation, "corpus")] or [*part(bundle, "corpora")]
+    classes, folds = bundle.get("labels", ()), number(part(evaluation, "folds").get("count"))
+    cut = len(part(audit, "fold")) or folds
+    model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
+    size = number(training.get("parameters"))
+    return [
+        ("Protocol", str(evaluation.get("protocol", "unknown"))),
+        (f"{len(classes)} classes", ", ".join(classes)),
+        ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
+        ("Model", f"{model}, {count(size)} parameters" if size else model),
+        ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}"),
+        ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
+    ]
+
+
+def things(value: Any, name: str) -> str:
+    """Count things in words.
+
+    >>> things(1, "fold"), things(1440, "clip")
+    ('1 fold', '1,440 clips')
+    """
+    return f"{count(value)} {name}{'' if number(value) == 1 else 's'}"
+
+
+def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, most: int = 5) -> Table:
+    """List the confusions that take the largest share of a spoken class."""
+    clips = plots.counts(heard, classes)
+    shares, numbers = plots.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
+    pairs = sorted(np.argwhere(numbers * (1 - np.eye(len(classes)))).tolist(), key=lambda p: (-shares[*p], p))
+    rows = [(classes[i], classes[j], percent(shares[i, j]), count(numbers[i, j])) for i, j in pairs[:most]]
+    return Table(
+        caption="Most frequent mistakes",
+        head=("spoken", "taken for", "share of spoken", "clips"),
+        align="llrr",
+        rows=rows,
+    )
+
+
+def picture(png: bytes, alt: str) -> Picture:
+    """Turn a PNG into a picture of the size it was drawn for."""
+    width, height = (int.from_bytes(png[at : at + 4], "big") * 96 // canvas.DPI for at in (16, 20))
+    return Picture(source=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt, width=width, height=height)
+
+
+def describe(evaluation: Values, training: Values, heard: pd.DataFrame, classes: Sequence[str]) -> dict[str, str]:
+    """Say in words what each picture shows."""
+    corpora = [("pooled", part(evaluation, "test")), *part(evaluation, "corpus").items()]
+    bars = ", ".join(f"{name} {percent(scores.get('uar'))}" for name, scores in corpora)
+    f1 = ", ".join(f"{row[0]} {row[3]}" for row in tables.by_class(evaluation, classes).rows)
+    worst = mistakes(heard, classes, most=1).rows
+    mistake = f" The most frequent mistake: {worst[0][0]} taken for {worst[0][1]}, {worst[0][2]}." if worst else ""
+    folds = part(training, "folds")
+    epochs = max((fold.get("epochs") or 0 for fold in folds.values()), default=0)
+    return {
+        "uar_by_corpus": f"Bars of UAR by corpus beside chance: {bars}.",
+        "confusion": f"Confusion matrix of {len(classes)} emotions, rows spoken, columns predicted.{mistake}",
+        "f1_by_class": f"Bars of F1 by emotion: {f1}.",
+        "curves": f"Loss and UAR in training and validation, {things(len(folds), 'fold')}, up to {epochs} epochs.",
+    }

@@ -1,0 +1,191 @@
+"""Draw the report's pictures: one table in, one figure out, each table in the shape of its CSV file."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from pipeline.evaluation import canvas
+from pipeline.evaluation.canvas import BLUE, INK, STYLE, VERMILLION
+
+Look = dict[str, Any]  # of a line or a text
+POOLED = "pooled"  # the row over all corpora
+TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
+VALIDATION: Look = {"color": BLUE, "lw": 1.0}
+KEPT: Look = {"color": BLUE, "ls": "", "marker": "o", "ms": 7, "mfc": "white", "mew": 1.6}
+CHANCE: Look = {"color": INK, "ls": "--", "lw": 1.4}
+
+
+@mpl.rc_context(STYLE)
+def curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None, stamp: str = "") -> Figure:
+    """Draw loss and UAR over the epochs, one thin line per fold, and ring the epoch that was kept.
+
+    Args:
+        history: columns fold, epoch, loss, uar and, where there was validation, val_loss, val_uar.
+        best: the kept epoch of each fold, in the numbers of ``epoch``; else the first one of highest val_uar.
+        stamp: text of the band above the picture, "" for none.
+    """
+    if history.empty:
+        return canvas.notice("No training history: this model is fitted in one step.", stamp=stamp)
+    figure = canvas.sheet(3.5, stamp=stamp)
+    kept = best_epochs(history) if best is None else best
+    loss, uar = figure.subplots(1, 2)
+    draw_folds(loss, history, "loss", kept)
+    draw_folds(uar, history, "uar", kept)
+    loss.set(title="Loss", xlabel="epoch")
+    uar.set(title="UAR", xlabel="epoch", ylim=(0, 1))
+    uar.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    figure.legend(handles=legend(history), loc="outside lower center", ncols=3)
+    return figure
+
+
+def best_epochs(history: pd.DataFrame) -> dict[int, int]:
+    """Find each fold's first epoch of highest validation UAR; folds without validation have none.
+
+    >>> best_epochs(pd.DataFrame({"fold": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "val_uar": [0.3, 0.4, 0.5, 0.2]}))
+    {0: 2, 1: 1}
+    """
+    if not validated(history):
+        return {}
+    rows = history.dropna(subset="val_uar").reset_index(drop=True)
+    kept = rows.loc[rows.groupby("fold")["val_uar"].idxmax()]
+    return {int(fold): int(epoch) for fold, epoch in zip(kept["fold"], kept["epoch"], strict=True)}
+
+
+def validated(history: pd.DataFrame) -> bool:
+    """Say whether any epoch was validated."""
+    return "val_uar" in history and bool(history["val_uar"].notna().any())
+
+
+def draw_folds(axes: Axes, history: pd.DataFrame, name: str, kept: Mapping[int, int]) -> None:
+    """Draw one quantity: training dashed, validation solid, a ring at the kept epoch."""
+    dot = "." if len(set(history["epoch"])) == 1 else ""  # a line of one point is invisible
+    for fold, rows in history.sort_values("epoch").groupby("fold"):
+        axes.plot(rows["epoch"], rows[name], marker=dot, **TRAINING)
+        if f"val_{name}" in rows:
+            axes.plot(rows["epoch"], rows[f"val_{name}"], marker=dot, **VALIDATION)
+            ring = rows[rows["epoch"] == kept.get(int(str(fold)))]
+            axes.plot(ring["epoch"], ring[f"val_{name}"], **KEPT)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+
+
+def legend(history: pd.DataFrame) -> list[Line2D]:
+    """Name what was drawn."""
+    training, validation, kept = (Line2D([], [], **look) for look in (TRAINING, VALIDATION, KEPT))
+    training.set_label("training")
+    validation.set_label("validation")
+    kept.set_label("epoch kept")
+    return [training, validation, kept] if validated(history) else [training]
+
+
+@mpl.rc_context(STYLE)
+def confusion(table: pd.DataFrame, classes: Sequence[str], *, title: str, stamp: str = "") -> Figure:
+    """Draw which class was taken for which: rows are what was spoken and sum to 100 %, so recall is the diagonal.
+
+    Args:
+        table: a row per test clip, columns actual and predicted.
+        classes: order of rows and columns.
+        title: heading of the picture.
+        stamp: text of the band above the picture, "" for none.
+    """
+    clips = counts(table, classes)
+    figure = canvas.sheet(1.25 + 0.52 * len(classes), stamp=stamp)
+    axes = figure.subplots()
+    axes.imshow(shares(clips), cmap=canvas.SHADES, vmin=0, vmax=1, aspect="auto")
+    write_cells(axes, clips)
+    slant: Look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(classes) > 7 else {}
+    axes.set_xticks(range(len(classes)), classes, **slant)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(title=title, xlabel="predicted", ylabel="spoken")
+    axes.tick_params(length=0)
+    axes.spines[:].set(visible=True, color="#cccccc")
+    return figure
+
+
+def counts(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Count clips. Shape: ``(classes, classes)``, rows spoken, columns predicted.
+
+    >>> heard = pd.DataFrame({"actual": ["sad", "sad"], "predicted": ["fear", "sad"]})
+    >>> counts(heard, ["fear", "sad"]).to_numpy().tolist()
+    [[0, 0], [1, 1]]
+    """
+    crossed = pd.crosstab(table["actual"], table["predicted"])
+    return crossed.reindex(index=list(classes), columns=list(classes), fill_value=0)
+
+
+def shares(clips: pd.DataFrame) -> pd.DataFrame:
+    """Divide counts by the sum of their row; a class that was never spoken has NaN."""
+    return clips.div(clips.sum(axis=1).replace(0, np.nan), axis=0)
+
+
+def write_cells(axes: Axes, clips: pd.DataFrame) -> None:
+    """Write each share in %, and its count below; what never happened stays empty."""
+    number, share = clips.to_numpy(), shares(clips).to_numpy()
+    for row, column in np.argwhere(number):
+        look: Look = {"ha": "center", "va": "center", "color": "white" if share[row, column] > canvas.DARK else "black"}
+        axes.text(column, row - 0.14, f"{100 * share[row, column]:.0f}", fontsize=11, **look)
+        axes.text(column, row + 0.26, f"{number[row, column]:,}", fontsize=9, **look)
+
+
+@mpl.rc_context(STYLE)
+def f1_by_class(table: pd.DataFrame, *, stamp: str = "") -> Figure:
+    """Draw F1 per class, best on top. Columns: class, f1, support (clips)."""
+    rows = table.sort_values(["f1", "class"], ascending=[False, True])
+    labels = [f"{name}  ({clips:,})" for name, clips in zip(rows["class"], rows["support"], strict=True)]
+    figure = canvas.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
+    axes = canvas.bars(figure, rows["f1"].to_list(), labels)
+    for row, value in enumerate(rows["f1"]):
+        axes.text(np.nan_to_num(value) + 0.012, row, f"{value:.2f}", va="center")
+    axes.set(title="F1 by class", xlabel="F1 (in brackets: test clips of the class)")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
+    """Draw UAR per corpus with its 95 % interval and chance, pooled on top.
+
+    Columns: corpus, uar, low, high (NaN where too few speakers allow no interval), clips, speakers, chance.
+    """
+    rows = table.tail(1) if len(table) == 2 else table  # of one corpus, pooled says the same
+    rows = rows.sort_values("corpus", key=lambda names: names != POOLED, kind="stable")
+    records = rows.to_dict("records")
+    figure = canvas.sheet(1.3 + 0.55 * len(rows), stamp=stamp)
+    axes = canvas.bars(figure, rows["uar"].to_list(), [corpus_label(record) for record in records])
+    for row, record in enumerate(records):
+        draw_interval(axes, row, record)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set(title="UAR by corpus", xlabel="UAR with 95 % interval; dashed: chance")
+    return figure
+
+
+def corpus_label(record: Mapping[Hashable, Any]) -> str:
+    """Name a corpus and, on a second line, its size."""
+    speakers = "1 speaker" if record["speakers"] == 1 else f"{record['speakers']:,} speakers"
+    return f"{record['corpus']}\n{speakers}, {record['clips']:,} clips"
+
+
+def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
+    """Draw a whisker where there is an interval, write the number beside it, and mark chance."""
+    uar, chance, *ends = (record[name] for name in ("uar", "chance", "low", "high"))
+    ends = [end for end in ends if np.isfinite(end)]
+    if ends:
+        axes.plot(ends, [row, row], color=INK, lw=1.6, marker="|", ms=9, mew=1.6)
+    if np.isfinite(uar):
+        axes.text(max([uar, *ends]) + 0.015, row, f"{100 * uar:.1f} %", va="center")
+    axes.plot([chance, chance], [row - 0.5, row + 0.5], **CHANCE)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG of 160 dots an inch, the same bytes each time, aside first and then renamed."""
+    part = path.with_name(f"{path.name}.tmp")
+    with mpl.rc_context(STYLE):
+        figure.savefig(part, format="png", dpi=canvas.DPI, metadata={"Software": None})
+    part.replace(path)

@@ -1,0 +1,137 @@
+"""Turn a table of predictions into the figures of ``metrics/eval.json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import StoreError
+from pipeline.evaluation import scores
+
+Probabilities = npt.NDArray[np.floating]
+
+
+def summary(
+    predictions: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
+) -> dict[str, Any]:
+    """Gather all scores of ``metrics/eval.json``: pooled, by fold, corpus, class, sex and speaker.
+
+    Args:
+        predictions: a row per tested clip: ``clip_id fold corpus speaker sex label``.
+        probabilities: shape ``(rows, classes)``, in the order of the rows.
+        classes: class names in the order of the columns.
+        seed: of the bootstrap.
+
+    Returns:
+        Nested dicts of plain numbers in four digits, shares from 0 to 1, None where a score is undefined. The SD over
+        folds divides by one less than their number.
+
+    Raises:
+        StoreError: the shapes do not fit, or a probability is not finite.
+        UnknownNameError: a label is none of the classes.
+    """
+    check(probabilities, (len(predictions), len(classes)))
+    rows = predictions.reset_index(drop=True).fillna({"speaker": "", "sex": ""})
+    rows["predicted"] = np.asarray(classes)[probabilities.argmax(axis=1)]
+    found: dict[str, Any] = {
+        "test": figures(rows, probabilities, classes, seed=seed),
+        "folds": folds(rows, classes),
+        "corpus": {k: figures(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")},
+        "class": by_class(rows, classes),
+        "group": {"sex": by_sex(rows, classes)},
+        "speaker": extremes(rows[rows["speaker"] != ""], classes),
+    }
+    return {name: rounded(part) for name, part in found.items()}
+
+
+def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
+    """Refuse probabilities that do not belong to the table, or are no numbers."""
+    if probabilities.shape != shape:
+        raise StoreError(
+            f"the probabilities are {probabilities.shape}, expected {shape} (rows, classes): evaluate again."
+        )
+    bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if bad:
+        raise StoreError(f"{bad} of {shape[0]} predictions are not finite, so training diverged: lower train.lr.")
+
+
+def matrix(rows: pd.DataFrame, classes: Sequence[str]) -> scores.Counts:
+    """Confusion matrix of some rows. Shape: ``(classes, classes)``."""
+    return scores.confusion(list(rows["label"]), list(rows["predicted"]), classes)
+
+
+def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+    """Score some rows; their index points into ``probabilities``."""
+    counts = matrix(rows, classes)
+    truth = scores.positions(list(rows["label"]), classes)
+    span = scores.interval(list(rows["label"]), list(rows["predicted"]), list(rows["speaker"]), seed=seed)
+    low, high = span or (None, None)
+    return {
+        "uar": scores.uar(counts),
+        "uar_ci95": {"low": low, "high": high},
+        "wa": scores.wa(counts),
+        "macro_f1": scores.macro_f1(counts),
+        "ece": scores.ece(probabilities[rows.index], truth),
+        "chance": 1 / len(set(truth)),
+        "clips": rows["clip_id"].nunique(),
+        "speakers": len(set(rows["speaker"]) - {""}),
+    }
+
+
+def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """UAR of each fold, their mean and SD; the SD of a single fold is undefined."""
+    each = {str(fold): scores.uar(matrix(part, classes)) for fold, part in rows.groupby("fold")}
+    values = pd.Series(each)
+    return {
+        "count": len(each),
+        "uar_mean": values.mean(),
+        "uar_sd": values.std(ddof=1),
+        "each": {fold: {"uar": value} for fold, value in each.items()},
+    }
+
+
+def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and support of each class."""
+    counts = matrix(rows, classes)
+    columns = {
+        "precision": scores.precision(counts),
+        "recall": scores.recalls(counts),
+        "f1": scores.f1(counts),
+        "support": counts.sum(axis=1),
+    }
+    return {name: {column: values[k] for column, values in columns.items()} for k, name in enumerate(classes)}
+
+
+def by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """UAR and clips of each sex; speakers whose sex nobody wrote down are ``unknown``."""
+    return {
+        str(sex or "unknown"): {"uar": scores.uar(matrix(part, classes)), "clips": part["clip_id"].nunique()}
+        for sex, part in rows.groupby("sex")
+    }
+
+
+def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """The speakers with the lowest and the highest UAR, the first by name of several."""
+    each = {str(name): scores.uar(matrix(part, classes)) for name, part in rows.groupby("speaker")}
+    names = {
+        "worst": min(each, key=lambda name: (each[name], name), default=""),
+        "best": min(each, key=lambda name: (-each[name], name), default=""),
+    }
+    return {end: {"name": name or None, "uar": each.get(name)} for end, name in names.items()}
+
+
+def rounded(value: Any) -> Any:
+    """Make a tree fit for JSON: numpy to plain numbers, floats to four digits, NaN to None.
+
+    >>> rounded({"a": np.float64(0.123456), "b": float("nan"), "c": np.int64(2)})
+    {'a': 0.1235, 'b': None, 'c': 2}
+    """
+    if isinstance(value, dict):
+        return {str(name): rounded(item) for name, item in value.items()}
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, float):
+        return None if np.isnan(value) else round(float(value), 4)
+    return value

@@ -1,0 +1,1 @@
+"""Networks: a registry of ``name -> build(shape, classes, config)``, free of any backend's own calls."""

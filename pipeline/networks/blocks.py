@@ -1,0 +1,62 @@
+"""The pieces that networks share. Shapes: b batch, t frames, f rows of the view, c channels."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers, ops
+
+
+class Statistics(Protocol):
+    """Mean and variance of each row of the view over the training rows of a fold. Shape: ``(rows,)`` each."""
+
+    @property
+    def mean(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+
+    @property
+    def variance(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+
+
+def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Take patches ``(b, t, f)`` and standardise each row; the statistics travel inside the network."""
+    patch = keras.Input(shape, name="patch")  # (b, t, f)
+    mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
+    standard = layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")(patch)
+    return patch, layers.Reshape((*shape, 1))(standard)  # (b, t, f, 1)
+
+
+def convolution(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
+    """Convolve, normalise, rectify. Shape: ``(b, t, f, c)`` to ``(b, t / stride, f / stride, filters)``."""
+    x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
+    return layers.Activation("relu")(layers.BatchNormalization()(x))
+
+
+def trunk(x: keras.KerasTensor, filters: Sequence[int], *, dropout: float) -> keras.KerasTensor:
+    """Go from a patch to a sequence: a wide stem with stride 2, then a convolution for each width, all pooled by 2.
+
+    The first pooling comes before the costly convolutions, which makes an epoch four times shorter on a CPU.
+    Rows and channels are laid side by side, since where in frequency something happens matters, unlike in an image.
+    Shape: ``(b, t, f, 1)`` to ``(b, t / 2**n, f / 2**n * filters[-1])``, where n is the number of widths + 1.
+    """
+    x = layers.MaxPooling2D(2, padding="same")(convolution(x, filters[0], kernel=5, stride=2))
+    for width in filters[1:]:
+        x = layers.MaxPooling2D(2, padding="same")(convolution(x, width))
+        x = layers.SpatialDropout2D(dropout / 2)(x)
+    return layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
+
+
+def attention(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Average over time with learned weights. Shape: ``(b, t, c)`` to ``(b, c)``.
+
+    Mirsamadi, Barsoum & Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
+    """
+    weights = ops.softmax(layers.Dense(1)(x), axis=1)  # (b, t, 1)
+    return ops.sum(weights * x, axis=1)
+
+
+def exit_to(x: keras.KerasTensor, classes: int, *, dropout: float) -> keras.KerasTensor:
+    """Give probabilities. Shape: ``(b, c)`` to ``(b, classes)``, float32 under any precision."""
+    x = layers.Dropout(dropout)(x)
+    return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)

@@ -1,0 +1,1 @@
+"""A trained model at work: the bundle and what opens it."""

@@ -1,0 +1,64 @@
+"""Make clips comparable: silence off the ends, then a fixed stretch of time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.signal.contours import rms
+from pipeline.signal.ranges import expect
+from pipeline.signal.spectra import FLOOR, Array
+
+VERSION = 1  # raise it when the same settings would give another signal
+RATES = (1_000, 768_000)  # Hz, what recordings have
+N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """File to signal. Every field changes the samples, so every field is in the key."""
+
+    sample_rate: int = 16_000  # Hz
+    trim_db: float | None = 30.0  # dB below the loudest frame that count as silence, None = no trimming
+    offset: float = 0.0  # s skipped after trimming
+    seconds: float = 3.0  # s kept
+
+    def __post_init__(self) -> None:
+        low, high = RATES
+        rules = {
+            "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
+            "trim_db": (self.trim_db is None or 0 < self.trim_db < np.inf, "null or dB above 0"),
+            "offset": (0 <= self.offset < np.inf, "seconds, at least 0"),
+            "seconds": (1 <= self.seconds * self.sample_rate < np.inf, "seconds that make at least one sample"),
+        }
+        expect(self, "audio", rules)
+
+
+def trim(signal: Array, *, top_db: float) -> Array:
+    """Cut off both ends what lies ``top_db`` or more below the loudest frame; an all-silent signal comes back whole.
+
+    The samples are those of ``librosa.effects.trim``.
+
+    >>> trim(np.repeat(np.float32([0, 1, 0]), 8192), top_db=30).shape
+    (9728,)
+    """
+    level = np.maximum(rms(signal, n_fft=N_FFT, hop=HOP) ** 2, np.float32(FLOOR))
+    loud = np.flatnonzero(10 * np.log10(level / level.max()) > -top_db)
+    return signal[HOP * loud[0] : HOP * (loud[-1] + 1)]
+
+
+def fit(signal: Array, size: int) -> Array:
+    """Cut at the end, or append zeros, to shape ``(size,)``.
+
+    >>> fit(np.float32([1, 2]), 3).tolist()
+    [1.0, 2.0, 0.0]
+    """
+    return np.pad(signal[:size], (0, max(0, size - len(signal))))
+
+
+def condition(signal: Array, config: Audio) -> Array:
+    """Trim, skip the offset, keep at most ``seconds``; a shorter signal stays so, nothing at all becomes one zero."""
+    if config.trim_db is not None and len(signal):
+        signal = trim(signal, top_db=config.trim_db)
+    start = round(config.offset * config.sample_rate)
+    kept = signal[start : start + round(config.seconds * config.sample_rate)]
+    return kept if len(kept) else np.zeros(1, np.float32)

@@ -1,0 +1,169 @@
+"""The views of a signal: log-mel bands, and MFCC with zero crossings and energy, out of one shared STFT.
+
+Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, DCT-II ortho.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+import scipy.fft
+
+from pipeline.errors import SettingError
+from pipeline.signal.contours import rms, zcr
+from pipeline.signal.ranges import expect
+from pipeline.signal.spectra import Array, decibel, frames, mel_filters, power, sparse_filters
+
+__all__ = [
+    "VERSION", "LogMel", "Mfcc", "check", "decibel", "frames", "logmel", "mel_filters",
+    "mfcc", "power", "rms", "rows", "unit", "views", "zcr",
+]  # fmt: skip
+
+VERSION = 1  # raise it when the same settings would give other numbers, here, in spectra or in contours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """What both views share: waveform to mel bands in dB."""
+
+    section: ClassVar[str]
+    n_fft: int = 1024  # samples of a frame, even
+    hop: int = 256  # samples from frame to frame
+    n_mels: int = 64  # bands
+    fmin: float = 0.0  # Hz
+    fmax: float | None = None  # Hz, None = half the sample rate
+    top_db: float | None = 80.0  # dB kept below the loudest value of the signal, None = down to -100 dB re 1
+
+    def __post_init__(self) -> None:
+        top = np.inf if self.fmax is None else self.fmax
+        rules = {
+            "n_fft": (self.n_fft >= 2 and self.n_fft % 2 == 0, "an even whole number, such as 1024"),
+            "hop": (0 < self.hop <= self.n_fft, f"a whole number from 1 to n_fft ({self.n_fft})"),
+            "n_mels": (0 < self.n_mels <= self.n_fft // 2, f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2})"),
+            "fmin": (0 <= self.fmin < np.inf, "Hz, at least 0"),
+            "fmax": (self.fmin < top and self.fmax != np.inf, f"null or Hz above fmin ({self.fmin})"),
+            "top_db": (self.top_db is None or 0 < self.top_db < np.inf, "null or dB above 0"),
+        }
+        expect(self, self.section, rules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMel(Bands):
+    """Waveform to log-mel bands. Every field changes the values, so every field is in the key."""
+
+    section: ClassVar[str] = "features.logmel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mfcc(Bands):
+    """Waveform to rows of ZCR, RMS and MFCC, each switched by its flag. Every field is in the key."""
+
+    section: ClassVar[str] = "features.mfcc"
+    n_mfcc: int = 20  # coefficients, from the zeroth on
+    mfcc: bool = True
+    zcr: bool = True
+    rms: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        some = self.mfcc or self.zcr or self.rms
+        rules = {
+            "n_mfcc": (0 < self.n_mfcc <= self.n_mels, f"a whole number from 1 to n_mels ({self.n_mels})"),
+            "mfcc": (some, "true, since zcr and rms are false too and no row would be left"),
+        }
+        expect(self, self.section, rules)
+
+
+def check(config: Bands, rate: int) -> None:
+    """Refuse bands that reach beyond half the sample rate in Hz.
+
+    Raises:
+        SettingError: ``fmax``, or ``fmin`` where there is no ``fmax``, lies too high.
+    """
+    name = "fmin" if config.fmax is None else "fmax"
+    limit, value = rate / 2, getattr(config, name)
+    if value > limit or (name == "fmin" and value == limit):
+        raise SettingError(
+            f"params.yaml: {config.section}.{name} is {value} Hz, but a signal at {rate} Hz ends at {limit} Hz: "
+            "lower it or raise audio.sample_rate."
+        )
+
+
+def logmel(spectrum: Array, rate: int, config: Bands) -> Array:
+    """Turn power of shape ``(frames, bins)`` into mel bands in dB re 1. Shape ``(frames, n_mels)``."""
+    filters = sparse_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+    return decibel(np.ascontiguousarray((filters @ spectrum.T).T), top_db=config.top_db)
+
+
+def mfcc(levels: Array, *, n_mfcc: int) -> Array:
+    """Turn log-mel bands of shape ``(frames, n_mels)`` into cepstral coefficients in dB. Shape ``(frames, n_mfcc)``."""
+    cepstrum: Array = scipy.fft.dct(levels, norm="ortho")
+    return cepstrum[:, :n_mfcc]
+
+
+def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
+    """Make all views of one signal at ``rate`` Hz, time first: what several need is computed once.
+
+    >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
+    >>> {name: view.shape for name, view in out.items()}
+    {'logmel': (188, 64), 'mfcc': (188, 22)}
+
+    Raises:
+        SettingError: a view reaches beyond half the sample rate.
+    """
+
+    @cache
+    def spectrum(n_fft: int, hop: int) -> Array:
+        return power(signal, n_fft=n_fft, hop=hop)
+
+    @cache
+    def levels(config: LogMel) -> Array:
+        return logmel(spectrum(config.n_fft, config.hop), rate, config)
+
+    def view(config: Bands) -> Array:
+        check(config, rate)
+        if not isinstance(config, Mfcc):
+            return levels(bands(config))
+        blocks = contours(signal, config)
+        if config.mfcc:
+            blocks.append(mfcc(levels(bands(config)), n_mfcc=config.n_mfcc))
+        return np.concatenate(blocks, axis=1)
+
+    return {name: view(config) for name, config in configs.items()}
+
+
+def bands(config: Bands) -> LogMel:
+    """Give the log-mel view that a view stands on."""
+    return LogMel(**{field.name: getattr(config, field.name) for field in fields(Bands)})
+
+
+def contours(signal: Array, config: Mfcc) -> list[Array]:
+    """Give the columns before the MFCC, each of shape ``(frames, 1)``."""
+    wanted = [function for function, on in ((zcr, config.zcr), (rms, config.rms)) if on]
+    return [function(signal, n_fft=config.n_fft, hop=config.hop)[:, None] for function in wanted]
+
+
+def rows(config: Bands) -> tuple[str, ...]:
+    """Name the rows of a view, the second axis of its array.
+
+    >>> rows(Mfcc(n_mfcc=2)), rows(LogMel())[:2]
+    (('zcr', 'rms', 'mfcc_01', 'mfcc_02'), ('mel_001', 'mel_002'))
+    """
+    if not isinstance(config, Mfcc):
+        return tuple(f"mel_{band:03d}" for band in range(1, config.n_mels + 1))
+    head = tuple(name for name in ("zcr", "rms") if getattr(config, name))
+    return head + tuple(f"mfcc_{k:02d}" for k in range(1, config.n_mfcc + 1) if config.mfcc)
+
+
+def unit(config: Bands) -> str:
+    """Say what the numbers of a view are.
+
+    >>> unit(LogMel()), unit(Mfcc(rms=False))
+    ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1')
+    """
+    if not isinstance(config, Mfcc):
+        return "dB re 1"
+    units = {"zcr": "turns per sample", "rms": "share of full scale", "mfcc": "dB re 1"}
+    return "; ".join(f"{name}: {text}" for name, text in units.items() if getattr(config, name))

@@ -1,0 +1,136 @@
+"""Make the demo: four small corpora of synthetic speech in their true layouts: ``python -m pipeline.stages.demo``."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from pipeline import config
+from pipeline.corpora.demo import Take, plan
+from pipeline.errors import CorpusError
+from pipeline.signal import voice
+from pipeline.stages import crew
+
+Samples = npt.NDArray[np.int16]
+FOLDER = Path("data/raw/demo")
+MARKER = "SYNTHETIC.txt"  # ingest knows the demo by it
+NOTICE = (
+    "Synthetic speech, made by ser-features (python -m pipeline.stages.demo): no person speaks here, and scores on it say "
+    "nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"
+)
+LITTER = {  # what operating systems leave behind; ingest must not take it for audio
+    "RAVDESS/.DS_Store": b"\x00\x00\x00\x01Bud1" + bytes(4088),
+    "RAVDESS/Actor_01/._03-01-01-01-01-01-01.wav": b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(96),
+    "TESS/Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """How large the demo is, and which share of its files may be bad, which ``ingest`` asks for."""
+
+    clips: int = 400
+    max_bad: float = 0.1
+
+
+def run(folder: Path, *, clips: int, seed: int) -> int:
+    """Write the corpora aside, then put them in place of ``folder``; give the number of files.
+
+    Raises:
+        SettingError: a number of clips that gives no four corpora.
+        CorpusError: ``folder`` holds something that the demo did not make.
+    """
+    start = time.perf_counter()
+    takes = plan(clips, seed)
+    refuse_strangers(folder)
+    aside = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
+    furnish(aside, {take.troupe.page.title for take in takes})
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
+    print(f"{len(takes)} clips, {seconds:.0f} s of synthetic speech, in {folder}, {time.perf_counter() - start:.1f} s")
+    return len(takes)
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Keep the demo from deleting what it has not made: only folders with its marker may go."""
+    strange = [path for path in sorted(folder.glob("*")) if not (path / MARKER).is_file()]
+    if strange:
+        remedy = "move it away, or give the demo another folder"
+        raise CorpusError(f"{folder} is where the demo goes, but it holds {strange[0].name}, not made by it: {remedy}.")
+
+
+def write(take: Take, root: Path, seed: int) -> float:
+    """Write a file; give its seconds of sound."""
+    corpus = root / take.troupe.page.title
+    path = corpus / take.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if take.pointer:
+        path.write_bytes(take.pointer.encode())
+        return 0.0
+    if take.twin:
+        shutil.copyfile(corpus / take.twin, path)
+    else:
+        soundfile.write(path, record(take, seed), take.rate, subtype="PCM_16", format=take.container)
+    if take.fault == "truncated":
+        os.truncate(path, path.stat().st_size * 3 // 5)
+    return float(soundfile.info(path).duration)
+
+
+def record(take: Take, seed: int) -> Samples:
+    """Make the sound of a take from streams of its own. Shape: ``(samples,)``, or ``(samples, channels)`` with several."""
+    rng = stream(seed, take, take.path)
+    speaker = voice.cast(stream(seed, take, take.speaker), take.troupe.page.speakers[take.speaker].sex)
+    studio = voice.Recording(
+        rate=take.rate,
+        level=take.troupe.level,
+        floor=take.troupe.floor,
+        silence=take.troupe.silence,
+        tempo=take.troupe.tempo,
+    )
+    speech = voice.speak(rng, speaker, take.emotion, take.text, recording=studio, strength=take.strength)
+    samples = spoil(np.rint(speech * 32767).astype(np.int16), take.fault)
+    return samples if take.channels == 1 else np.repeat(samples[:, None], take.channels, axis=1)
+
+
+def stream(seed: int, take: Take, name: str) -> np.random.Generator:
+    """Give a speaker or a take its own randomness, whatever else is made."""
+    return np.random.default_rng([seed, crc32(f"{take.troupe.page.name}/{name}".encode())])
+
+
+def spoil(samples: Samples, fault: str) -> Samples:
+    """Put a fault of the sound into it: nothing but the last bit, or full scale for 50 samples."""
+    if fault == "silent":
+        return (np.arange(samples.size) % 3 - 1).astype(np.int16)
+    if fault == "clipped":
+        samples[samples.size // 2 :][:50] = np.iinfo(np.int16).max
+    return samples
+
+
+def furnish(root: Path, titles: Iterable[str]) -> None:
+    """Say in each folder what it is, and leave the litter of two operating systems."""
+    for title in titles:
+        (root / title / MARKER).write_text(NOTICE.format(title), encoding="utf-8", newline="\n")
+    for name, content in LITTER.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def main() -> None:
+    """Read params.yaml and make the demo."""
+    params = config.read()
+    settings = config.section(Demo, params, "data.demo")
+    run(FOLDER, clips=settings.clips, seed=config.get(params, "seed"))
+
+
+if __name__ == "__main__":
+    crew.stage(main)

@@ -1,0 +1,172 @@
+"""Read one corpus' file names and audio into a manifest: ``python -m pipeline.stages.ingest ravdess``."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from pipeline import config
+from pipeline.corpora import files as names
+from pipeline.corpora import folders, registry, tables
+from pipeline.corpora.clip import NameRefused, Page
+from pipeline.errors import CorpusError
+from pipeline.stages import crew
+from pipeline.store import duplicates, facts, manifest
+
+MARKER = "SYNTHETIC.txt"  # the demo puts it into its folders
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files below a corpus folder, as sorted relative paths."""
+
+    audio: list[PurePath]
+    system: int  # .DS_Store and the like: no row, only counted
+
+
+def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, processes: int = 1) -> pd.DataFrame:
+    """Write the manifest of the corpus in ``folder`` to ``output`` and return it.
+
+    Raises:
+        CorpusError: the folder is missing, empty, or holds more bad files than ``limits.max_bad``; nothing is written.
+    """
+    page = registry.page(corpus)
+    found = find(page, folder)
+    examine = partial(row, page, folder, limits=limits)
+    rows = list(crew.spread(examine, found.audio, processes=processes, label=f"ingest {corpus}"))
+    rows = judge(rows, tables.hashes(corpus))
+    refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
+    manifest.write(rows, output, synthetic=is_synthetic(folder))
+    frame = manifest.read(output)
+    print(summary(frame, corpus, found.system))
+    return frame
+
+
+def find(page: Page, folder: Path) -> Found:
+    """List the audio files of a corpus.
+
+    Raises:
+        CorpusError: there is no folder, no audio in it, or a folder named after an emotion holds none.
+    """
+    if not folder.is_dir():
+        state = "is not a folder" if folder.exists() else "does not exist"
+        raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
+    every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
+    audio = [path for path in every if names.is_audio(path) and not names.is_system(path)]
+    if not audio:
+        raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file: {remedy(page.name)}")
+    refuse_empty_classes(page, folder, audio)
+    return Found(audio, sum(map(names.is_system, every)))
+
+
+def remedy(corpus: str) -> str:
+    """Say how to mend a folder that is not there."""
+    return (
+        f"point it at the corpus with 'dvc exp run -S data.corpora.{corpus}=/path/to/it' "
+        f"or take it out with -S '~data.corpora.{corpus}'."
+    )
+
+
+def walk(folder: Path) -> Iterator[PurePath]:
+    """List all files below a folder as relative paths."""
+    for top, _, here in os.walk(folder):
+        yield from (PurePath(top, name).relative_to(folder) for name in here)
+
+
+def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath]) -> None:
+    """In a tree of emotion folders, an empty one is a broken copy."""
+    if page.name in registry.KNOWN:
+        return
+    filled = {parent for path in audio for parent in path.parents}
+    for path in sorted(folder.rglob("*/")):
+        if folders.alias(path.name) and path.relative_to(folder) not in filled:
+            raise CorpusError(f"data.corpora.{page.name}: {path} holds no audio: fill the class or delete the folder.")
+
+
+def row(page: Page, folder: Path, path: PurePath, *, limits: facts.Limits) -> dict[str, Any]:
+    """Make the manifest row of one file, with ``mono_sha256`` beside it."""
+    measured = facts.examine(folder / path, limits, name=path.as_posix())
+    said, refused = spoken(page, path)
+    if measured.status == "ok" and refused:
+        measured = replace(measured, status=refused.status, detail=str(refused))
+    where = {"clip_id": f"{page.name}/{path.as_posix()}", "corpus": page.name, "path": path.as_posix()}
+    return said | asdict(measured) | where
+
+
+def spoken(page: Page, path: PurePath) -> tuple[dict[str, Any], NameRefused | None]:
+    """Give what the name says, or why it says nothing."""
+    try:
+        return asdict(page.parse(path)), None
+    except NameRefused as error:
+        return {}, error
+
+
+def judge(rows: Sequence[Mapping[str, Any]], published: frozenset[str]) -> list[dict[str, Any]]:
+    """Mark the duplicates among the usable rows."""
+    verdicts = duplicates.find([row for row in rows if row["status"] == "ok"], published)
+    marks = {path: {"status": status, "detail": detail} for path, (status, detail) in verdicts.items()}
+    return [dict(row) | marks.get(row["path"], {}) for row in rows]
+
+
+def refuse_bad(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path, *, max_bad: float) -> None:
+    """Stop where too much is wrong to go on; duplicates and other material do not count."""
+    bad = [row for row in rows if row["status"] not in manifest.NOT_BAD]
+    if len(bad) <= max_bad * len(rows):
+        return
+    reasons = Counter(row["status"] for row in bad)
+    reason, count = reasons.most_common(1)[0]
+    example = next(row["detail"] for row in bad if row["status"] == reason)
+    if len(reasons) > 1:
+        print(table(rows), file=sys.stderr)
+    raise CorpusError(
+        f"data.corpora.{corpus}: {len(bad)} of {len(rows)} files in {folder} cannot be used "
+        f"(ingest.max_bad allows {max_bad:.1%}); {count} are {reason}, such as this one: {example}"
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Count the reasons, with one example each."""
+    groups = {reason: [row for row in rows if row["status"] == reason] for reason in manifest.REASONS}
+    return "\n".join(
+        f"  {len(group):5d}  {reason:15s} {group[0]['detail']}" for reason, group in groups.items() if group
+    )
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Say whether the demo made this folder."""
+    return (folder / MARKER).is_file()
+
+
+def summary(frame: pd.DataFrame, corpus: str, system: int) -> str:
+    """Say what was found: a line for the corpus and one for each reason."""
+    good = manifest.usable(frame)
+    hours = good["seconds"].sum() / 3600
+    head = (
+        f"{corpus}: {len(good)} of {len(frame)} clips usable, {good['speaker'].nunique()} speakers, {hours:.2f} h"
+        f"{f', {system} system files ignored' if system else ''}"
+    )
+    warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
+    odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
+    return "\n".join(filter(None, [head, table(manifest.records(frame)), *odd]))
+
+
+def main() -> None:
+    """Read params.yaml and ingest the corpus named on the command line."""
+    params = config.read()
+    (corpus,) = sys.argv[1:]
+    folder = Path(config.get(params, f"data.corpora.{corpus}"))
+    limits = config.section(facts.Limits, params, "ingest")
+    if is_synthetic(folder):
+        limits = replace(limits, max_bad=config.get(params, "data.demo.max_bad"))
+    execute = config.section(crew.Execute, params, "execute")
+    run(corpus, folder, Path(f"data/manifest/{corpus}.parquet"), limits=limits, processes=execute.processes)
+
+
+if __name__ == "__main__":
+    crew.stage(main)

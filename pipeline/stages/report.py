@@ -1,0 +1,181 @@
+"""Draw the pictures and write the report page: ``python -m pipeline.stages.report``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import config
+from pipeline.errors import StoreError
+from pipeline.evaluation import page as html
+from pipeline.evaluation import plots as draw
+from pipeline.evaluation import wording
+from pipeline.evaluation.tables import Values, part
+from pipeline.stages import crew
+from pipeline.store import files, manifest
+from pipeline.store import predictions as store
+
+HISTORY = ("fold", "epoch", "loss", "val_loss", "uar", "val_uar", "learning_rate")
+CORPUS = ("corpus", "uar", "low", "high", "clips", "speakers", "chance")
+CONFUSION = "Confusion: share of each spoken emotion, in %"
+Tables = dict[str, pd.DataFrame]  # by the name of the CSV file
+
+
+def run(
+    *,
+    evaluation: Path,
+    training: Path,
+    audit: Path,
+    manifests: Sequence[Path],
+    bundle: Path,
+    predictions: Path,
+    params: Mapping[str, Any],
+    plots: Path,
+    page: Path,
+) -> None:
+    """Write CSV tables and PNG pictures into the folder ``plots``, and the page that shows them.
+
+    Args:
+        evaluation: metrics/eval.json.
+        training: metrics/train.json.
+        audit: metrics/audit.json.
+        manifests: data/manifest/<corpus>.parquet of each corpus.
+        bundle: folder of the model, with bundle.json and fold-<k>/history.csv.
+        predictions: models/predictions.parquet.
+        params: params.yaml.
+        plots: folder to write; what stood there is replaced.
+        page: HTML file to write.
+
+    Raises:
+        StoreError: an artefact is missing, damaged or does not fit the others; the sentence names the stage to run.
+    """
+    scores = read_scores(evaluation)
+    trained, leaks = files.read_json(training, stage="train"), files.read_json(audit, stage="split")
+    card = read_card(bundle / "bundle.json")
+    found = {path.stem: manifest.read(path) for path in manifests}
+    tables = {
+        "history": read_history(bundle, card["folds"]),
+        "confusion": read_heard(predictions, card["labels"]),
+        "f1_by_class": f1_by_class(scores, card["labels"]),
+        "uar_by_corpus": uar_by_corpus(scores),
+    }
+    kept = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
+    pictures = write_plots(tables, plots, classes=card["labels"], kept=kept, stamp=wording.stamp(scores))
+    text = html.page(
+        evaluation=scores,
+        training=trained,
+        audit=leaks,
+        bundle=card,
+        params=params,
+        manifests=found,
+        heard=tables["confusion"],
+        pictures=pictures,
+    )
+    with files.aside(page) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def read_scores(path: Path) -> Values:
+    """Read metrics/eval.json.
+
+    Raises:
+        StoreError: it is missing, damaged or holds no score.
+    """
+    scores: Values = files.read_json(path, stage="evaluate")
+    if wording.number(part(scores, "test").get("uar")) is None:
+        raise StoreError(f"{path} holds no test.uar: run 'dvc repro -f evaluate'.")
+    return scores
+
+
+def read_card(path: Path) -> Values:
+    """Read a bundle's card, without Keras, which the weights would need.
+
+    Raises:
+        StoreError: it is missing, damaged or does not name classes and folds.
+    """
+    card: Values = files.read_json(path, stage="train")
+    if not card.get("labels") or "folds" not in card:
+        raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f train'.")
+    return card
+
+
+def read_history(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
+    """Gather how each fold was trained, a row per fold and epoch; empty where a model is fitted in one step."""
+    paths = {fold: bundle / f"fold-{fold}" / "history.csv" for fold in folds}
+    parts = [pd.read_csv(path).assign(fold=fold) for fold, path in paths.items() if path.exists()]
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return rows.reindex(columns=list(HISTORY))  # dvc plots asks for val_loss even where nothing was validated
+
+
+def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
+    """Read what each test clip was and what it was taken for, in the order of their names: columns actual, predicted.
+
+    Raises:
+        StoreError: the predictions are missing, or of another model.
+    """
+    rows, _, labels = store.read(path)
+    if labels != list(classes):
+        raise StoreError(
+            f"{path} was written for the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
+            "run 'dvc repro evaluate'."
+        )
+    ordered = rows.sort_values(["clip_id", "fold"], ignore_index=True)
+    return ordered[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
+
+
+def f1_by_class(scores: Values, classes: Sequence[str]) -> pd.DataFrame:
+    """Tabulate the scores of each class, in the order of the classes."""
+    columns = ("precision", "recall", "f1", "support")
+    named = {name: part(scores, "class", name) for name in classes}
+    rows = [(name, *(values.get(column) for column in columns)) for name, values in named.items()]
+    return pd.DataFrame(rows, columns=["class", *columns]).astype(dict.fromkeys(columns[:3], float))
+
+
+def uar_by_corpus(scores: Values) -> pd.DataFrame:
+    """Tabulate UAR, its interval and chance, pooled and by corpus."""
+    named = {draw.POOLED: part(scores, "test")} | part(scores, "corpus")
+    chance = part(scores, "test").get("chance")
+    rows = [{"corpus": k, "chance": chance, **values, **part(values, "uar_ci95")} for k, values in named.items()]
+    return (
+        pd.DataFrame(rows).reindex(columns=list(CORPUS)).astype(dict.fromkeys(("uar", "low", "high", "chance"), float))
+    )
+
+
+def write_plots(
+    tables: Tables, folder: Path, *, classes: Sequence[str], kept: Mapping[int, int], stamp: str
+) -> dict[str, bytes]:
+    """Write each table as CSV and as a picture, and give the pictures' bytes."""
+    figures = {
+        "curves": draw.curves(tables["history"], best=kept, stamp=stamp),
+        "confusion": draw.confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
+        "f1_by_class": draw.f1_by_class(tables["f1_by_class"], stamp=stamp),
+        "uar_by_corpus": draw.uar_by_corpus(tables["uar_by_corpus"], stamp=stamp),
+    }
+    with files.aside(folder) as aside:
+        aside.mkdir()
+        for name, table in tables.items():
+            table.to_csv(aside / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        for name, figure in figures.items():
+            draw.save(figure, aside / f"{name}.png")
+        return {name: (aside / f"{name}.png").read_bytes() for name in figures}
+
+
+def main() -> None:
+    """Read params.yaml and report on the model there is."""
+    params = config.read()
+    run(
+        evaluation=Path("metrics/eval.json"),
+        training=Path("metrics/train.json"),
+        audit=Path("metrics/audit.json"),
+        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
+        bundle=Path("models/bundle"),
+        predictions=Path("models/predictions.parquet"),
+        params=params,
+        plots=Path("metrics/plots"),
+        page=Path("metrics/report.html"),
+    )
+
+
+if __name__ == "__main__":
+    crew.stage(main)

@@ -1,0 +1,108 @@
+"""Give every clip its fold, role and class, and audit what leaks: ``python -m pipeline.stages.split``."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from pipeline import config
+from pipeline.errors import SettingError
+from pipeline.evaluation import folds, leaks
+from pipeline.signal import augment
+from pipeline.stages import crew
+from pipeline.store import files, manifest, roles
+
+
+def run(
+    manifests: Sequence[Path], output: Path, audit: Path, *, split: folds.Split, variants: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Write the table of roles and the figures of the leak audit.
+
+    Raises:
+        StoreError: a manifest is missing.
+        SettingError: the folds cannot be cut from these clips.
+    """
+    frames = [manifest.read(path) for path in manifests]
+    clips = pd.concat([manifest.usable(frame) for frame in frames], ignore_index=True)
+    kept, dropped = folds.deduplicate(clips)
+    table = folds.assign(kept, split, variants=variants, seed=seed)
+    classes = present(table, split)
+    figures = leaks.audit(evidence(table, kept), protocol=split.protocol)
+    kinds = by_kind(frames)
+    roles.write(table, output, protocol=split.protocol, classes=classes, synthetic=kinds["synthetic"])
+    files.write_json(figures | left_out(clips, table, dropped), audit)
+    print(summary(table, classes))
+    warn(**kinds)
+    return table
+
+
+def present(table: pd.DataFrame, split: folds.Split) -> tuple[str, ...]:
+    """The classes that occur, in canonical order.
+
+    Raises:
+        SettingError: fewer than two are left.
+    """
+    classes = tuple(name for name in split.labels.classes if name in set(table["label"]))
+    if len(classes) < 2:
+        raise SettingError(
+            f"Only {classes} is left by split.labels, at least two classes are needed: widen the scheme."
+        )
+    return classes
+
+
+def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Join what the audit looks at to the roles."""
+    seen = clips[["clip_id", "samples_sha256", "statement"]].copy()
+    seen["name"] = [PurePath(path).stem.lower() for path in clips["path"]]
+    return table.merge(seen, on="clip_id", validate="many_to_one")
+
+
+def left_out(clips: pd.DataFrame, table: pd.DataFrame, dropped: pd.DataFrame) -> dict[str, Any]:
+    """Count the usable clips that no fold holds."""
+    used = table["clip_id"].nunique()
+    return {"left_out": {"duplicates_across_corpora": len(dropped), "label_scheme": len(clips) - len(dropped) - used}}
+
+
+def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
+    """Say what each fold holds, in clips."""
+    originals = table[table["variant"] == augment.ORIGINAL]
+    counts = pd.crosstab(originals["fold"], originals["role"])
+    lines = [f"{table['clip_id'].nunique()} clips, {len(classes)} classes: {', '.join(classes)}", counts.to_string()]
+    return "\n".join(lines)
+
+
+def by_kind(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
+    """Name the corpora that the demo made and those that people spoke."""
+    made = {frame["corpus"].iloc[0]: frame.attrs["synthetic"] for frame in frames}
+    return {
+        "synthetic": [name for name, demo in made.items() if demo],
+        "recorded": [name for name, demo in made.items() if not demo],
+    }
+
+
+def warn(*, synthetic: Sequence[str], recorded: Sequence[str]) -> None:
+    """Say so where synthetic and recorded speech would be scored together."""
+    if synthetic and recorded:
+        words = " ".join(f"-S '~data.corpora.{name}'" for name in synthetic)
+        print(
+            f"WARNING: {', '.join(synthetic)} (the demo's synthetic speech) beside recorded {', '.join(recorded)}: "
+            f"every number over both is stamped. Take it out with: dvc exp run {words}"
+        )
+
+
+def main() -> None:
+    """Read params.yaml and split the corpora named there."""
+    params = config.read()
+    run(
+        [Path(f"data/manifest/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
+        Path("data/clips.parquet"),
+        Path("metrics/audit.json"),
+        split=config.section(folds.Split, params, "split"),
+        variants=(augment.ORIGINAL, *config.get(params, "augment.copies")),
+        seed=config.get(params, "seed"),
+    )
+
+
+if __name__ == "__main__":
+    crew.stage(main)

@@ -1,0 +1,130 @@
+"""Decode through libsndfile, mix down, resample with soxr, and name a recording by its samples."""
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from pipeline.errors import AudioError
+
+VERSION = 1  # raise it when the same file would give other samples
+Array = npt.NDArray[np.float32]
+POINTER = b"version https://git-lfs"
+SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
+UNKNOWN_SIZE = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what writers to a pipe put into a header they cannot go back to
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One decoded file. ``samples`` has shape ``(frames, channels)``, int16 or float32 at full scale 1."""
+
+    samples: npt.NDArray[Any]
+    sample_rate: int  # Hz
+    container: str  # libsndfile's word: WAV, FLAC, AIFF…
+
+
+def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the file") -> Recording:
+    """Decode the bytes of an audio file.
+
+    Raises:
+        AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``too_long`` or
+            ``not_finite``.
+    """
+    if not data:
+        raise AudioError("empty", f"{name} has no bytes: fetch it again.")
+    if data.startswith(POINTER):
+        raise AudioError(
+            "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
+        )
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            refuse_long(file, max_seconds, name)
+            recording = read(file)
+            promised = file.frames
+    except soundfile.LibsndfileError as error:
+        raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
+    if len(recording.samples) < promised or promises_more(data):
+        raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
+    if recording.samples.dtype == np.float32 and not np.isfinite(recording.samples).all():
+        raise AudioError("not_finite", f"{name} holds NaN or infinite samples: export it again.")
+    return recording
+
+
+def refuse_long(file: soundfile.SoundFile, max_seconds: float, name: str) -> None:
+    """Stop before hours of sound are decoded."""
+    seconds = file.frames / file.samplerate
+    if seconds > max_seconds:
+        raise AudioError(
+            "too_long", f"{name} lasts {seconds:.0f} s, the limit is {max_seconds:g} s: cut it into clips."
+        )
+
+
+def read(file: soundfile.SoundFile) -> Recording:
+    """Read all frames: int16 where that is exact, else float32."""
+    kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
+    return Recording(file.read(dtype=kind, always_2d=True), file.samplerate, file.format)
+
+
+def promises_more(data: bytes) -> bool:
+    """Say whether a WAV or AIFF header states more sound than follows (libsndfile quietly reads what is there)."""
+    order = {b"RIFF": "<", b"FORM": ">"}.get(data[:4])
+    position = 12
+    while order and position + 8 <= len(data):
+        name, size = struct.unpack_from(f"{order}4sI", data, position)
+        if name in (b"data", b"SSND"):
+            return size not in UNKNOWN_SIZE and position + 8 + size > len(data)
+        position += 8 + size + size % 2
+    return False
+
+
+def samples_hash(samples: npt.NDArray[Any]) -> str:
+    """SHA-256 of the samples, channels interleaved, little-endian: the same for WAV and FLAC of one recording."""
+    little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(np.ascontiguousarray(little).tobytes()).hexdigest()
+
+
+def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Reduce channels that all hold the same to one; leave others as they are.
+
+    A stereo file with equal channels is the same recording as its mono twin.
+    """
+    return samples[:, :1] if (samples == samples[:, :1]).all() else samples
+
+
+def mono(samples: npt.NDArray[Any]) -> Array:
+    """Mix down to one channel at full scale 1. Shape: ``(frames, channels)`` to ``(frames,)``."""
+    scale = np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
+    return np.asarray(samples.mean(axis=1, dtype=np.float32) * scale, np.float32)
+
+
+def resample(signal: Array, source: int, target: int) -> Array:
+    """Change the rate from ``source`` to ``target`` Hz with soxr HQ.
+
+    Shape: ``(samples,)`` to ``(samples * target / source,)``.
+    """
+    if source == target:
+        return signal
+    return np.asarray(soxr.resample(signal, source, target, quality="HQ"), np.float32)
+
+
+def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
+    """Read a file as mono float32 at ``sample_rate`` Hz.
+
+    Raises:
+        AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
+    recording = decode(data, name=str(path))
+    return resample(mono(recording.samples), recording.sample_rate, sample_rate)

@@ -1,0 +1,97 @@
+"""Write whole files or none: aside first, then renamed, so that no reader ever meets half a file."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from pipeline.errors import StoreError
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    Folders and files alike; what stood there before stays until the very end. ``*.tmp`` is in .dvcignore.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield part
+        swap(part, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} could not be written: {error.strerror or error}; what was there is unharmed."
+        ) from error
+    finally:
+        remove(part)
+
+
+def swap(part: Path, path: Path) -> None:
+    """Put ``part`` in the place of ``path``."""
+    if part.is_dir():  # a folder cannot be replaced in one step
+        remove(path)
+    part.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(values: Any, path: Path) -> None:
+    """Write indented JSON with a final newline. NaN is refused: no other reader knows it."""
+    with aside(path) as part:
+        part.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, *, stage: str) -> Any:
+    """Read JSON that ``stage`` made.
+
+    Raises:
+        StoreError: it is missing or damaged; the sentence names the stage to run.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path, stage) from None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
+
+
+def missing(path: Path, stage: str) -> StoreError:
+    """Say which stage makes what is not there."""
+    return StoreError(f"{path} does not exist: run 'dvc repro {stage}'.")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_hash(*parts: Any) -> str:
+    """SHA-256 of anything JSON can hold, independent of the order of keys.
+
+    >>> text_hash({"a": 1, "b": 2}) == text_hash({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where derived data lives that can be made again: ``SER_CACHE_DIR``, else the user's cache folder."""
+    chosen = os.environ.get("SER_CACHE_DIR")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("ser-features"))

@@ -1,0 +1,77 @@
+"""The manifest: a row per file found, the good and the bad, as one Parquet file a corpus."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StoreError
+from pipeline.store import files
+
+REASONS = (
+    "lfs_pointer", "empty", "unreadable", "silent", "too_short", "too_long", "truncated", "not_finite",
+    "duplicate", "label_conflict", "label_mismatch", "out_of_scope", "unknown_name",
+)  # fmt: skip
+NOT_BAD = {"ok", "duplicate", "out_of_scope"}  # not counted against ingest.max_bad
+TEXT = (
+    "clip_id", "corpus", "path", "sha256", "samples_sha256", "emotion", "emotion_code", "intensity", "speaker", "sex",
+)  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in TEXT),
+        ("age", pa.int32()),  # years
+        *((name, pa.string()) for name in ("statement", "repetition", "language")),
+        ("sample_rate", pa.int32()),  # Hz
+        ("channels", pa.int32()),
+        ("frames", pa.int64()),
+        ("seconds", pa.float64()),
+        ("peak_dbfs", pa.float32()),
+        ("rms_dbfs", pa.float32()),
+        ("status", pa.string()),
+        ("warnings", pa.string()),  # joined by commas
+        ("detail", pa.string()),  # the sentence behind a status
+    ]
+)
+
+
+def write(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: bool) -> None:
+    """Write the rows sorted by path. ``synthetic`` marks the demo's corpora."""
+    ordered = sorted(rows, key=lambda row: row["path"])
+    columns = {name: [row.get(name) for row in ordered] for name in SCHEMA.names}
+    schema = SCHEMA.with_metadata({"synthetic": json.dumps(synthetic)})
+    with files.aside(path) as part:
+        pq.write_table(pa.table(columns, schema=schema), part, compression="zstd")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a manifest; ``frame.attrs["synthetic"]`` says whether it is the demo's.
+
+    Raises:
+        StoreError: it is missing, damaged or of another layout.
+    """
+    stage = f"ingest@{path.stem}"
+    if not path.exists():
+        raise files.missing(path, stage)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
+    if not table.schema.equals(SCHEMA):
+        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
+    frame: pd.DataFrame = table.to_pandas()
+    frame.attrs = {"synthetic": json.loads((table.schema.metadata or {}).get(b"synthetic", b"false"))}
+    return frame
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as mappings."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def usable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that may be trained on and tested with."""
+    return frame[frame["status"] == "ok"].reset_index(drop=True)

@@ -1,0 +1,91 @@
+"""Random access to shards: each is unpacked once into an uncompressed file beside the clip cache and memory-mapped.
+
+Reading rows at random from compressed Parquet is a thousand times slower.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+
+from pipeline.errors import StoreError
+from pipeline.store import files, shards
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one view over several corpora; a row is found by clip_id and variant, never by position."""
+
+    layout: shards.Layout
+    arrays: tuple[shards.Tensors, ...]  # one a shard, (rows, frames, rows of the view) in the stored dtype
+    starts: npt.NDArray[np.int64]  # of each shard in the numbering over all of them
+    rows: "pd.Series[int]"  # (clip_id, variant) -> number over all shards
+    valid_frames: npt.NDArray[np.int32]  # of each row
+
+    def find(self, clips: pd.DataFrame) -> npt.NDArray[np.int64]:
+        """Number the rows of a table with ``clip_id`` and ``variant``.
+
+        Raises:
+            StoreError: a row is not in the shards; the sentence names the stage to run.
+        """
+        numbers = self.rows.reindex(pd.MultiIndex.from_frame(clips[["clip_id", "variant"]]))
+        if numbers.isna().any():
+            clip, variant = numbers.index[numbers.isna()][0]
+            corpus = clip.partition("/")[0]
+            raise StoreError(
+                f"{int(numbers.isna().sum())} rows of data/clips.parquet are not in the {self.layout.view} shards, "
+                f"first {clip} ({variant}): run 'dvc repro extract@{corpus}'."
+            )
+        return np.asarray(numbers, np.int64)
+
+    def gather(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Fetch rows as float32. Shape: ``(len(numbers), frames, rows)``."""
+        out = np.empty((len(numbers), *self.layout.shape), np.float32)
+        shard = np.searchsorted(self.starts, numbers, side="right") - 1
+        for number in np.unique(shard):
+            here = shard == number
+            out[here] = self.arrays[number][numbers[here] - self.starts[number]]
+        return out
+
+    def parts(self, numbers: npt.NDArray[np.int64], *, size: int = 1024) -> Iterator[npt.NDArray[np.float32]]:
+        """Fetch many rows piece by piece, so that they need not fit in memory."""
+        for start in range(0, len(numbers), size):
+            yield self.gather(numbers[start : start + size])
+
+
+def open_table(paths: Sequence[Path], cache: Path) -> Table:
+    """Open the shards of one view.
+
+    Raises:
+        StoreError: one is missing or damaged, or they were made with different settings.
+    """
+    opened = [shards.open_shard(path) for path in paths]
+    layout = opened[0][1]
+    for path, (_, other) in zip(paths, opened, strict=True):
+        if other != layout:
+            raise StoreError(f"{path} and {paths[0]} were made with different settings: run 'dvc repro'.")
+    arrays = tuple(unpack(path, *shard, cache) for path, shard in zip(paths, opened, strict=True))
+    starts = np.cumsum([0, *map(len, arrays[:-1])])
+    index = pd.concat([shards.index(file).to_pandas() for file, _ in opened], ignore_index=True)
+    rows = pd.Series(range(len(index)), index=pd.MultiIndex.from_frame(index[["clip_id", "variant"]]))
+    return Table(layout, arrays, starts, rows, index["valid_frames"].to_numpy(np.int32))
+
+
+def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
+    """Map the unpacked tensors of a shard, making them on first use; the name is the shard's hash."""
+    target = cache / f"{files.file_hash(path)}.npy"
+    shape = (file.metadata.num_rows, *layout.shape)
+    if not target.exists():
+        with files.aside(target) as part:
+            array = np.lib.format.open_memmap(part, mode="w+", dtype=layout.dtype, shape=shape)
+            start = 0
+            for some in shards.tensors(file, layout):
+                array[start : start + len(some)] = some
+                start += len(some)
+            array.flush()
+    tensors: shards.Tensors = np.load(target, mmap_mode="r", allow_pickle=False)
+    return tensors

@@ -1,0 +1,51 @@
+"""``data/clips.parquet``: which variant of which clip trains, validates or tests in which fold."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StoreError
+from pipeline.store import files
+
+SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("variant", pa.string()),
+        ("fold", pa.int32()),
+        ("role", pa.string()),  # train, validation or test
+        ("label", pa.string()),
+        ("corpus", pa.string()),
+        ("speaker", pa.string()),
+    ]
+)
+
+
+def write(frame: pd.DataFrame, path: Path, *, protocol: str, classes: Sequence[str], synthetic: Sequence[str]) -> None:
+    """Write the table; its metadata tells later stages the protocol, the classes and which corpora are the demo's."""
+    about = {"protocol": protocol, "classes": list(classes), "synthetic": list(synthetic)}
+    schema = SCHEMA.with_metadata({"ser": json.dumps(about)})
+    with files.aside(path) as part:
+        pq.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), part, compression="zstd")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read the table; ``frame.attrs`` holds ``protocol``, ``classes`` and ``synthetic``.
+
+    Raises:
+        StoreError: it is missing, damaged or of another layout.
+    """
+    if not path.exists():
+        raise files.missing(path, "split")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f split'.") from error
+    if not table.schema.equals(SCHEMA):
+        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f split'.")
+    frame: pd.DataFrame = table.replace_schema_metadata().to_pandas()
+    frame.attrs = json.loads(table.schema.metadata[b"ser"])
+    return frame

@@ -1,0 +1,224 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from pipeline.evaluation import canvas, plots
+
+CLASSES = ["angry", "neutral", "sad"]
+HEARD = pd.DataFrame(  # angry is taken for sad once in four times, sad never for angry
+    {
+        "actual": ["angry"] * 4 + ["neutral"] * 2 + ["sad"] * 5,
+        "predicted": ["angry", "angry", "angry", "sad", "neutral", "angry", "sad", "sad", "sad", "sad", "neutral"],
+    }
+)
+HISTORY = pd.DataFrame(
+    {
+        "fold": [0, 0, 0, 3, 3],
+        "epoch": [1, 2, 3, 1, 2],
+        "loss": [2.0, 1.5, 1.0, 2.1, 1.7],
+        "val_loss": [2.2, 1.6, 1.8, 2.3, 2.4],
+        "uar": [0.2, 0.4, 0.6, 0.3, 0.5],
+        "val_uar": [0.2, 0.5, 0.4, 0.35, 0.3],
+    }
+)
+F1 = pd.DataFrame({"class": CLASSES, "f1": [0.4, 0.9, 0.65], "support": [4, 2, 1500]})
+UAR = pd.DataFrame(
+    [
+        ("crema_d", 0.45, 0.4, 0.52, 7442, 91, 1 / 6),
+        ("pooled", 0.6, 0.5, 0.75, 10242, 93, 1 / 7),
+        ("tess", 0.9, np.nan, np.nan, 2800, 1, 1 / 7),
+    ],
+    columns=["corpus", "uar", "low", "high", "clips", "speakers", "chance"],
+)
+MAKERS = {
+    "curves": lambda stamp: plots.curves(HISTORY, stamp=stamp),
+    "no_curves": lambda stamp: plots.curves(HISTORY.head(0), stamp=stamp),
+    "confusion": lambda stamp: plots.confusion(HEARD, CLASSES, title="Confusion", stamp=stamp),
+    "f1_by_class": lambda stamp: plots.f1_by_class(F1, stamp=stamp),
+    "uar_by_corpus": lambda stamp: plots.uar_by_corpus(UAR, stamp=stamp),
+}
+
+
+def labels(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def lines(axes, **look):
+    return [line for line in axes.lines if all(getattr(line, f"get_{key}")() == value for key, value in look.items())]
+
+
+def drawn(figure):
+    figure.draw_without_rendering()
+    return figure
+
+
+def test_confusion_rows_are_what_was_spoken_and_sum_to_one():
+    (axes,) = plots.confusion(HEARD, CLASSES, title="Confusion").axes
+    share = np.asarray(axes.images[0].get_array())
+    assert share.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert share[0] == pytest.approx([0.75, 0, 0.25])
+    assert share[2] == pytest.approx([0, 0.2, 0.8])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "spoken")
+    assert labels(axes.xaxis) == labels(axes.yaxis) == CLASSES
+
+
+def test_confusion_writes_share_above_count_and_leaves_empty_what_never_happened():
+    (axes,) = plots.confusion(HEARD, CLASSES, title="Confusion").axes
+    written = {}
+    for text in sorted(axes.texts, key=lambda text: text.get_position()[1]):
+        column, row = (round(value) for value in text.get_position())
+        written.setdefault((row, column), []).append(text.get_text())
+    assert written[0, 2] == ["25", "1"]
+    assert written[2, 2] == ["80", "4"]
+    assert (2, 0) not in written
+    assert axes.yaxis_inverted()  # the first class on top, as the labels say
+
+
+def test_the_diagonal_is_recall_as_scikit_learn_has_it():
+    from sklearn.metrics import confusion_matrix
+
+    theirs = confusion_matrix(HEARD["actual"], HEARD["predicted"], labels=CLASSES, normalize="true")
+    assert plots.shares(plots.counts(HEARD, CLASSES)).to_numpy() == pytest.approx(theirs)
+
+
+def test_a_class_that_nobody_spoke_is_an_empty_row():
+    share = plots.shares(plots.counts(HEARD, [*CLASSES, "calm"]))
+    assert share.loc["calm"].isna().all()
+    plots.confusion(HEARD, [*CLASSES, "calm"], title="Confusion").draw_without_rendering()
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 9])
+def test_confusion_labels_do_not_run_into_each_other(size):
+    names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom"][:size]
+    heard = pd.DataFrame({"actual": names * 12345, "predicted": names * 12345})
+    (axes,) = drawn(plots.confusion(heard, names, title="Confusion")).axes
+    boxes = [label.get_window_extent() for label in axes.yaxis.get_ticklabels()]
+    boxes += [text.get_window_extent() for text in axes.texts]
+    if size < 8:  # from there on the labels below are slanted, and their boxes mean little
+        boxes += [label.get_window_extent() for label in axes.xaxis.get_ticklabels()]
+    assert not [(a, b) for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)]
+
+
+def test_curves_draw_a_line_per_fold_training_apart_from_validation():
+    loss, uar = plots.curves(HISTORY).axes
+    for axes, name in ((loss, "loss"), (uar, "uar")):
+        training, validation = lines(axes, linestyle="--"), lines(axes, linestyle="-")
+        assert [list(line.get_ydata()) for line in training] == [list(HISTORY[name][:3]), list(HISTORY[name][3:])]
+        assert [len(line.get_ydata()) for line in validation] == [3, 2]
+        assert training[0].get_color() != validation[0].get_color()
+
+
+def test_curves_ring_the_first_epoch_of_highest_validation_uar_of_each_fold():
+    loss, uar = plots.curves(HISTORY).axes
+    assert [ring.get_xydata().tolist() for ring in lines(uar, marker="o")] == [[[2, 0.5]], [[1, 0.35]]]
+    assert [ring.get_xydata().tolist() for ring in lines(loss, marker="o")] == [[[2, 1.6]], [[1, 2.3]]]
+
+
+def test_the_epoch_that_training_kept_goes_before_the_one_of_highest_uar():
+    uar = plots.curves(HISTORY, best={0: 3, 3: 2}).axes[1]
+    assert [ring.get_xydata().tolist() for ring in lines(uar, marker="o")] == [[[3, 0.4]], [[2, 0.3]]]
+
+
+@pytest.mark.parametrize("history", [HISTORY.drop(columns=["val_loss", "val_uar"]), HISTORY.assign(val_uar=np.nan)])
+def test_without_validation_nothing_is_said_of_it(history):
+    figure = drawn(plots.curves(history))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training"]
+    assert not [ring for ring in lines(figure.axes[1], marker="o") if np.isfinite(ring.get_ydata()).any()]
+
+
+def test_one_epoch_is_a_dot_and_none_is_a_sentence():
+    loss, _ = drawn(plots.curves(HISTORY[HISTORY["epoch"] == 1])).axes
+    assert {line.get_marker() for line in lines(loss, linestyle="--")} == {"."}
+    assert labels(loss.xaxis) == ["1"]
+    (axes,) = plots.curves(HISTORY.head(0)).axes
+    assert "fitted in one step" in axes.texts[0].get_text()
+
+
+def test_f1_bars_are_sorted_with_the_best_on_top():
+    (axes,) = plots.f1_by_class(F1).axes
+    assert labels(axes.yaxis) == ["neutral  (2)", "sad  (1,500)", "angry  (4)"]
+    assert [bar.get_width() for bar in axes.patches] == [0.9, 0.65, 0.4]
+    assert axes.yaxis_inverted()
+
+
+def test_corpora_come_pooled_first_with_their_sizes():
+    (axes,) = plots.uar_by_corpus(UAR).axes
+    expected = [
+        "pooled\n93 speakers, 10,242 clips",
+        "crema_d\n91 speakers, 7,442 clips",
+        "tess\n1 speaker, 2,800 clips",
+    ]
+    assert labels(axes.yaxis) == expected
+    assert [bar.get_width() for bar in axes.patches] == [0.6, 0.45, 0.9]
+    assert [text.get_text() for text in axes.texts] == ["60.0 %", "45.0 %", "90.0 %"]
+
+
+def test_whiskers_span_the_interval_and_chance_is_dashed_on_each_row():
+    (axes,) = plots.uar_by_corpus(UAR).axes
+    assert [whisker.get_xydata().tolist() for whisker in lines(axes, marker="|")] == [
+        [[0.5, 0], [0.75, 0]],
+        [[0.4, 1], [0.52, 1]],
+    ]
+    dashes = lines(axes, linestyle="--")
+    assert [set(line.get_xdata()) for line in dashes] == [{1 / 7}, {1 / 6}, {1 / 7}]
+    assert [np.mean(line.get_ydata()) for line in dashes] == [0, 1, 2]
+
+
+def test_of_a_single_corpus_pooled_is_not_drawn_again():
+    (axes,) = plots.uar_by_corpus(UAR.iloc[[1, 0]]).axes
+    assert labels(axes.yaxis) == ["crema_d\n91 speakers, 7,442 clips"]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_stamp_is_a_band_above_the_drawing(name):
+    stamp = "DEMO: synthetic speech, says nothing about people · CONTAMINATED: 99 % of the test rows"
+    plain, stamped = drawn(MAKERS[name]("")), drawn(MAKERS[name](stamp))
+    (band,) = stamped.patches[-1:]
+    (text,) = stamped.texts
+    assert text.get_text().replace("\n", " · ") == stamp
+    assert stamped.get_figheight() > plain.get_figheight()
+    assert not plain.texts
+    ground = band.get_window_extent()
+    assert (ground.x0, ground.x1, ground.y1) == (0, stamped.bbox.x1, stamped.bbox.y1)
+    assert ground.containsx(text.get_window_extent().x0)
+    assert ground.containsx(text.get_window_extent().x1)
+    assert all(axes.get_tightbbox().y1 < ground.y0 <= text.get_window_extent().y0 for axes in stamped.axes)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_text_is_smaller_than_nine_points_or_outside_the_picture(name):
+    figure = drawn(MAKERS[name]("DEMO"))
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert min(text.get_fontsize() for text in texts) >= 9
+    places = [text.get_window_extent() for text in texts if text.get_window_extent().width]
+    assert all(0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in places)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_same_table_gives_the_same_bytes_whatever_the_users_style(name, tmp_path):
+    plots.save(MAKERS[name]("DEMO"), tmp_path / "a.png")
+    with mpl.rc_context({"font.size": 30, "axes.grid": False, "savefig.facecolor": "red", "savefig.dpi": 50}):
+        plots.save(MAKERS[name]("DEMO"), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width == canvas.WIDTH * 160
+        assert 150 < image.height < 1600
+        assert "Software" not in image.info
+
+
+def test_a_style_is_not_left_behind():
+    before = dict(mpl.rcParams)
+    MAKERS["confusion"]("DEMO")
+    assert dict(mpl.rcParams) == before
+
+
+def test_pyplot_is_never_imported():
+    script = "import sys, pipeline.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

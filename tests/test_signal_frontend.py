@@ -1,0 +1,306 @@
+"""The views against librosa, against physics, and against what the settings say."""
+
+import os
+import warnings
+from dataclasses import fields, replace
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import hypothesis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import config
+from pipeline.errors import SettingError
+from pipeline.signal import frontend
+from pipeline.signal.frontend import LogMel, Mfcc, views
+
+RATE = 16_000
+CLOSE = 3e-4  # dB
+
+
+def tone(samples, *, hertz=440.0, level=0.5, rate=RATE):
+    return (level * np.sin(2 * np.pi * hertz * np.arange(samples) / rate)).astype(np.float32)
+
+
+def tone_then_silence(samples):
+    """Digital silence from 40 % on: the range below the maximum, and the floor, are reached."""
+    signal = tone(samples)
+    signal[2 * samples // 5 :] = 0
+    return signal
+
+
+def hiss(samples):
+    return (0.1 * np.random.default_rng(3).standard_normal(samples)).astype(np.float32)
+
+
+def ramp(samples):
+    """From below zero to above: a shift, an edge or a sign that is wrong shows."""
+    return np.linspace(-0.5, 0.9, samples, dtype=np.float32)
+
+
+SOUNDS = [tone_then_silence, hiss, ramp]
+CUTS = [(1024, 256, 64), (2048, 512, 128), (400, 160, 23), (512, 200, 40), (1024, 1024, 64), (256, 3, 20)]
+
+
+def theirs(signal, rate, settings):
+    """Librosa's ZCR, RMS, MFCC and log-mel, time first."""
+    cut = {"n_fft": settings.n_fft, "hop_length": settings.hop}
+    bands = {"n_mels": settings.n_mels, "fmin": settings.fmin, "fmax": settings.fmax}
+    frame = {"frame_length": settings.n_fft, "hop_length": settings.hop}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_fft=.* is too large")
+        power = librosa.feature.melspectrogram(y=signal, sr=rate, **cut, **bands)
+    levels = librosa.power_to_db(power, top_db=settings.top_db)
+    return {
+        "zcr": librosa.feature.zero_crossing_rate(signal, **frame)[0],
+        "rms": librosa.feature.rms(y=signal, **frame)[0],
+        "mfcc": librosa.feature.mfcc(S=levels, n_mfcc=settings.n_mfcc).T,
+        "logmel": levels.T,
+    }
+
+
+def agree(signal, rate, settings):
+    """Assert that both views equal librosa's."""
+    bands = {field.name: getattr(settings, field.name) for field in fields(LogMel)}
+    ours = views(signal, rate, {"logmel": LogMel(**bands), "mfcc": settings})
+    other = theirs(signal, rate, settings)
+    assert {view.dtype for view in ours.values()} == {np.dtype(np.float32)}
+    assert all(view.flags.c_contiguous for view in ours.values())
+    np.testing.assert_allclose(ours["logmel"], other["logmel"], rtol=0, atol=CLOSE)
+    np.testing.assert_allclose(ours["mfcc"][:, 0], other["zcr"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours["mfcc"][:, 1], other["rms"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours["mfcc"][:, 2:], other["mfcc"], rtol=0, atol=CLOSE)
+
+
+def real_clips():
+    root = os.environ.get("SER_CORPORA")
+    if not root:
+        pytest.skip("SER_CORPORA names no folder with RAVDESS and EmoDB")
+    for corpus in ("RAVDESS", "EmoDB"):
+        paths = sorted(p for p in (Path(root) / corpus).rglob("*") if p.suffix in {".wav", ".flac"})
+        assert len(paths) >= 8, f"{root}/{corpus} holds too few clips"
+        for path in paths[:: len(paths) // 8][:8]:
+            signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            assert np.ptp(signal) > 0.01
+            yield signal.mean(axis=1), rate
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+@pytest.mark.parametrize(("n_fft", "hop", "n_mels"), CUTS)
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_the_views_equal_librosa(sound, n_fft, hop, n_mels, rate):
+    for samples in (1, max(1, hop - 1), hop, n_fft, 20_011):
+        agree(sound(samples), rate, Mfcc(n_fft=n_fft, hop=hop, n_mels=n_mels, n_mfcc=13))
+
+
+@pytest.mark.parametrize(
+    "change", [{"fmin": 60.0}, {"fmax": 7000.0}, {"fmin": 300.0, "fmax": 3400.0}, {"top_db": 35.0}, {"top_db": None}]
+)
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_every_range_equals_librosa(sound, change):
+    agree(sound(30_000), RATE, Mfcc(n_mels=40, **change))
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_real_clips_equal_librosa(rate):
+    for signal, own in real_clips():
+        agree(soxr.resample(signal, own, rate), rate, Mfcc())
+
+
+@pytest.mark.parametrize(
+    "cut", [(16_000, 1024, 64, 0.0, None), (22_050, 2048, 128, 0.0, None), (44_100, 600, 31, 70.0, 9e3)]
+)
+def test_the_filters_equal_librosa(cut):
+    rate, n_fft, n_mels, fmin, fmax = cut
+    other = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    np.testing.assert_allclose(frontend.mel_filters(*cut), other, rtol=1e-6, atol=1e-9)
+
+
+AWKWARD = st.sampled_from([0.0, -0.0, 1e-10, -1e-10, 2e-10, -2e-10, 1e-30, -1e-30, 0.5, -0.25])
+
+
+@given(samples=st.lists(AWKWARD, min_size=1, max_size=200), half=st.integers(1, 24), share=st.floats(0.01, 1))
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+def test_contours_equal_librosa_around_zero(samples, half, share):
+    signal, n_fft = np.array(samples, np.float32), 2 * half
+    cut = {"hop": max(1, round(share * n_fft)), "n_fft": n_fft}
+    frame = {"hop_length": cut["hop"], "frame_length": n_fft}
+    zcr = librosa.feature.zero_crossing_rate(signal, **frame)[0]
+    np.testing.assert_allclose(frontend.zcr(signal, **cut), zcr, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        frontend.rms(signal, **cut), librosa.feature.rms(y=signal, **frame)[0], rtol=0, atol=1e-7
+    )
+
+
+@given(samples=st.integers(1, 5000), half=st.integers(16, 600), share=st.floats(0.01, 1), n_mels=st.integers(2, 16))
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+def test_shapes_are_those_announced(samples, half, share, n_mels):
+    cut = {"n_fft": 2 * half, "hop": max(1, round(2 * half * share)), "n_mels": n_mels}
+    configs = {"logmel": LogMel(**cut), "mfcc": Mfcc(**cut, n_mfcc=2, rms=False)}
+    for name, view in views(hiss(samples), RATE, configs).items():
+        assert view.shape == (1 + samples // cut["hop"], len(frontend.rows(configs[name])))
+        assert np.isfinite(view).all()
+
+
+@pytest.mark.parametrize("band", [3, 17, 40, 60])
+def test_a_tone_is_loudest_in_its_own_band(band):
+    hertz = librosa.mel_frequencies(66, fmin=0, fmax=8000)[1 + band]  # the band's centre
+    view = views(tone(32_000, hertz=hertz), RATE, {"logmel": LogMel()})["logmel"]
+    assert set(view[4:-4].argmax(axis=1)) == {band}
+
+
+def test_doubling_the_amplitude_adds_six_decibels():
+    quiet, loud = (frontend.power(gain * hiss(16_000), n_fft=1024, hop=256) for gain in (1, 2))
+    levels = [frontend.logmel(power, RATE, LogMel()) for power in (quiet, loud)]
+    np.testing.assert_allclose(levels[1] - levels[0], 20 * np.log10(2), atol=1e-4)
+
+
+def test_a_shift_by_a_hop_shifts_the_frames_by_one():
+    signal = hiss(9000)
+    first, second = (frontend.power(x, n_fft=600, hop=250) for x in (signal, np.pad(signal, (250, 0))))
+    np.testing.assert_allclose(second[1:], first, rtol=1e-5, atol=1e-7)
+
+
+def test_power_holds_the_energy_of_the_windowed_frame():
+    signal = hiss(4096)
+    frame = signal[1536:2560].astype(np.float64) * np.hanning(1025)[:-1]  # centred at 2048
+    power = frontend.power(signal, n_fft=1024, hop=512)[4].astype(np.float64)
+    assert (power[0] + 2 * power[1:-1].sum() + power[-1]) / 1024 == pytest.approx(np.sum(frame**2), rel=1e-6)
+
+
+def test_contours_of_a_tone():
+    signal = tone(16_000, hertz=1000, level=0.3)
+    assert frontend.rms(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(0.3 / np.sqrt(2), rel=1e-3)
+    assert frontend.zcr(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(2 * 1000 / RATE, abs=2 / 1024)
+
+
+def test_the_zeroth_coefficient_is_the_sum_of_the_bands():
+    out = views(hiss(8000), RATE, {"mfcc": Mfcc(zcr=False, rms=False), "logmel": LogMel()})
+    np.testing.assert_allclose(out["mfcc"][:, 0], out["logmel"].sum(axis=1) / 8, rtol=1e-5)  # 8 = sqrt(64)
+
+
+def test_silence_is_the_floor():
+    out = views(np.zeros(8000, np.float32), RATE, {"mfcc": Mfcc(n_mfcc=3), "logmel": LogMel()})
+    np.testing.assert_allclose(out["logmel"], -100, atol=1e-4)
+    np.testing.assert_allclose(out["mfcc"][5], [0, 0, -800, 0, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows"),
+    [
+        ({}, ("zcr", "rms", "mfcc_01", "mfcc_02")),
+        ({"zcr": False}, ("rms", "mfcc_01", "mfcc_02")),
+        ({"rms": False}, ("zcr", "mfcc_01", "mfcc_02")),
+        ({"mfcc": False}, ("zcr", "rms")),
+        ({"mfcc": False, "zcr": False}, ("rms",)),
+    ],
+)
+def test_blocks_switch_off_and_keep_their_order(flags, rows):
+    signal, settings = tone_then_silence(9000), Mfcc(n_mfcc=2)
+    whole = dict(zip(frontend.rows(settings), views(signal, RATE, {"x": settings})["x"].T, strict=True))
+    some = replace(settings, **flags)
+    assert frontend.rows(some) == rows
+    np.testing.assert_array_equal(views(signal, RATE, {"x": some})["x"].T, [whole[row] for row in rows])
+    assert [part.split(":")[0] for part in frontend.unit(some).split("; ")] == list(
+        dict.fromkeys(r[:4].strip("_") for r in rows)
+    )
+
+
+def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
+    calls = []
+
+    def counted(signal, *, n_fft, hop, real=frontend.power):
+        calls.append((n_fft, hop))
+        return real(signal, n_fft=n_fft, hop=hop)
+
+    monkeypatch.setattr(frontend, "power", counted)
+    configs = {
+        "a": LogMel(),
+        "b": Mfcc(),
+        "c": LogMel(n_mels=20),
+        "d": Mfcc(hop=200),
+        "e": LogMel(hop=200),
+        "f": Mfcc(mfcc=False, hop=9),
+    }
+    together = views(tone_then_silence(9000), RATE, configs)
+    assert sorted(calls) == [(1024, 200), (1024, 256)]
+    for name, settings in configs.items():
+        alone = views(tone_then_silence(9000), RATE, {name: settings})[name]
+        assert together[name].tobytes() == alone.tobytes()
+
+
+OTHER = {"n_fft": 800, "hop": 300, "n_mels": 50, "fmin": 50.0, "fmax": 7000.0, "top_db": 40.0, "n_mfcc": 13}
+
+
+@pytest.mark.parametrize(("base", "field"), [(c, field.name) for c in (LogMel(), Mfcc()) for field in fields(c)])
+def test_every_setting_changes_the_view(base, field):
+    signal = tone_then_silence(20_000) + np.float32(0.01) * hiss(20_000)
+    other = replace(base, **{field: OTHER.get(field, False)})
+    first, second = (views(signal, RATE, {"x": settings})["x"] for settings in (base, other))
+    assert first.shape != second.shape or not np.allclose(first, second)
+
+
+IMPOSSIBLE = {
+    "n_fft": [0, 1023, -2],
+    "hop": [0, -1, 1025],
+    "n_mels": [0, 513],
+    "fmin": [-1.0, np.nan, np.inf],
+    "fmax": [0.0, -5.0, np.inf, np.nan],
+    "top_db": [0.0, -80.0, np.inf, np.nan],
+}
+
+
+@pytest.mark.parametrize("cls", [LogMel, Mfcc])
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field in IMPOSSIBLE for value in IMPOSSIBLE[field]])
+def test_impossible_settings_are_named(cls, field, value):
+    with pytest.raises(
+        SettingError, match=rf"params\.yaml: features\.{cls.__name__.lower()}\.{field} is {value}, expected"
+    ):
+        cls(**{field: value})
+
+
+@pytest.mark.parametrize("n_mfcc", [0, 65])
+def test_no_more_coefficients_than_bands(n_mfcc):
+    with pytest.raises(SettingError, match=rf"features\.mfcc\.n_mfcc is {n_mfcc}, expected .* n_mels \(64\)"):
+        Mfcc(n_mfcc=n_mfcc)
+
+
+def test_a_view_without_rows_is_refused():
+    with pytest.raises(SettingError, match=r"features\.mfcc\.mfcc is False, expected true"):
+        Mfcc(mfcc=False, zcr=False, rms=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [({"fmax": 8000.1}, "fmax"), ({"fmin": 8000.0}, "fmin"), ({"fmin": 9e3}, "fmin")]
+)
+@pytest.mark.parametrize("cls", [LogMel, Mfcc])
+def test_nothing_lies_above_half_the_rate(cls, change, name):
+    with pytest.raises(
+        SettingError, match=rf"features\.{cls.__name__.lower()}\.{name} is .* at 16000 Hz ends at 8000\.0 Hz"
+    ):
+        views(hiss(2000), RATE, {"x": cls(**change)})
+    assert views(hiss(2000), 22_050, {"x": cls(**change)})["x"].shape[0] == 8
+    assert views(hiss(2000), RATE, {"x": cls(fmax=8000.0)})["x"].shape[0] == 8
+
+
+def test_the_sections_are_read_from_params():
+    params = {"features": {"mfcc": {"n_mfcc": 40, "fmax": 7000, "zcr": False}, "logmel": {"top_db": None}}}
+    assert config.section(Mfcc, params, "features.mfcc") == Mfcc(n_mfcc=40, fmax=7000.0, zcr=False)
+    assert config.section(LogMel, params, "features.logmel") == LogMel(top_db=None)
+
+
+def test_the_numbers_are_those_of_this_version():
+    glide = (0.4 * np.sin(np.cumsum(np.linspace(0.05, 1.5, 12_000)))).astype(np.float32)
+    out = views(np.pad(glide, (1000, 3000)), RATE, {"mfcc": Mfcc(), "logmel": LogMel()})
+    assert frontend.VERSION == 1
+    np.testing.assert_allclose(
+        out["logmel"][[5, 20, 30, 60], [4, 27, 38, 63]], [20.6413, 19.9156, 12.0215, -59.0867], atol=1e-3
+    )
+    np.testing.assert_allclose(
+        out["mfcc"][30, [0, 1, 2, 3, 21]], [0.2734, 0.2827, -426.2026, -16.6866, -16.4032], atol=1e-3
+    )

@@ -1,0 +1,195 @@
+"""Stretch and pitch against librosa in double precision, against librosa as people run it, and against physics."""
+
+import os
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import SettingError
+from pipeline.signal import vocoder
+from pipeline.signal.vocoder import pitch, stretch
+
+RATE = 16_000
+RATES = [0.25, 0.8, 0.97, 1.15, 2.0]
+SEMITONES = [-12.0, -2.0, 0.7, 3.3]
+LENGTHS = [1, 2, 100, 511, 512, 1023, 2047, 2048, 5000, 20_011]
+
+
+def tone(samples, *, hertz=440.0, level=0.5):
+    return (level * np.sin(2 * np.pi * hertz * np.arange(samples) / RATE)).astype(np.float32)
+
+
+def voice(samples):
+    """A gliding buzz over a floor of noise, its level rising: no bin is empty and no moment like another."""
+    phase = 2 * np.pi * np.cumsum(np.linspace(120, 180, samples)) / RATE
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 40))
+    floor = 1e-3 * np.random.default_rng(5).standard_normal(samples)
+    return (np.linspace(0.1, 0.4, samples) * buzz + floor).astype(np.float32)
+
+
+def voice_with_gaps(samples):
+    """The same with digital silence before, between and after."""
+    signal = voice(samples)
+    for start, stop in ((0, 0.15), (0.4, 0.6), (0.9, 1)):
+        signal[round(start * samples) : round(stop * samples)] = 0
+    return signal
+
+
+def real_clips():
+    root = os.environ.get("SER_CORPORA")
+    if not root:
+        pytest.skip("SER_CORPORA names no folder with RAVDESS and EmoDB")
+    for corpus in ("RAVDESS", "EmoDB"):
+        paths = sorted(p for p in (Path(root) / corpus).rglob("*") if p.suffix in {".wav", ".flac"})
+        assert len(paths) >= 6, f"{root}/{corpus} holds too few clips"
+        for path in paths[:: len(paths) // 6][:6]:
+            signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            assert np.ptp(signal) > 0.01
+            yield soxr.resample(signal.mean(axis=1), rate, RATE)[: 3 * RATE]
+
+
+def theirs(effect, signal, **options):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_fft=.* is too large")
+        return effect(signal, **options)
+
+
+def gap(ours, other):
+    """The largest difference, as a share of the other's peak."""
+    assert ours.shape == other.shape
+    assert ours.dtype == np.float32
+    return np.abs(ours - other).max() / max(np.abs(other).max(), 1e-6)
+
+
+@pytest.mark.parametrize("n_fft", [2048, 512])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("sound", [voice, voice_with_gaps])
+def test_stretch_equals_librosa_in_double_precision(sound, rate, n_fft):
+    for samples in LENGTHS:
+        signal = sound(samples)
+        if round(samples / rate) < 1:
+            continue
+        other = theirs(librosa.effects.time_stretch, signal.astype(np.float64), rate=rate, n_fft=n_fft)
+        assert gap(stretch(signal, rate, n_fft=n_fft), other) < 5e-4
+
+
+@pytest.mark.parametrize("n_fft", [2048, 512])
+@pytest.mark.parametrize("semitones", SEMITONES)
+@pytest.mark.parametrize("sound", [voice, voice_with_gaps])
+def test_pitch_equals_librosa_in_double_precision(sound, semitones, n_fft):
+    for samples in LENGTHS:
+        signal = sound(samples)
+        double = signal.astype(np.float64)
+        other = theirs(librosa.effects.pitch_shift, double, sr=RATE, n_steps=semitones, n_fft=n_fft)
+        assert gap(pitch(signal, semitones, n_fft=n_fft), other) < 5e-4
+
+
+def test_real_clips_equal_librosa_within_a_hundredth():
+    for signal in real_clips():
+        double = signal.astype(np.float64)
+        for rate in (0.85, 1.15):
+            ours = stretch(signal, rate)
+            assert gap(ours, librosa.effects.time_stretch(signal, rate=rate)) < 0.01
+            assert gap(ours, librosa.effects.time_stretch(double, rate=rate)) < 5e-4
+        for semitones in (-2.0, 0.7):
+            ours = pitch(signal, semitones)
+            assert gap(ours, librosa.effects.pitch_shift(signal, sr=RATE, n_steps=semitones)) < 0.01
+            assert gap(ours, librosa.effects.pitch_shift(double, sr=RATE, n_steps=semitones)) < 5e-4
+
+
+def loudest(signal):
+    """The frequency of the strongest partial, in Hz."""
+    window = np.hanning(len(signal))
+    return np.abs(np.fft.rfft(signal * window)).argmax() * RATE / len(signal)
+
+
+def test_twelve_semitones_double_the_frequency():
+    signal = tone(48_000, hertz=500)
+    assert loudest(pitch(signal, 12)) == pytest.approx(1000, abs=1)
+    assert loudest(pitch(signal, -12)) == pytest.approx(250, abs=1)
+    assert loudest(pitch(signal, 7)) == pytest.approx(500 * 2 ** (7 / 12), abs=1)
+
+
+def test_a_stretch_changes_the_length_and_not_the_frequency():
+    signal = tone(48_000, hertz=500)
+    slow = stretch(signal, 0.8)
+    assert slow.shape == (60_000,)
+    assert loudest(slow) == pytest.approx(500, abs=1)
+    assert np.sqrt(np.mean(slow[4000:-4000] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+
+
+def test_what_comes_late_stays_late():
+    signal = np.concatenate([np.zeros(30_000, np.float32), voice(10_000), np.zeros(8000, np.float32)])
+    for ours, start, stop in ((stretch(signal, 1.25), 24_000, 32_000), (pitch(signal, 2), 30_000, 40_000)):
+        inside = np.sum(ours[start - 1100 : stop + 1100] ** 2)
+        assert inside > 0.999 * np.sum(ours**2)
+
+
+@given(samples=st.integers(1, 6000), rate=st.floats(0.3, 3), semitones=st.floats(-12, 12))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_lengths_are_those_announced(samples, rate, semitones):
+    signal = voice(samples)
+    slow, high = stretch(signal, rate), pitch(signal, semitones)
+    assert slow.shape == (max(1, round(samples / rate)),)
+    assert high.shape == (samples,)
+    assert np.isfinite(slow).all()
+    assert np.isfinite(high).all()
+
+
+@pytest.mark.parametrize(("effect", "nothing"), [(stretch, 1.0), (pitch, 0.0)])
+def test_no_change_is_a_copy(effect, nothing):
+    signal = voice(3000)
+    ours = effect(signal, nothing)
+    np.testing.assert_array_equal(ours, signal)
+    assert not np.shares_memory(ours, signal)
+
+
+@pytest.mark.parametrize("samples", [1, 600, 9000])
+def test_silence_stays_silence(samples):
+    assert not stretch(np.zeros(samples, np.float32), 0.8).any()
+    assert not pitch(np.zeros(samples, np.float32), 1.5).any()
+
+
+def test_the_input_is_left_alone_and_the_output_repeats():
+    signal = voice_with_gaps(9000)
+    before = signal.copy()
+    for effect, strength in ((stretch, 0.9), (pitch, -1.0)):
+        assert effect(signal, strength).tobytes() == effect(signal, strength).tobytes()
+    np.testing.assert_array_equal(signal, before)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, np.inf, np.nan])
+def test_an_impossible_rate_is_refused(rate):
+    with pytest.raises(SettingError, match=f"stretch rate is {rate}, expected"):
+        stretch(voice(100), rate)
+
+
+@pytest.mark.parametrize(("samples", "rate"), [(700, 0.25), (700, 2.6), (9, 0.5)])
+def test_machine_code_does_what_the_python_does(monkeypatch, samples, rate):
+    """Plain Python checks every index, which the compiled code does not."""
+    fast = stretch(voice_with_gaps(samples), rate, n_fft=64)
+    for name in ("turn", "overlap"):
+        monkeypatch.setattr(vocoder, name, getattr(vocoder, name).py_func)
+    slow = stretch(voice_with_gaps(samples), rate, n_fft=64)
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-5)
+
+
+def test_code_that_cannot_be_cached_is_compiled_all_the_same():
+    space = {}
+    exec("def double(x):\n    return 2 * x", space)  # of no file, so numba has no folder for it
+    assert vocoder.compiled(space["double"])(21) == 42
+
+
+def test_the_numbers_are_those_of_this_version():
+    phase = np.cumsum(np.linspace(0.05, 0.9, 12_000))
+    glide = (0.3 * np.sin(phase) + 0.1 * np.sin(2.5 * phase)).astype(np.float32)
+    assert vocoder.VERSION == 1
+    np.testing.assert_allclose(stretch(glide, 0.9)[[100, 3000, 9000, 13_000]], [0, 0, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(pitch(glide, 1.5)[[100, 3000, 9000, 11_900]], [0, 0, 0, 0], atol=1e-4)
