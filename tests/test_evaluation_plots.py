@@ -135,7 +135,8 @@ def test_without_validation_nothing_is_said_of_it(history):
 def test_one_epoch_is_a_dot_and_none_is_a_sentence():
     loss, _ = drawn(plots.curves(HISTORY[HISTORY["epoch"] == 1])).axes
     assert {line.get_marker() for line in lines(loss, linestyle="--")} == {"."}
-    assert labels(loss.xaxis) == ["1"]
+    low, high = loss.get_xlim()
+    assert [tick for tick in loss.get_xticks() if low <= tick <= high] == [1]
     (axes,) = plots.curves(HISTORY.head(0)).axes
     assert "fitted in one step" in axes.texts[0].get_text()
 
@@ -179,7 +180,7 @@ def test_of_a_single_corpus_pooled_is_not_drawn_again():
 def test_a_stamp_is_a_band_above_the_drawing(name):
     stamp = "DEMO: synthetic speech, says nothing about people · CONTAMINATED: 99 % of the test rows"
     plain, stamped = drawn(MAKERS[name]("")), drawn(MAKERS[name](stamp))
-    (band,) = stamped.patches[-1:]
+    (band,) = stamped.artists
     (text,) = stamped.texts
     assert text.get_text().replace("\n", " · ") == stamp
     assert stamped.get_figheight() > plain.get_figheight()
@@ -196,8 +197,10 @@ def test_no_text_is_smaller_than_nine_points_or_outside_the_picture(name):
     figure = drawn(MAKERS[name]("DEMO"))
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     assert min(text.get_fontsize() for text in texts) >= 9
-    places = [text.get_window_extent() for text in texts if text.get_window_extent().width]
-    assert all(0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in places)
+    ink = figure.get_tightbbox()  # inches
+    assert min(ink.x0, ink.y0) >= 0
+    assert ink.x1 <= figure.get_figwidth()
+    assert ink.y1 <= figure.get_figheight()
 
 
 @pytest.mark.parametrize("name", MAKERS)
