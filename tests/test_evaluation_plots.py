@@ -148,6 +148,12 @@ def test_f1_bars_are_sorted_with_the_best_on_top():
     assert axes.yaxis_inverted()
 
 
+def test_a_class_without_f1_comes_last_and_says_so():
+    (axes,) = drawn(plots.f1_by_class(F1.assign(f1=[0.4, np.nan, 0.65]))).axes
+    assert [text.get_text() for text in axes.texts] == ["0.65", "0.40", "–"]
+    assert labels(axes.yaxis)[2] == "neutral  (2)"
+
+
 def test_corpora_come_pooled_first_with_their_sizes():
     (axes,) = plots.uar_by_corpus(UAR).axes
     expected = [

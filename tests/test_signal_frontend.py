@@ -5,12 +5,12 @@ import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 
+import hypothesis
 import librosa
 import numpy as np
 import pytest
 import soundfile
 import soxr
-import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -125,7 +125,7 @@ def shuffle(column: list[Take], seed: int) -> list[Take]:
 
 
 def faults(every: Iterable[str], count: int) -> dict[str, dict[str, Any]]:
-    """Give the odd files of a corpus of ``count`` ordinary ones: all that is usable, and of the rest what it can bear."""
+    """Give the odd files of a corpus of ``count`` ordinary ones: the usable, and of the others what it can bear."""
     names = set(every)
     chosen = {path: odd for path, odd in ODD.items() if path in names}
     bad = 0

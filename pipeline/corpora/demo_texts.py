@@ -1,6 +1,7 @@
 """What the speakers of the demo say, in ARPABET: the sentences of RAVDESS and CREMA-D, words of TESS, babble for SAVEE.
 
-SAVEE does not publish which number is which sentence, so its numbers get syllables of no language, the same for every speaker.
+Which number of SAVEE is which sentence is not published: a number is syllables of no language, the same for all
+speakers.
 """
 
 from functools import cache
@@ -16,7 +17,8 @@ CREMA_D = {
     "DFA": "D OW1 N T F ER0 G EH1 T AX JH AE1 K AX T",  # Don't forget a jacket
     "IEO": "IH1 T S IH0 L EH1 V AX N AX K L AA1 K",  # It's eleven o'clock
     "IOM": "AY1 M AA1 N M AY0 W EY1 T AX DH AX M IY1 T IH0 NG",  # I'm on my way to the meeting
-    "ITH": "AY1 TH IH1 NG K AY0 HH AE1 V AX D AA1 K T ER0 Z AX P OY1 N T M AX N T",  # I think I have a doctor's appointment
+    # I think I have a doctor's appointment
+    "ITH": "AY1 TH IH1 NG K AY0 HH AE1 V AX D AA1 K T ER0 Z AX P OY1 N T M AX N T",
     "ITS": "AY1 TH IH1 NG K AY0 V S IY1 N DH IH1 S B IY0 F AO1 R",  # I think I've seen this before
     "IWL": "AY1 W UH0 D L AY1 K AX N UW1 AX L AA1 R M K L AA1 K",  # I would like a new alarm clock
     "IWW": "AY1 W AH1 N D ER0 W AH1 T DH IH1 S IH0 Z AX B AW1 T",  # I wonder what this is about
@@ -56,8 +58,8 @@ WORDS = {
     "youth": "Y UW1 TH",
 }
 TESS = {word: f"S EY1 DH AX W ER1 D , {phones}" for word, phones in WORDS.items()}  # Say the word …
-ONSETS = "B D F G HH K L M N P R S SH T W Y".split()
-CORES = "AA AE AO AX AY EH EY IH IY OW UW".split()
+ONSETS = ["B", "D", "F", "G", "HH", "K", "L", "M", "N", "P", "R", "S", "SH", "T", "W", "Y"]
+CORES = ["AA", "AE", "AO", "AX", "AY", "EH", "EY", "IH", "IY", "OW", "UW"]
 CODAS = ["", "", "", "D", "L", "N", "R", "S", "T", "Z"]
 
 

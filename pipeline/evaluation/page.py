@@ -4,7 +4,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 
 from pipeline.evaluation import canvas, plots, provenance, tables, wording
 from pipeline.evaluation.tables import Table, Values, part
-from pipeline.evaluation.wording import count, ends, number, percent
+from pipeline.evaluation.wording import count, ends, number, percent, things
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +94,6 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
         ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}"),
         ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
     ]
-
-
-def things(value: Any, name: str) -> str:
-    """Count things in words.
-
-    >>> things(1, "fold"), things(1440, "clip")
-    ('1 fold', '1,440 clips')
-    """
-    return f"{count(value)} {name}{'' if number(value) == 1 else 's'}"
 
 
 def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, most: int = 5) -> Table:

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, STYLE, VERMILLION
+from pipeline.evaluation.wording import MISSING, count, things
 
 Look = dict[str, Any]  # of a line or a text
 POOLED = "pooled"  # the row over all corpora
@@ -139,11 +140,11 @@ def write_cells(axes: Axes, clips: pd.DataFrame) -> None:
 def f1_by_class(table: pd.DataFrame, *, stamp: str = "") -> Figure:
     """Draw F1 per class, best on top. Columns: class, f1, support (clips)."""
     rows = table.sort_values(["f1", "class"], ascending=[False, True])
-    labels = [f"{name}  ({clips:,})" for name, clips in zip(rows["class"], rows["support"], strict=True)]
+    labels = [f"{name}  ({count(clips)})" for name, clips in zip(rows["class"], rows["support"], strict=True)]
     figure = canvas.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
     axes = canvas.bars(figure, rows["f1"].to_list(), labels)
     for row, value in enumerate(rows["f1"]):
-        axes.text(np.nan_to_num(value) + 0.012, row, f"{value:.2f}", va="center")
+        axes.text(np.nan_to_num(value) + 0.012, row, MISSING if np.isnan(value) else f"{value:.2f}", va="center")
     axes.set(title="F1 by class", xlabel="F1 (in brackets: test clips of the class)")
     return figure
 
@@ -168,8 +169,7 @@ def uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
 
 def corpus_label(record: Mapping[Hashable, Any]) -> str:
     """Name a corpus and, on a second line, its size."""
-    speakers = "1 speaker" if record["speakers"] == 1 else f"{record['speakers']:,} speakers"
-    return f"{record['corpus']}\n{speakers}, {record['clips']:,} clips"
+    return f"{record['corpus']}\n{things(record['speakers'], 'speaker')}, {things(record['clips'], 'clip')}"
 
 
 def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:

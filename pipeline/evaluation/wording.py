@@ -41,6 +41,15 @@ def count(value: Any) -> str:
     return MISSING if number(value) is None else f"{value:,.0f}"
 
 
+def things(value: Any, name: str) -> str:
+    """Count things in words.
+
+    >>> things(1, "fold"), things(1440, "clip")
+    ('1 fold', '1,440 clips')
+    """
+    return f"{count(value)} {name}{'' if number(value) == 1 else 's'}"
+
+
 def score(value: Any) -> str:
     """Write a score that is no share, such as F1.
 

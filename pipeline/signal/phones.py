@@ -132,12 +132,14 @@ def tracks(text: str, *, tempo: float, rng: np.random.Generator) -> Tracks:
     )
 
 
-def durations(seconds: Array, stressed: npt.NDArray[np.bool_], *, tempo: float, rng: np.random.Generator) -> Array:
+def durations(
+    seconds: Array, stressed: npt.NDArray[np.bool_], *, tempo: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """Frames of each piece: stress and the end of a sentence lengthen, and no two utterances are timed alike."""
     factor = np.where(stressed, 1.15, 0.95)
     factor[-3:] *= 1.35
     factor *= rng.lognormal(0, 0.1, seconds.size)
-    return np.maximum(np.rint(seconds * factor / (tempo * FRAME)), 1).astype(int)
+    return np.maximum(np.rint(seconds * factor / (tempo * FRAME)), 1).astype(np.int64)
 
 
 def smooth(steps: Array, width: int) -> Array:

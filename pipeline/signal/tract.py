@@ -76,9 +76,11 @@ def brighten(signal: Array, decibels: float, *, rate: int) -> Array:
 def lowpass(signal: Array, hertz: float, *, rate: int) -> Array:
     """Lose 6 dB per octave above ``hertz``."""
     pole = np.exp(-2 * np.pi * hertz / rate)
-    return lfilter([1 - pole], [1, -pole], signal)
+    dull: Array = lfilter([1 - pole], [1, -pole], signal)
+    return dull
 
 
 def unit(signal: Array) -> Array:
     """Scale to RMS 1."""
-    return signal / np.sqrt(np.mean(np.square(signal)))
+    scaled: Array = signal / np.sqrt(np.mean(np.square(signal)))
+    return scaled

@@ -6,7 +6,7 @@ find them in strangers, though not every time. Scores on such speech say nothing
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from pipeline.signal import phones, tract
 
 Array = npt.NDArray[np.float64]
 VERSION = 1  # raise it when the same seed would give other numbers, here or in phones and tract
-BAND = 20_000  # Hz, rate above which the sound is made at a whole fraction of the rate and resampled: nobody speaks there
+FULL = 20_000  # Hz, a rate that holds the voice: a multiple of it is synthesised there or above, then resampled
+PEAK = 0.9  # of full scale; louder clips are turned down
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ EMOTIONS = {
     "surprise": Emotion(pitch=8, span=1.3, rise=9, level=4, tempo=-0.1, bright=1, breath=1),
     "calm": Emotion(pitch=-1, span=-0.4, level=-4, tempo=-0.15, bright=-3, breath=3, jitter=-0.2),
 }
-SPREAD = Emotion(
-    pitch=1.2, span=0.25, rise=1, level=1.5, tempo=0.08, bright=2, breath=2, jitter=0.4, formants=0.02
-)
+SPREAD = Emotion(pitch=1.2, span=0.25, rise=1, level=1.5, tempo=0.08, bright=2, breath=2, jitter=0.4, formants=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,23 +112,34 @@ def perform(rng: np.random.Generator, speaker: Speaker, emotion: str, strength: 
 def speak(
     rng: np.random.Generator, speaker: Speaker, emotion: str, text: str, *, recording: Recording, strength: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Say a text (ARPABET, stressed vowels marked 1) in an emotion. Shape: ``(samples,)``, peak at most 0.9.
+    """Say a text (ARPABET, stressed vowels marked 1) in an emotion. Shape: ``(samples,)``, peak at most ``PEAK``.
 
     >>> rng = np.random.default_rng(0)
     >>> studio = Recording(rate=16_000, level=-30, floor=-60, silence=(0.1, 0.1))
     >>> speak(rng, cast(rng, "female"), "sad", "AX L OW1 N", recording=studio).shape
-    (11048,)
+    (13459,)
 
     Raises:
         UnknownNameError: an emotion or a phone that is not known.
     """
-    coarse = max(recording.rate // BAND, 1)
+    times = fraction(recording.rate)
+    studio = replace(recording, rate=recording.rate // times)
     manner = perform(rng, speaker, emotion, strength)
     tracks = phones.tracks(text, tempo=recording.tempo * speaker.tempo * 2**manner.tempo, rng=rng)
     hertz = intonation(rng, tracks.stress, speaker, manner)
-    speech = utter(rng, tracks, hertz, speaker=speaker, manner=manner, rate=recording.rate // coarse)
-    signal = resample_poly(place(rng, speech, recording=recording, gain=manner.level, rate=recording.rate // coarse), coarse, 1)
-    return (signal * min(1.0, 0.9 / np.abs(signal).max())).astype(np.float32)
+    speech = utter(rng, tracks, hertz, speaker=speaker, manner=manner, rate=studio.rate)
+    signal = resample_poly(place(rng, speech, studio, gain=manner.level), times, 1)
+    bounded: npt.NDArray[np.float32] = (signal * min(1.0, PEAK / np.abs(signal).max())).astype(np.float32)
+    return bounded
+
+
+def fraction(rate: int) -> int:
+    """Find by how much a rate can be divided without taking from what the voice fills.
+
+    >>> fraction(96_000), fraction(44_100), fraction(24_414)
+    (4, 2, 1)
+    """
+    return max((times for times in range(1, rate // FULL + 1) if rate % times == 0), default=1)
 
 
 def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, manner: Emotion) -> Array:
@@ -139,7 +149,8 @@ def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, manner
     wobble = np.interp(time, np.linspace(0, 1, 12), 0.2 * rng.standard_normal(12))
     movement = heights * stress - stress.mean() + 0.7 * (0.5 - time) + wobble
     turn = manner.rise * np.clip((time - 0.7) / 0.3, 0, 1) ** 2
-    return np.clip(speaker.f0 * 2 ** ((manner.pitch + speaker.span * 2**manner.span * movement + turn) / 12), 60, 600)
+    semitones = manner.pitch + speaker.span * 2**manner.span * movement + turn
+    return np.clip(speaker.f0 * np.exp2(semitones / 12), 60, 600)
 
 
 def loudness(stress: Array) -> Array:
@@ -172,9 +183,9 @@ def utter(
     return tract.unit(speech)
 
 
-def place(rng: np.random.Generator, speech: Array, *, recording: Recording, gain: float, rate: int) -> Array:
+def place(rng: np.random.Generator, speech: Array, studio: Recording, *, gain: float) -> Array:
     """Set the level and put the speech into its room."""
-    before, after = (round(seconds * rate * rng.lognormal(0, 0.15)) for seconds in recording.silence)
-    signal = np.pad(speech * 10 ** ((recording.level + gain) / 20), (before, after))
-    room = tract.lowpass(rng.standard_normal(signal.size), 1000, rate=rate)
-    return signal + tract.unit(room) * 10 ** (recording.floor / 20)
+    before, after = (round(seconds * studio.rate * rng.lognormal(0, 0.15)) for seconds in studio.silence)
+    signal = np.pad(speech * 10 ** ((studio.level + gain) / 20), (before, after))
+    room = tract.lowpass(rng.standard_normal(signal.size), 1000, rate=studio.rate)
+    return signal + tract.unit(room) * 10 ** (studio.floor / 20)

@@ -22,8 +22,8 @@ Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")
 MARKER = "SYNTHETIC.txt"  # ingest knows the demo by it
 NOTICE = (
-    "Synthetic speech, made by ser-features (python -m pipeline.stages.demo): no person speaks here, and scores on it say "
-    "nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"
+    "Synthetic speech, made by ser-features (python -m pipeline.stages.demo): no person speaks here, and scores on it "
+    "say nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"
 )
 LITTER = {  # what operating systems leave behind; ingest must not take it for audio
     "RAVDESS/.DS_Store": b"\x00\x00\x00\x01Bud1" + bytes(4088),
@@ -86,7 +86,7 @@ def write(take: Take, root: Path, seed: int) -> float:
 
 
 def record(take: Take, seed: int) -> Samples:
-    """Make the sound of a take from streams of its own. Shape: ``(samples,)``, or ``(samples, channels)`` with several."""
+    """Make the sound of a take from streams of its own. Shape: ``(samples,)`` or ``(samples, channels)``."""
     rng = stream(seed, take, take.path)
     speaker = voice.cast(stream(seed, take, take.speaker), take.troupe.page.speakers[take.speaker].sex)
     studio = voice.Recording(

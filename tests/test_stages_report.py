@@ -1,0 +1,437 @@
+import base64
+import copy
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.stages import report
+from pipeline.store import files, manifest, predictions
+
+CLASSES = ["angry", "neutral", "sad"]
+SCORES = {
+    "protocol": "speaker",
+    "synthetic": {},
+    "test": {
+        "uar": 0.6173, "uar_ci95": {"low": 0.5712, "high": 0.6601}, "wa": 0.6021, "macro_f1": 0.5934, "ece": 0.1,
+        "chance": 0.3333, "clips": 1440, "speakers": 26,
+    },
+    "folds": {"count": 2, "uar_mean": 0.6111, "uar_sd": 0.0432, "each": {"0": {"uar": 0.6417}, "3": {"uar": 0.5806}}},
+    "corpus": {
+        "ravdess": {"uar": 0.5507, "uar_ci95": {"low": 0.5013, "high": 0.6098}, "wa": 0.5409, "macro_f1": 0.5311,
+                    "ece": 0.1, "chance": 0.3333, "clips": 1238, "speakers": 24},
+        "tess": {"uar": 0.9862, "uar_ci95": {"low": None, "high": None}, "wa": 0.9764, "macro_f1": 0.9666,
+                 "ece": 0.1, "chance": 0.5, "clips": 202, "speakers": 2},
+    },
+    "class": {
+        "angry": {"precision": 0.7101, "recall": 0.7202, "f1": 0.7303, "support": 500},
+        "neutral": {"precision": 0.4101, "recall": 0.4202, "f1": 0.4303, "support": 440},
+        "sad": {"precision": 0.8, "recall": None, "f1": None, "support": 0},
+    },
+    "group": {"sex": {"female": {"uar": 0.6345, "clips": 720}, "male": {"uar": 0.5987, "clips": 719}}},
+    "speaker": {"worst": {"name": "ravdess/07", "uar": 0.3121}, "best": {"name": "tess/OAF", "uar": 0.9878}},
+    "leak": {"same_samples": 0.0, "same_clip": 0.0, "seen_speaker": 0.0, "seen_statement": 1.0, "statistics": 0.0,
+             "contaminated": 0.0},
+}  # fmt: skip
+CARD = {
+    "arch": "crnn",
+    "view": "logmel",
+    "labels": CLASSES,
+    "protocol": "speaker",
+    "synthetic": [],
+    "folds": [0, 3],
+    "corpora": {
+        "ravdess": {"licence": "CC BY-NC-SA 4.0", "citation": "Livingstone (2018). doi:10.1371/journal.pone.0196391"},
+        "tess": {"licence": "<script>alert(1)</script> http://example.org/licence", "citation": "Dupuis & Co"},
+    },
+    "versions": {"keras": "3.12.7", "backend": "tensorflow"},
+}
+TRAINED = {
+    "arch": "crnn", "view": "logmel", "backend": "tensorflow", "device": "cpu:0", "parameters": 417432,
+    "folds": {"0": {"epochs": 3, "best_epoch": 2, "val_uar": 0.5001}, "3": {"epochs": 2, "best_epoch": 2}},
+}  # fmt: skip
+AUDIT = {
+    "protocol": "speaker",
+    "leak": {"same_samples": 0.0, "same_name": 0.0, "seen_speaker": 0.0},
+    "fold": {str(fold): {"count": {"test_speakers": 5 + fold, "test_rows": 321 + fold}} for fold in range(5)},
+    "left_out": {"duplicates_across_corpora": 0, "label_scheme": 1384},
+}
+PARAMS = {
+    "seed": 4242,
+    "data": {"corpora": {"ravdess": "/data/secret/RAVDESS", "tess": "data/TESS"}, "demo": {"clips": 77}},
+    "features": {"mfcc": {"n_mfcc": 20}, "logmel": {"n_mels": 64, "fmax": None}},
+    "model": {"arch": "crnn", "features": "logmel", "cnn": {"kernels": 3}, "crnn": {"units": 64}},
+    "train": {"folds": [0, 3], "table": "/home/me/table.csv"},
+    "execute": {"workers": 8},
+}
+HEARD = [  # clip, fold, spoken, taken for; not in the order of their names
+    ("ravdess/b", 0, "angry", "sad"),
+    ("ravdess/a", 0, "angry", "angry"),
+    ("tess/d", 3, "neutral", "neutral"),
+    ("ravdess/c", 3, "angry", "angry"),
+]
+HISTORY = "epoch,loss,uar,learning_rate,val_loss,val_uar\n1,2.123456,0.25,0.001,2.2,0.3\n2,1.5,0.5,0.001,1.75,0.5001\n"
+FILES = [
+    ("ok", "clipped,stereo"),
+    ("ok", "stereo"),
+    ("ok", ""),
+    ("silent", "stereo"),
+    ("silent", None),
+    ("empty", None),
+]
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def write_predictions(path, labels=CLASSES):
+    frame = pd.DataFrame(HEARD, columns=["clip_id", "fold", "label", "predicted"])
+    frame = frame.assign(corpus="ravdess", speaker="ravdess/01", sex="male")
+    predictions.write(frame, np.full((len(frame), len(labels)), 1 / len(labels), np.float32), labels, path)
+
+
+def fabricate(root, *, scores=SCORES, card=CARD, history=HISTORY):
+    """Write all that the stage reads, as the other stages write it, and give the arguments of ``run``."""
+    for path, values in {
+        "metrics/eval.json": scores,
+        "metrics/train.json": TRAINED,
+        "metrics/audit.json": AUDIT,
+        "models/bundle/bundle.json": card,
+    }.items():
+        files.write_json(values, root / path)
+    for fold in card["folds"] if history else ():
+        (root / f"models/bundle/fold-{fold}").mkdir()
+        (root / f"models/bundle/fold-{fold}/history.csv").write_text(history)
+    write_predictions(root / "models/predictions.parquet")
+    for corpus in card["corpora"]:
+        rows = [{"path": f"{k}.wav", "status": s, "warnings": w} for k, (s, w) in enumerate(FILES)]
+        manifest.write(rows, root / f"data/manifest/{corpus}.parquet", synthetic=False)
+    return {
+        "evaluation": root / "metrics/eval.json",
+        "training": root / "metrics/train.json",
+        "audit": root / "metrics/audit.json",
+        "manifests": [root / f"data/manifest/{corpus}.parquet" for corpus in card["corpora"]],
+        "bundle": root / "models/bundle",
+        "predictions": root / "models/predictions.parquet",
+        "params": PARAMS,
+        "plots": root / "metrics/plots",
+        "page": root / "metrics/report.html",
+    }
+
+
+def changed(values, **sections):
+    return {**copy.deepcopy(values), **sections}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Leave out the rendering, which takes most of the time, and collect the figures instead."""
+    figures = []
+
+    def note(figure, path):
+        figures.append(figure)
+        path.write_bytes(bytes(24))
+
+    monkeypatch.setattr(report.draw, "save", note)
+    return figures
+
+
+@pytest.fixture
+def page_of(drawn, tmp_path):
+    def run(**inputs):
+        arguments = fabricate(tmp_path, **inputs)
+        report.run(**arguments)
+        return Page(arguments["page"].read_text(encoding="utf-8").replace("\u00a0", " "))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The stage's arguments after one run."""
+    arguments = fabricate(tmp_path_factory.mktemp("report"))
+    report.run(**arguments)
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return Page(made["page"].read_text(encoding="utf-8").replace("\u00a0", " "))
+
+
+def test_it_writes_four_tables_four_pictures_and_a_page_and_nothing_else(made):
+    names = ("curves", "confusion", "f1_by_class", "uar_by_corpus")
+    expected = {f"{name}.png" for name in names} | {f"{name}.csv" for name in ("history", *names[1:])}
+    assert {path.name for path in made["plots"].iterdir()} == expected
+    beside = {path.name for path in made["plots"].parent.iterdir()}
+    assert beside == {"eval.json", "train.json", "audit.json", "plots", "report.html"}
+
+
+def test_a_second_run_gives_the_same_bytes_and_forgets_what_was_there(made, tmp_path):
+    again = fabricate(tmp_path)
+    (tmp_path / "metrics/plots").mkdir()
+    (tmp_path / "metrics/plots/old.png").touch()
+    report.run(**again)
+    first = {path.name: path.read_bytes() for path in (made["page"], *made["plots"].iterdir())}
+    assert {path.name: path.read_bytes() for path in (again["page"], *again["plots"].iterdir())} == first
+
+
+def test_confusion_csv_has_a_row_per_clip_in_the_order_of_their_names(made):
+    lines = (made["plots"] / "confusion.csv").read_text().splitlines()
+    assert lines == ["actual,predicted", "angry,angry", "angry,sad", "angry,angry", "neutral,neutral"]
+
+
+def test_history_csv_has_a_row_per_fold_and_epoch(made):
+    lines = (made["plots"] / "history.csv").read_text().splitlines()
+    assert lines[0] == "fold,epoch,loss,val_loss,uar,val_uar,learning_rate"
+    assert lines[1:3] == ["0,1,2.12346,2.2,0.25,0.3,0.001", "0,2,1.5,1.75,0.5,0.5001,0.001"]
+    assert [line[:4] for line in lines[3:]] == ["3,1,", "3,2,"]
+
+
+def test_the_other_tables_hold_the_metrics_and_leave_null_empty(made):
+    assert (made["plots"] / "f1_by_class.csv").read_text().splitlines() == [
+        "class,precision,recall,f1,support",
+        "angry,0.7101,0.7202,0.7303,500",
+        "neutral,0.4101,0.4202,0.4303,440",
+        "sad,0.8,,,0",
+    ]
+    assert (made["plots"] / "uar_by_corpus.csv").read_text().splitlines() == [
+        "corpus,uar,low,high,clips,speakers,chance",
+        "pooled,0.6173,0.5712,0.6601,1440,26,0.3333",
+        "ravdess,0.5507,0.5013,0.6098,1238,24,0.3333",
+        "tess,0.9862,,,202,2,0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "61.7 %", "95 % interval 57.1 to 66.0 %", "chance 33.3 %", "28.4 points above chance",
+        "Protocol speaker", "3 classes angry, neutral, sad", "Corpora ravdess, tess", "26 speakers, 1,440 clips",
+        "crnn on logmel, 417,432 parameters", "2 of 5, pooled",
+        "all, pooled 61.7 % 57.1 to 66.0 % 60.2 % 0.593 26 1,440",
+        "ravdess 55.1 % 50.1 to 61.0 % 54.1 % 0.531 24 1,238", "tess 98.6 % – 97.6 % 0.967 2 202",
+        "angry 72.0 % 71.0 % 0.730 500", "sad – 80.0 % – 0",
+        "0 64.2 % 5 321 3 2 50.0 %", "3 58.1 % 8 324 2 2 –", "Mean 61.1 %, standard deviation 4.3 %",
+        "female 63.4 % 720", "worst ravdess/07 31.2 %", "best tess/OAF 98.8 %",
+        "ravdess 6 3 2 silent, 1 empty 2 stereo, 1 clipped", "1,384 (label scheme)",
+        "say a sentence that was heard in training 100 % information", "No test row has a fault",
+        "angry sad 33.3 % 1",
+        "dvc repro", "keras 3.12.7", "device cpu:0", "seed 4242", "model.crnn.units 64", "train.folds [0, 3]",
+        "features.logmel.fmax null",
+    ],
+)  # fmt: skip
+def test_the_page_says(page, words):
+    assert words in page.text
+
+
+@pytest.mark.parametrize("words", ["n_mfcc", "model.cnn", "workers", "data.demo", "duplicates across", "/home/me"])
+def test_the_page_does_not_say(page, words):
+    assert words not in page.text
+
+
+def test_nothing_is_loaded_from_elsewhere(made, page):
+    text = made["page"].read_text(encoding="utf-8")
+    assert not page.all("script")
+    assert not [value for _, attributes in page.elements for name, value in attributes.items() if name.startswith("on")]
+    loaded = [
+        a[name] for tag, a in page.elements for name in ("src", "href", "srcset", "data") if name in a and tag != "a"
+    ]
+    assert loaded
+    assert all(address.startswith("data:") for address in loaded)
+    assert not re.search(r"url\(|@import", text)
+    assert {a["href"] for a in page.all("a")} == {
+        "https://doi.org/10.1371/journal.pone.0196391",
+        "http://example.org/licence",
+    }
+
+
+def test_no_place_of_this_machine_is_on_the_page(made):
+    text = made["page"].read_text(encoding="utf-8")
+    assert "secret" not in text
+    assert str(made["page"].parent) not in text
+
+
+def test_pictures_are_the_files_and_are_described(made, page):
+    images = {image["src"] for image in page.all("img")}
+    files_there = {base64.b64encode(path.read_bytes()).decode() for path in made["plots"].glob("*.png")}
+    assert images == {f"data:image/png;base64,{content}" for content in files_there}
+    alts = " ".join(image["alt"] for image in page.all("img"))
+    assert "tess 98.6 %" in alts
+    assert "angry taken for sad, 33.3 %" in alts
+    assert {image["width"] for image in page.all("img")} == {"614"}
+
+
+def test_tables_are_captioned_and_their_heads_scoped(page):
+    assert len(page.all("caption")) == len(page.all("table")) >= 11
+    assert {head.get("scope") for head in page.all("th")} == {"col", "row"}
+
+
+def test_a_clean_run_on_recorded_speech_has_no_banner(page):
+    assert "DEMO" not in page.text
+    assert "CONTAMINATED" not in page.text
+    assert not [a for a in page.all("div") if a.get("class") == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"synthetic": {"ravdess": True, "tess": True}}, "DEMO: synthetic speech, says nothing about people"),
+        ({"synthetic": {"tess": True}}, "tess: synthesised by the demo, and scored here beside recorded speech"),
+        ({"leak": {"contaminated": 0.9937, "same_clip": 0.9937}}, "CONTAMINATED 99 %"),
+        ({"leak": {"contaminated": 0.0001, "same_clip": 0.0001}}, "CONTAMINATED < 1 %"),
+        ({"protocol": "published", "leak": {}}, "CONTAMINATED"),
+    ],
+)
+def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page_of, drawn, change, said):
+    scores = changed(SCORES, **change)
+    page = page_of(scores=scores)
+    assert said in page.text
+    assert [a for a in page.all("div") if a.get("class") == "warning"]
+    stamps = {" · ".join(text.get_text() for text in figure.texts).replace("\n", " · ") for figure in drawn}
+    assert stamps == {report.wording.stamp(scores)}
+    assert len(drawn) == 4
+
+
+def test_a_leak_that_is_there_stands_out_with_its_remedy(page_of):
+    page = page_of(
+        tmp_path, scores=changed(SCORES, leak={"seen_speaker": 0.25, "same_clip": 0.0, "contaminated": 0.25})
+    )
+    assert "come from a speaker heard in training: split by speaker 25.0 % fault" in page.text
+    assert "have a version of the same clip in training 0 % fault" in page.text
+    assert [row.get("class") for row in page.all("tr")].count("loud") == 1
+
+
+@pytest.mark.parametrize("interval", [None, {"low": None, "high": None}, {"low": float("nan"), "high": float("nan")}])
+def test_without_an_interval_the_page_says_why(drawn, tmp_path, interval):
+    arguments = fabricate(tmp_path)
+    scores = changed(SCORES, test=SCORES["test"] | {"uar_ci95": interval})
+    arguments["evaluation"].write_text(json.dumps(scores))
+    report.run(**arguments)
+    page = Page(arguments["page"].read_text(encoding="utf-8"))
+    assert "No interval: fewer than five test speakers" in page.text
+    assert "nan" not in page.text
+    assert "None" not in page.text
+    assert "pooled,0.6173,,,1440" in (arguments["plots"] / "uar_by_corpus.csv").read_text()
+
+
+def test_an_interval_that_holds_chance_is_called_by_its_name(page_of):
+    test = SCORES["test"] | {"uar": 0.36, "uar_ci95": {"low": 0.32, "high": 0.4}}
+    assert "do not show that it recognises anything" in page_of(scores=changed(SCORES, test=test)).text
+
+
+def test_synthetic_speech_is_not_sold_as_the_corpus_it_imitates(page_of):
+    page = page_of(card=CARD | {"synthetic": ["ravdess"]})
+    assert "synthesised by the demo, it holds no recording" in page.text
+    assert "Livingstone" not in page.text
+    assert "data.demo.clips 77" in page.text
+
+
+def test_little_is_needed_beyond_the_score(page_of, tmp_path):
+    scores = {"protocol": "new", "test": {"uar": 0.5, "chance": None, "clips": 4, "speakers": 1}}
+    page = page_of(scores=scores, history="")
+    assert "50.0 %" in page.text
+    header = (tmp_path / "metrics/plots/history.csv").read_text()
+    assert header == "fold,epoch,loss,val_loss,uar,val_uar,learning_rate\n"
+
+
+def test_training_without_validation_is_reported_too(page_of, tmp_path):
+    page_of(history="epoch,loss,uar,learning_rate\n1,2.0,0.25,0.001\n")
+    lines = (tmp_path / "metrics/plots/history.csv").read_text().splitlines()
+    assert lines[1:] == ["0,1,2,,0.25,,0.001", "3,1,2,,0.25,,0.001"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "stage"),
+    [
+        ("metrics/eval.json", "evaluate"),
+        ("metrics/train.json", "train"),
+        ("metrics/audit.json", "split"),
+        ("models/bundle/bundle.json", "train"),
+        ("models/predictions.parquet", "evaluate"),
+        ("data/manifest/tess.parquet", "ingest@tess"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_stage_that_makes_it(tmp_path, missing, stage):
+    arguments = fabricate(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(StoreError, match=re.escape(f"{tmp_path / missing} does not exist: run 'dvc repro {stage}'")):
+        report.run(**arguments)
+    assert not arguments["plots"].exists()
+
+
+def test_predictions_of_another_model_are_refused(tmp_path):
+    arguments = fabricate(tmp_path)
+    write_predictions(arguments["predictions"], labels=["sad", "neutral", "angry"])
+    with pytest.raises(StoreError, match=r"written for the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
+        report.run(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "stage"),
+    [("metrics/eval.json", "{}", "evaluate"), ("models/bundle/bundle.json", "{}", "train")],
+)
+def test_metrics_without_a_score_are_refused(tmp_path, path, content, stage):
+    arguments = fabricate(tmp_path)
+    (tmp_path / path).write_text(content)
+    with pytest.raises(StoreError, match=f"run 'dvc repro -f {stage}'"):
+        report.run(**arguments)
+
+
+def test_the_command_reads_params_and_writes_where_dvc_yaml_says(drawn, tmp_path, monkeypatch):
+    fabricate(tmp_path)
+    (tmp_path / "params.yaml").write_text(json.dumps(PARAMS))
+    monkeypatch.chdir(tmp_path)
+    report.main()
+    assert (tmp_path / "metrics/report.html").exists()
+    assert (tmp_path / "metrics/plots/confusion.png").exists()
+
+
+def test_an_error_is_one_line_and_exit_code_one(tmp_path):
+    command = [sys.executable, "-m", "pipeline.stages.report"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "params.yaml" in done.stderr
+
+
+def luminance(colour):
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["paper", "panel"])
+@pytest.mark.parametrize("text", ["ink", "soft", "accent", "bad"])
+def test_text_stands_out_from_its_ground(made, theme, ground, text):
+    """WCAG 2.2, success criterion 1.4.3: contrast of 4.5:1."""
+    block = re.findall(r":root \{(.*?)\}", made["page"].read_text(encoding="utf-8"), flags=re.DOTALL)[theme]
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", block))
+    dark, light = sorted([luminance(colours[ground]), luminance(colours[text])])
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
