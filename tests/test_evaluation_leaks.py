@@ -71,6 +71,8 @@ def test_the_same_file_name_twice_is_a_mirror():
     assert leaks(test, (*mirror[:4], "happy", *mirror[5:]))["same_name"] == 0.0  # 1.wav in a folder per emotion
     assert leaks(test, (*mirror[:3], "c/x", *mirror[4:]))["same_name"] == 0.0  # a01.wav in a folder per speaker
     assert leaks(test, (*mirror[:7], ""))["same_name"] == 0.0
+    elsewhere = pd.concat([table(*CLEAN, test), table(mirror).assign(corpus="d")])
+    assert audit(elsewhere, protocol="any")["leak"]["same_name"] == 0.0
 
 
 def test_the_same_name_in_another_corpus_is_no_mirror():

@@ -44,7 +44,7 @@ def test_scores_of_an_asymmetric_example_by_hand():
     assert scores.macro_f1(MATRIX) == pytest.approx((6 / 11 + 1 / 2 + 1 / 2) / 3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(pairs)
 def test_scores_are_those_of_scikit_learn(rows):
     truth, predicted = (list(side) for side in zip(*rows, strict=True))

@@ -18,6 +18,7 @@ from pipeline.signal import phones, tract
 Array = npt.NDArray[np.float64]
 VERSION = 1  # raise it when the same seed would give other numbers, here or in phones and tract
 FULL = 20_000  # Hz, a rate that holds the voice: a multiple of it is synthesised there or above, then resampled
+RANGE = (60, 600)  # Hz, of f0
 PEAK = 0.9  # of full scale; louder clips are turned down
 
 
@@ -83,7 +84,7 @@ def cast(rng: np.random.Generator, sex: str) -> Speaker:
         formants=float((1.16 if female else 1.0) * rng.normal(1, 0.03)),
         tempo=float(2 ** rng.normal(0, 0.1)),
         span=float(rng.uniform(1.5, 3.5)),
-        bright=float(rng.normal(9, 2)),
+        bright=float(rng.normal(7, 2)),
         breath=float(0.03 * 2 ** rng.normal(0, 0.6)),
         jitter=float(0.006 * 2 ** rng.normal(0, 0.4)),
         expression=float(rng.uniform(0.7, 1.15)),
@@ -150,7 +151,8 @@ def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, manner
     movement = heights * stress - stress.mean() + 0.7 * (0.5 - time) + wobble
     turn = manner.rise * np.clip((time - 0.7) / 0.3, 0, 1) ** 2
     semitones = manner.pitch + speaker.span * 2**manner.span * movement + turn
-    return np.clip(speaker.f0 * np.exp2(semitones / 12), 60, 600)
+    hertz: Array = speaker.f0 * np.exp2(semitones / 12)
+    return hertz.clip(*RANGE)
 
 
 def loudness(stress: Array) -> Array:

@@ -1,0 +1,341 @@
+from dataclasses import astuple, fields, replace
+
+import librosa
+import numpy as np
+import pytest
+import scipy.signal
+from pipeline import labels
+from pipeline.corpora import demo_texts
+from pipeline.errors import UnknownNameError
+from pipeline.signal import phones, tract, voice
+
+KIDS = demo_texts.RAVDESS["01"]
+STUDIO = voice.Recording(rate=16_000, level=-30, floor=-90, silence=(0.0, 0.0))
+PLAIN = voice.Speaker(
+    f0=120,
+    formants=1.0,
+    tempo=1.0,
+    span=2.0,
+    bright=8,
+    breath=0.01,
+    jitter=0.0,
+    expression=1.0,
+    habits={emotion: voice.Emotion() for emotion in voice.EMOTIONS},
+)
+
+
+def decibels(signal):
+    return 10 * np.log10(np.mean(np.square(signal, dtype=float)))
+
+
+def say(emotion="neutral", *, seed=0, speaker=PLAIN, studio=STUDIO, text=KIDS, **options):
+    return voice.speak(np.random.default_rng(seed), speaker, emotion, text, recording=studio, **options)
+
+
+def vowel(speaker, *, rate=16_000, f0=100.0, text="AA1 AA1 AA1"):
+    tracks = phones.tracks(text, tempo=0.5, rng=np.random.default_rng(0))
+    hertz = np.full(tracks.voice.size, f0)
+    return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, manner=voice.Emotion(), rate=rate)
+
+
+def tilt(signal, rate=16_000):
+    """Share of the voice above 1 kHz in dB, below frication."""
+    hertz, power = scipy.signal.welch(signal, rate, nperseg=1024)
+    band = [power[(hertz >= low) & (hertz < high)].sum() for low, high in ((80, 1000), (1000, 3000))]
+    return 10 * np.log10(band[1] / band[0])
+
+
+# the source
+
+
+def test_a_steady_voice_repeats_itself_every_period():
+    flow, opened = tract.glottis(np.random.default_rng(0), np.full(16_000, 100.0), jitter=0, rate=16_000)
+    np.testing.assert_allclose(flow[160:], flow[:-160], atol=0.07)  # the closing edge may fall a sample later
+    assert np.median(np.abs(flow[160:] - flow[:-160])) < 1e-9
+    assert opened.mean() == pytest.approx(0.2 + 0.8 * tract.OPEN, abs=0.02)
+
+
+def test_what_flows_out_of_the_glottis_is_its_integral_and_comes_back_to_zero():
+    flow, _ = tract.glottis(np.random.default_rng(0), np.full(48_000, 100.0), jitter=0, rate=48_000)
+    volume = np.cumsum(flow) / 480
+    assert volume.max() == pytest.approx(tract.OPEN * 4 / 27, rel=0.02)  # of t² - t³, at t = 2/3
+    assert abs(volume[-1]) < 0.05 * volume.max()
+
+
+def test_jitter_is_the_spread_of_the_periods():
+    flow, _ = tract.glottis(np.random.default_rng(0), np.full(480_000, 100.0), jitter=0.02, rate=48_000)
+    closures = np.flatnonzero(np.diff(flow) > 0.5)
+    periods = np.diff(closures) / 48_000
+    assert periods.mean() == pytest.approx(0.01, rel=0.01)
+    assert periods.std() / periods.mean() == pytest.approx(0.02, rel=0.3)
+
+
+@pytest.mark.parametrize("f0", [90.0, 210.0, 380.0])
+def test_the_pitch_heard_is_the_pitch_asked(f0):
+    measured = librosa.yin(vowel(PLAIN, f0=f0), fmin=60, fmax=700, sr=16_000)
+    assert np.median(measured[5:-5]) == pytest.approx(f0, rel=0.02)
+
+
+def test_a_whole_sentence_follows_its_contour():
+    tracks = phones.tracks("AA1 AY1 R W AA0 AO1", tempo=0.6, rng=np.random.default_rng(3))
+    hertz = voice.intonation(np.random.default_rng(4), tracks.stress, PLAIN, voice.Emotion(rise=6, span=1))
+    assert hertz.max() > 1.2 * hertz.min()
+    sound = voice.utter(np.random.default_rng(5), tracks, hertz, speaker=PLAIN, manner=voice.Emotion(), rate=16_000)
+    hop = round(phones.FRAME * 16_000)
+    measured = librosa.yin(sound, fmin=60, fmax=400, sr=16_000, frame_length=1024, hop_length=hop)[: hertz.size]
+    np.testing.assert_allclose(np.median(np.abs(measured / hertz - 1)[8:-12]), 0, atol=0.03)
+
+
+@pytest.mark.parametrize("pitch", [-3.0, 0.0, 7.0])
+def test_pitch_is_in_semitones_above_the_speaker(pitch):
+    stress = phones.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
+    means = [
+        np.log2(voice.intonation(np.random.default_rng(seed), stress, PLAIN, voice.Emotion(pitch=pitch)) / 120).mean()
+        for seed in range(20)
+    ]
+    assert 12 * np.mean(means) == pytest.approx(pitch, abs=0.3)
+
+
+def test_span_widens_and_rise_turns_up_at_the_end():
+    stress = phones.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
+
+    def contour(**manner):
+        return voice.intonation(np.random.default_rng(1), stress, PLAIN, voice.Emotion(**manner))
+
+    flat, wide, risen = contour(), contour(span=1.0), contour(rise=6.0)
+    np.testing.assert_allclose(np.log2(wide / 120), 2 * np.log2(flat / 120))
+    assert 12 * np.log2(risen[-1] / flat[-1]) == pytest.approx(6)
+    np.testing.assert_array_equal(risen[: stress.size // 2], flat[: stress.size // 2])
+
+
+# the filter
+
+
+@pytest.mark.parametrize(("hertz", "rate"), [(500.0, 16_000), (2300.0, 24_414), (3500.0, 48_000)])
+def test_a_resonator_rings_at_its_frequency_and_passes_what_does_not_move(hertz, rate):
+    poles = tract.resonator(np.array(hertz), tract.width(np.array(hertz)), rate=rate)
+    frequencies, response = scipy.signal.freqz([poles.sum()], poles, worN=8192, fs=rate)
+    assert frequencies[np.abs(response).argmax()] == pytest.approx(hertz, rel=0.02)
+    assert abs(response[0]) == pytest.approx(1)
+
+
+def test_a_cascade_that_stands_still_is_one_filter():
+    noise = np.random.default_rng(0).standard_normal(4000)
+    expected = noise
+    for hertz in (700.0, 1200.0):
+        poles = tract.resonator(np.array(hertz), tract.width(np.array(hertz)), rate=16_000)
+        expected = scipy.signal.lfilter([poles.sum()], poles, expected)
+    formants = np.tile([700.0, 1200.0], (50, 1))
+    np.testing.assert_allclose(tract.cascade(noise, formants, rate=16_000), expected)
+
+
+def test_a_cascade_moves_with_its_frames():
+    formants = np.repeat([[400.0], [2000.0]], 100, axis=0)
+    noise = np.random.default_rng(0).standard_normal(32_000)
+    early, late = np.split(tract.cascade(noise, formants, rate=16_000), 2)
+    for half, hertz in ((early, 400), (late, 2000)):
+        frequencies, power = scipy.signal.welch(half, 16_000, nperseg=1024)
+        assert frequencies[power.argmax()] == pytest.approx(hertz, abs=60)
+
+
+@pytest.mark.parametrize("length", [1.0, 1.2])
+def test_the_formants_of_a_vowel_are_where_the_table_says(length):
+    speaker = replace(PLAIN, formants=length, bright=0)
+    sound = librosa.resample(vowel(speaker, text="EH1 EH1 EH1"), orig_sr=16_000, target_sr=8_000)
+    roots = np.roots(librosa.lpc(scipy.signal.lfilter([1, -0.95], [1], sound)[2000:8000], order=10))
+    peaks = sorted(np.angle(root) * 4000 / np.pi for root in roots if root.imag > 0 and abs(root) > 0.8)
+    expected = np.array(phones.VOWELS["EH"].formants) * length
+    np.testing.assert_allclose(peaks[:3], expected, rtol=0.12)
+
+
+def test_women_are_cast_with_higher_voices_and_shorter_tracts():
+    women, men = ([voice.cast(np.random.default_rng(n), sex) for n in range(30)] for sex in ("female", "male"))
+    assert np.mean([w.f0 for w in women]) / np.mean([m.f0 for m in men]) == pytest.approx(205 / 115, rel=0.1)
+    assert min(w.formants for w in women) > np.mean([m.formants for m in men])
+
+
+@pytest.mark.parametrize("band", phones.BANDS)
+def test_frication_stays_in_its_band(band):
+    centre, width = phones.BANDS[band]
+    noise = tract.hiss(np.random.default_rng(0).standard_normal(64_000), centre, width, rate=24_000)
+    hertz, power = scipy.signal.welch(noise, 24_000, nperseg=512)
+    assert np.std(noise) == pytest.approx(1)
+    assert hertz[power.argmax()] == pytest.approx(centre, abs=width / 2)
+
+
+def test_brightness_raises_what_lies_above_a_kilohertz():
+    time = np.arange(16_000) / 16_000
+    low, high = (np.sin(2 * np.pi * hertz * time) for hertz in (60, 6000))
+    assert decibels(tract.brighten(low, 12, rate=16_000)) - decibels(low) == pytest.approx(0, abs=0.3)
+    assert decibels(tract.brighten(high, 12, rate=16_000)) - decibels(high) == pytest.approx(12, abs=1)
+
+
+# the sentence
+
+
+def test_targets_are_reached_and_glide():
+    tracks = phones.tracks("IY1 AA1", tempo=0.4, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(tracks.formants[0], phones.VOWELS["IY"].formants)
+    np.testing.assert_allclose(tracks.formants[-1], phones.VOWELS["AA"].formants)
+    assert (np.diff(tracks.formants[:, 0]) >= 0).all()
+    assert (np.diff(tracks.formants[:, 1]) <= 0).all()
+    assert np.abs(np.diff(tracks.formants[:, 1])).max() < 300  # Hz per frame, of 1200
+
+
+def test_a_stop_is_a_silence_and_a_burst_and_a_sibilant_hisses():
+    tracks = phones.tracks("AA1 T AA1 S AA1", tempo=0.5, rng=np.random.default_rng(0))
+    closed = np.flatnonzero(tracks.voice < 0.05)
+    assert closed.size > 10
+    assert tracks.hiss["t"].argmax() < tracks.hiss["s"].argmax()
+    assert tracks.hiss["t"].max() > 0.2
+    assert not tracks.hiss["sh"].any()
+    assert tracks.voice[tracks.hiss["t"].argmax() - 6] < 0.05
+
+
+def test_stress_marks_the_stressed_vowel():
+    stress = phones.tracks("B AX B AO1 B AX", tempo=1.0, rng=np.random.default_rng(0)).stress
+    assert 0.3 < stress.argmax() / stress.size < 0.7
+    assert stress[0] == stress[-1] == 0
+
+
+def test_smoothing_keeps_a_ramp_and_a_level():
+    np.testing.assert_allclose(phones.smooth(np.full(9, 3.0), 4), 3.0)
+    ramp = np.arange(30.0)
+    np.testing.assert_allclose(phones.smooth(ramp, 5)[6:-6], ramp[6:-6])
+    assert phones.smooth(np.zeros((7, 3)), 3).shape == (7, 3)
+
+
+def test_twice_the_tempo_takes_half_the_time():
+    slow, fast = (say(studio=replace(STUDIO, tempo=tempo)).size for tempo in (0.5, 1.0))
+    assert slow / fast == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [24_414, 44_100, 48_000, 96_000])
+def test_the_rate_changes_neither_length_nor_level(rate):
+    studio = replace(STUDIO, silence=(0.2, 0.1))
+    reference = say(studio=studio)
+    sound = say(studio=replace(studio, rate=rate))
+    assert sound.size / rate == pytest.approx(reference.size / 16_000, rel=0.02)
+    assert decibels(sound) == pytest.approx(decibels(reference), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    "text", [*demo_texts.RAVDESS.values(), *demo_texts.CREMA_D.values(), *demo_texts.TESS.values()]
+)
+def test_every_sentence_can_be_said(text):
+    assert 0.8 < sum(piece.seconds for piece, _ in phones.spell(text)) < 4
+    assert any(stressed for _, stressed in phones.spell(text))
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match="'angri' is unknown, did you mean 'angry'"):
+        say("angri")
+    with pytest.raises(UnknownNameError, match="phone 'XX' is unknown"):
+        say(text="AA1 XX")
+
+
+# the clip
+
+
+@pytest.mark.parametrize("emotion", voice.EMOTIONS)
+@pytest.mark.parametrize("sex", ["female", "male"])
+def test_a_clip_is_sound_and_never_clipped(emotion, sex):
+    speaker = voice.cast(np.random.default_rng(7), sex)
+    sound = say(emotion, speaker=speaker, studio=replace(STUDIO, level=-12), strength=1.3)
+    assert sound.dtype == np.float32
+    assert np.isfinite(sound).all()
+    assert 0.2 < np.abs(sound).max() <= voice.PEAK * (1 + 1e-6)
+    assert decibels(sound) > -30
+    assert abs(sound.mean()) < 0.02 * sound.std() + 1e-4
+
+
+def test_the_level_of_the_studio_is_the_level_of_neutral_speech():
+    levels = [decibels(say(seed=seed)) for seed in range(12)]
+    assert np.mean(levels) == pytest.approx(STUDIO.level, abs=1.5)
+    louder = say(studio=replace(STUDIO, level=-24))
+    assert decibels(louder) - decibels(say()) == pytest.approx(6, abs=0.01)
+
+
+def test_speech_lies_between_two_near_silences():
+    studio = replace(STUDIO, silence=(0.5, 0.3), floor=-70)
+    sound = say(studio=studio)
+    assert decibels(sound[:4000]) == pytest.approx(-70, abs=1.5)
+    assert decibels(sound[-2500:]) == pytest.approx(-70, abs=1.5)
+    _, (start, end) = librosa.effects.trim(sound, top_db=30, frame_length=512, hop_length=128)
+    assert start / 16_000 == pytest.approx(0.5, abs=0.2)
+    assert (sound.size - end) / 16_000 == pytest.approx(0.35, abs=0.2)
+    assert sound[:4000].any()  # a floor, not zeros
+
+
+def test_the_same_seed_is_the_same_clip():
+    np.testing.assert_array_equal(say(seed=3), say(seed=3))
+    first, other = say(seed=3), say(seed=4)
+    assert first.size != other.size or np.abs(first - other).max() > 0.01
+
+
+def test_every_trait_of_a_performance_is_drawn():
+    takes = np.array([astuple(voice.perform(np.random.default_rng(n), PLAIN, "neutral", 1.0)) for n in range(300)])
+    np.testing.assert_allclose(takes.std(axis=0), astuple(voice.SPREAD), rtol=0.15)
+    np.testing.assert_allclose(takes.mean(axis=0), 0, atol=0.4)
+
+
+def test_strength_expression_and_habits_move_an_emotion():
+    habit = voice.Emotion(pitch=2)
+    shy = replace(PLAIN, expression=0.5, habits=dict(PLAIN.habits, angry=habit))
+
+    def level(speaker, strength):
+        return voice.perform(np.random.default_rng(0), speaker, "angry", strength)
+
+    base, strong, held = level(PLAIN, 1.0), level(PLAIN, 1.5), level(shy, 1.0)
+    asked = voice.EMOTIONS["angry"]
+    assert strong.level - base.level == pytest.approx(asked.level / 2)
+    assert held.level - base.level == pytest.approx(-asked.level / 2)
+    assert held.pitch - base.pitch == pytest.approx(2 - asked.pitch / 2)
+
+
+def test_the_emotions_are_canonical_and_start_from_neutral():
+    assert set(voice.EMOTIONS) == set(labels.EMOTIONS) - {"boredom"}
+    assert voice.EMOTIONS["neutral"] == voice.Emotion()
+    assert all(getattr(voice.SPREAD, field.name) > 0 for field in fields(voice.Emotion))
+
+
+@pytest.fixture(scope="module")
+def performances():
+    """Loudness, tilt, length and median f0 of eight speakers in each emotion."""
+    table = {}
+    for emotion in voice.EMOTIONS:
+        rows = []
+        for seed in range(8):
+            speaker = voice.cast(np.random.default_rng(seed), ("female", "male")[seed % 2])
+            sound = say(emotion, seed=[seed, 1], speaker=speaker)
+            f0 = librosa.yin(sound, fmin=60, fmax=600, sr=16_000, frame_length=1024, hop_length=1024)
+            rows.append((decibels(sound), tilt(sound), sound.size / 16_000, 12 * np.log2(np.median(f0) / speaker.f0)))
+        table[emotion] = dict(zip(("loud", "bright", "long", "high"), np.mean(rows, axis=0), strict=True))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "trait", "least"),
+    [  # Juslin & Laukka (2003), table 7; Scherer (2003), table 2
+        ("angry", "sad", "loud", 10),
+        ("angry", "neutral", "loud", 5),
+        ("neutral", "sad", "loud", 4),
+        ("angry", "sad", "bright", 6),
+        ("angry", "neutral", "bright", 3),
+        ("neutral", "sad", "bright", 2),
+        ("sad", "fear", "long", 0.4),
+        ("disgust", "neutral", "long", 0.2),
+        ("fear", "neutral", "high", 3),
+        ("surprise", "neutral", "high", 4),
+        ("neutral", "sad", "high", 1),
+    ],
+)
+def test_emotions_go_the_way_of_the_literature(performances, more, less, trait, least):
+    assert performances[more][trait] - performances[less][trait] > least
+
+
+def test_the_numbers_belong_to_this_version():
+    sound = say("angry", seed=11, speaker=voice.cast(np.random.default_rng(2), "female"), text="G UH1 D D EY1 Z")
+    assert voice.VERSION == 1
+    assert sound.size == 0
+    np.testing.assert_allclose(sound[2000::2000], [], atol=2e-4)

@@ -1,0 +1,236 @@
+"""A corpus folder in, a manifest out; every kind of bad file in it with its reason."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.errors import CorpusError, StoreError
+from pipeline.stages import ingest
+from pipeline.store import facts, manifest
+
+RATE = 16_000
+LENIENT = facts.Limits(max_bad=1.0)
+SCHEMA = (
+    "clip_id corpus path sha256 samples_sha256 emotion emotion_code intensity speaker sex age statement repetition "
+    "language sample_rate channels frames seconds peak_dbfs rms_dbfs status warnings detail"
+).split()
+
+
+def say(path: Path, hertz: float = 200.0, *, seconds: float = 1.0, subtype="PCM_16") -> Path:
+    """Write a tone; each pitch is another recording."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
+    soundfile.write(path, samples, RATE, subtype=subtype)
+    return path
+
+
+def name(emotion="05", statement="01", repetition="01", actor="01", modality="03", channel="01"):
+    return f"Actor_{actor}/{modality}-{channel}-{emotion}-01-{statement}-{repetition}-{actor}.wav"
+
+
+def ingested(folder, tmp_path, corpus="ravdess", limits=LENIENT, processes=1):
+    output = tmp_path / f"{corpus}.parquet"
+    return ingest.run(corpus, folder, output, limits=limits, processes=processes).set_index("path")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten clean clips."""
+    root = tmp_path / "RAVDESS"
+    for number in range(10):
+        say(root / name(actor=f"{number + 1:02}"), 100 + 10 * number)
+    return root
+
+
+def test_the_manifest_is_as_designed(folder, tmp_path):
+    frame = manifest.read(ingested(folder, tmp_path) is not None and tmp_path / "ravdess.parquet")
+    assert list(frame.columns) == SCHEMA
+    row = frame.set_index("path").loc[name(actor="04")]
+    assert row["clip_id"] == f"ravdess/{name(actor='04')}"
+    assert (row["emotion"], row["emotion_code"], row["speaker"], row["sex"]) == ("angry", "05", "ravdess/04", "female")
+    assert (row["sample_rate"], row["channels"], row["seconds"], row["status"]) == (RATE, 1, 1.0, "ok")
+    assert list(frame["path"]) == sorted(frame["path"])
+
+
+def test_every_bad_file_is_there_with_its_reason(folder, tmp_path):
+    samples = 0.5 * np.sin(np.arange(RATE) / 10)
+    (folder / name(statement="02")).write_text("this is no sound")
+    (folder / name(statement="02", actor="02")).write_bytes(b"")
+    broken = samples.copy()
+    broken[5] = np.nan
+    soundfile.write(folder / name(statement="02", actor="03"), broken, RATE, subtype="FLOAT")
+    soundfile.write(folder / name(statement="02", actor="04"), samples[:1], RATE)
+    say(folder / name(statement="02", actor="05"), seconds=600)
+    say(folder / name(emotion="09", actor="06"), 301)
+    (folder / name(statement="02", actor="07")).write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    )
+    whole = say(folder / name(statement="02", actor="08"), 302).read_bytes()
+    (folder / name(statement="02", actor="08")).write_bytes(whole[:5000])
+    soundfile.write(folder / name(statement="02", actor="09"), np.zeros(RATE), RATE)
+    say(folder / name(channel="02", actor="10"), 303)
+    say(folder / "Actor_01/holiday.wav", 304)
+    say(folder / name(statement="02", repetition="02"), 100)  # the samples of actor 01's first clip
+    found = ingested(folder, tmp_path)
+    assert found["status"].to_dict() == {
+        **{name(actor=f"{actor:02}"): "ok" for actor in range(1, 11)},
+        name(statement="02"): "unreadable",
+        name(statement="02", actor="02"): "empty",
+        name(statement="02", actor="03"): "not_finite",
+        name(statement="02", actor="04"): "too_short",
+        name(statement="02", actor="05"): "too_long",
+        name(emotion="09", actor="06"): "unknown_name",
+        name(statement="02", actor="07"): "lfs_pointer",
+        name(statement="02", actor="08"): "truncated",
+        name(statement="02", actor="09"): "silent",
+        name(channel="02", actor="10"): "out_of_scope",
+        "Actor_01/holiday.wav": "unknown_name",
+        name(statement="02", repetition="02"): "duplicate",
+    }
+    assert (found.loc[found["status"] != "ok", "detail"] != "").all()
+    assert set(found["status"]) <= {"ok", *manifest.REASONS}
+
+
+def test_a_second_label_on_the_same_samples_puts_both_in_doubt(folder, tmp_path):
+    shutil.copy(folder / name(actor="03"), folder / name(emotion="04", actor="03"))
+    found = ingested(folder, tmp_path)
+    assert list(found.index[found["status"] == "label_conflict"]) == [name(emotion="04", actor="03"), name(actor="03")]
+
+
+def test_a_doubled_tree_counts_once(folder, tmp_path):
+    shutil.copytree(folder, folder / "audio_speech_actors_01-24")
+    found = ingested(folder, tmp_path, limits=facts.Limits(max_bad=0.0))
+    assert (found["status"] == "ok").sum() == 10
+    assert (found["status"] == "duplicate").sum() == 10
+
+
+def test_of_two_files_of_one_name_the_first_stays(folder, tmp_path):
+    """Edited or re-encoded copies under the original name have other samples."""
+    say(folder / "edited" / Path(name(actor="02")).name, 555)
+    found = ingested(folder, tmp_path)
+    assert found.loc["edited/03-01-05-01-01-01-02.wav", "status"] == "duplicate"
+    assert found.loc[name(actor="02"), "status"] == "ok"
+
+
+def test_the_published_one_of_two_stays(folder, tmp_path, monkeypatch):
+    copy = say(folder / "edited" / Path(name(actor="02")).name, 555)
+    published = frozenset({facts.examine(copy, LENIENT, name="x").samples_sha256})
+    monkeypatch.setattr(ingest.tables, "hashes", lambda corpus: published)
+    found = ingested(folder, tmp_path)
+    assert found.loc["edited/03-01-05-01-01-01-02.wav", "status"] == "ok"
+    assert found.loc[name(actor="02"), "status"] == "duplicate"
+
+
+def test_system_files_are_counted_and_have_no_row(folder, tmp_path, capsys):
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "Actor_01/._03-01-05-01-01-01-01.wav").write_bytes(b"x")
+    (folder / "readme.txt").write_text("not audio")
+    assert len(ingested(folder, tmp_path)) == 10
+    assert "2 system files ignored" in capsys.readouterr().out
+
+
+def test_workers_change_nothing(folder, tmp_path):
+    for processes in (1, 2):
+        (tmp_path / str(processes)).mkdir()
+        ingested(folder, tmp_path / str(processes), processes=processes)
+    assert (tmp_path / "1/ravdess.parquet").read_bytes() == (tmp_path / "2/ravdess.parquet").read_bytes()
+
+
+def test_a_folder_that_moved_gives_the_same_manifest(folder, tmp_path):
+    ingested(folder, tmp_path)
+    before = (tmp_path / "ravdess.parquet").read_bytes()
+    ingested(folder.rename(tmp_path / "elsewhere"), tmp_path)
+    assert (tmp_path / "ravdess.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("state", ["missing", "empty", "no audio", "a file"])
+def test_a_corpus_that_is_not_there_is_an_error_with_the_remedy(tmp_path, state):
+    root = tmp_path / "RAVDESS"
+    if state == "a file":
+        root.write_text("x")
+    elif state != "missing":
+        root.mkdir()
+    if state == "no audio":
+        (root / "notes.txt").write_text("x")
+    with pytest.raises(CorpusError, match=r"dvc exp run -S data.corpora.ravdess=.* or take it out") as error:
+        ingested(root, tmp_path)
+    assert str(root) in str(error.value)
+    assert not list(tmp_path.glob("*.parquet*"))
+
+
+def test_a_folder_of_pointers_says_git_lfs_pull(folder, tmp_path, capsys):
+    for path in folder.rglob("*.wav"):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CorpusError, match="10 of 10 files .* are lfs_pointer.*git lfs pull"):
+        ingested(folder, tmp_path, limits=facts.Limits())
+    assert not list(tmp_path.glob("*.parquet*"))
+
+
+def test_too_many_bad_files_stop_with_a_table_of_reasons(folder, tmp_path, capsys):
+    (folder / name(statement="02")).write_bytes(b"")
+    (folder / name(statement="02", actor="02")).write_bytes(b"text")
+    with pytest.raises(CorpusError, match=r"2 of 12 files .* \(ingest.max_bad allows 10.0%\)"):
+        ingested(folder, tmp_path, limits=facts.Limits(max_bad=0.1))
+    table = capsys.readouterr().err
+    assert "1  empty" in table
+    assert "1  unreadable" in table
+    ingested(folder, tmp_path, limits=facts.Limits(max_bad=0.2))
+
+
+def test_a_failed_ingest_leaves_the_last_manifest(folder, tmp_path):
+    ingested(folder, tmp_path)
+    before = (tmp_path / "ravdess.parquet").read_bytes()
+    (folder / name(statement="02")).write_bytes(b"")
+    with pytest.raises(CorpusError):
+        ingested(folder, tmp_path, limits=facts.Limits())
+    assert (tmp_path / "ravdess.parquet").read_bytes() == before
+
+
+def test_an_empty_class_folder_is_a_broken_copy(tmp_path):
+    root = tmp_path / "own"
+    say(root / "happy/ann/1.wav", 100)
+    (root / "Sad").mkdir()
+    with pytest.raises(CorpusError, match="Sad holds no audio"):
+        ingested(root, tmp_path, corpus="own")
+    say(root / "Sad/ben/1.wav", 110)
+    found = ingested(root, tmp_path, corpus="own")
+    assert found["speaker"].to_dict() == {"happy/ann/1.wav": "own/ann", "Sad/ben/1.wav": "own/ben"}
+
+
+def test_other_versions_of_crema_d_are_not_read(tmp_path):
+    root = tmp_path / "CREMA-D"
+    say(root / "AudioWAV/1001_DFA_ANG_XX.wav")
+    (root / "AudioMP3").mkdir()
+    (root / "AudioMP3/1001_DFA_ANG_XX.mp3").write_bytes(b"x")
+    assert list(ingested(root, tmp_path, corpus="crema_d").index) == ["AudioWAV/1001_DFA_ANG_XX.wav"]
+
+
+def test_the_demo_is_marked(folder, tmp_path):
+    ingested(folder, tmp_path)
+    assert manifest.read(tmp_path / "ravdess.parquet").attrs["synthetic"] is False
+    (folder / ingest.MARKER).write_text("synthetic")
+    ingested(folder, tmp_path)
+    assert manifest.read(tmp_path / "ravdess.parquet").attrs["synthetic"] is True
+
+
+def test_a_manifest_that_is_missing_or_damaged_names_the_stage(tmp_path):
+    with pytest.raises(StoreError, match="run 'dvc repro ingest@tess'"):
+        manifest.read(tmp_path / "tess.parquet")
+    (tmp_path / "tess.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(StoreError, match="run 'dvc repro -f ingest@tess'"):
+        manifest.read(tmp_path / "tess.parquet")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "folder", "rows", "usable", "stereo"),
+    [("ravdess", "RAVDESS", 1440, 1439, 5), ("emodb", "EmoDB", 422, 422, 0)],
+)
+def test_real_corpora_give_what_was_published(corpora, tmp_path, corpus, folder, rows, usable, stereo):
+    found = ingested(corpora / folder, tmp_path, corpus=corpus, limits=facts.Limits(), processes=2)
+    assert (len(found), (found["status"] == "ok").sum()) == (rows, usable)
+    assert found["warnings"].str.contains("stereo").sum() == stereo
+    assert not found["warnings"].str.contains("clipped").any()
+    assert set(found["status"]) - {"ok"} <= {"duplicate"}
