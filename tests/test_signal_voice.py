@@ -4,6 +4,7 @@ import librosa
 import numpy as np
 import pytest
 import scipy.signal
+
 from pipeline import labels
 from pipeline.corpora import demo_texts
 from pipeline.errors import UnknownNameError
@@ -39,9 +40,9 @@ def vowel(speaker, *, rate=16_000, f0=100.0, text="AA1 AA1 AA1"):
 
 
 def tilt(signal, rate=16_000):
-    """Share of the voice above 1 kHz in dB, below frication."""
+    """Share of the voice at 2 to 4 kHz in dB: above the formants that vowels move most, below sibilants."""
     hertz, power = scipy.signal.welch(signal, rate, nperseg=1024)
-    band = [power[(hertz >= low) & (hertz < high)].sum() for low, high in ((80, 1000), (1000, 3000))]
+    band = [power[(hertz >= low) & (hertz < high)].sum() for low, high in ((80, 1000), (2000, 4000))]
     return 10 * np.log10(band[1] / band[0])
 
 
@@ -50,13 +51,14 @@ def tilt(signal, rate=16_000):
 
 def test_a_steady_voice_repeats_itself_every_period():
     flow, opened = tract.glottis(np.random.default_rng(0), np.full(16_000, 100.0), jitter=0, rate=16_000)
-    np.testing.assert_allclose(flow[160:], flow[:-160], atol=0.07)  # the closing edge may fall a sample later
-    assert np.median(np.abs(flow[160:] - flow[:-160])) < 1e-9
+    assert np.quantile(np.abs(flow[160:] - flow[:-160]), 0.999) < 1e-9  # a closing edge may fall a sample later
+    assert flow.max() == pytest.approx(1 / 3, rel=0.01)
+    assert flow.min() < -0.9
     assert opened.mean() == pytest.approx(0.2 + 0.8 * tract.OPEN, abs=0.02)
 
 
 def test_what_flows_out_of_the_glottis_is_its_integral_and_comes_back_to_zero():
-    flow, _ = tract.glottis(np.random.default_rng(0), np.full(48_000, 100.0), jitter=0, rate=48_000)
+    flow, _ = tract.glottis(np.random.default_rng(0), np.full(480, 100.0), jitter=0, rate=48_000)
     volume = np.cumsum(flow) / 480
     assert volume.max() == pytest.approx(tract.OPEN * 4 / 27, rel=0.02)  # of t² - t³, at t = 2/3
     assert abs(volume[-1]) < 0.05 * volume.max()
@@ -165,9 +167,10 @@ def test_frication_stays_in_its_band(band):
 
 def test_brightness_raises_what_lies_above_a_kilohertz():
     time = np.arange(16_000) / 16_000
-    low, high = (np.sin(2 * np.pi * hertz * time) for hertz in (60, 6000))
-    assert decibels(tract.brighten(low, 12, rate=16_000)) - decibels(low) == pytest.approx(0, abs=0.3)
-    assert decibels(tract.brighten(high, 12, rate=16_000)) - decibels(high) == pytest.approx(12, abs=1)
+    for hertz, raised in ((60, 0), (1000, 5), (6000, 10)):
+        tone = np.sin(2 * np.pi * hertz * time)
+        assert decibels(tract.brighten(tone, 12, rate=16_000)) - decibels(tone) == pytest.approx(raised, abs=1)
+        assert decibels(tract.brighten(tone, -12, rate=16_000)) - decibels(tone) == pytest.approx(-raised, abs=2.2)
 
 
 # the sentence
@@ -212,9 +215,8 @@ def test_twice_the_tempo_takes_half_the_time():
 
 @pytest.mark.parametrize("rate", [24_414, 44_100, 48_000, 96_000])
 def test_the_rate_changes_neither_length_nor_level(rate):
-    studio = replace(STUDIO, silence=(0.2, 0.1))
-    reference = say(studio=studio)
-    sound = say(studio=replace(studio, rate=rate))
+    reference = say()
+    sound = say(studio=replace(STUDIO, rate=rate))
     assert sound.size / rate == pytest.approx(reference.size / 16_000, rel=0.02)
     assert decibels(sound) == pytest.approx(decibels(reference), abs=0.3)
 
@@ -307,7 +309,7 @@ def performances():
         rows = []
         for seed in range(8):
             speaker = voice.cast(np.random.default_rng(seed), ("female", "male")[seed % 2])
-            sound = say(emotion, seed=[seed, 1], speaker=speaker)
+            sound = say(emotion, seed=[seed, 1], speaker=speaker, text="AY1 M AA1 N M AY0 W EY1")  # nothing hisses
             f0 = librosa.yin(sound, fmin=60, fmax=600, sr=16_000, frame_length=1024, hop_length=1024)
             rows.append((decibels(sound), tilt(sound), sound.size / 16_000, 12 * np.log2(np.median(f0) / speaker.f0)))
         table[emotion] = dict(zip(("loud", "bright", "long", "high"), np.mean(rows, axis=0), strict=True))
@@ -320,9 +322,9 @@ def performances():
         ("angry", "sad", "loud", 10),
         ("angry", "neutral", "loud", 5),
         ("neutral", "sad", "loud", 4),
-        ("angry", "sad", "bright", 6),
-        ("angry", "neutral", "bright", 3),
-        ("neutral", "sad", "bright", 2),
+        ("angry", "sad", "bright", 4),
+        ("angry", "neutral", "bright", 1.5),
+        ("neutral", "sad", "bright", 1.5),
         ("sad", "fear", "long", 0.4),
         ("disgust", "neutral", "long", 0.2),
         ("fear", "neutral", "high", 3),
@@ -337,5 +339,5 @@ def test_emotions_go_the_way_of_the_literature(performances, more, less, trait, 
 def test_the_numbers_belong_to_this_version():
     sound = say("angry", seed=11, speaker=voice.cast(np.random.default_rng(2), "female"), text="G UH1 D D EY1 Z")
     assert voice.VERSION == 1
-    assert sound.size == 0
-    np.testing.assert_allclose(sound[2000::2000], [], atol=2e-4)
+    assert sound.size == 9984
+    np.testing.assert_allclose(sound[2000::2000], [-0.0032, 0.0028, -0.0901, 0.0373], atol=2e-4)

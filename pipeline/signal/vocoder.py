@@ -83,7 +83,9 @@ def phasors(bins: Spectrum) -> Spectrum:
 @lru_cache
 def window(n_fft: int) -> Array:
     """Give the window of analysis and synthesis in float32, which is enough here. Shape ``(n_fft,)``."""
-    return taper(n_fft).astype(np.float32)
+    narrow = taper(n_fft).astype(np.float32)
+    narrow.flags.writeable = False
+    return narrow
 
 
 def spectrum(pieces: Array, first: int, count: int) -> Spectrum:

@@ -17,7 +17,7 @@ from pipeline.signal import phones, tract
 
 Array = npt.NDArray[np.float64]
 VERSION = 1  # raise it when the same seed would give other numbers, here or in phones and tract
-FULL = 20_000  # Hz, a rate that holds the voice: a multiple of it is synthesised there or above, then resampled
+FULL = 20_000  # Hz, a rate that holds a voice
 RANGE = (60, 600)  # Hz, of f0
 PEAK = 0.9  # of full scale; louder clips are turned down
 
@@ -123,24 +123,25 @@ def speak(
     Raises:
         UnknownNameError: an emotion or a phone that is not known.
     """
-    times = fraction(recording.rate)
-    studio = replace(recording, rate=recording.rate // times)
+    studio = replace(recording, rate=inner(recording.rate))
     manner = perform(rng, speaker, emotion, strength)
     tracks = phones.tracks(text, tempo=recording.tempo * speaker.tempo * 2**manner.tempo, rng=rng)
     hertz = intonation(rng, tracks.stress, speaker, manner)
     speech = utter(rng, tracks, hertz, speaker=speaker, manner=manner, rate=studio.rate)
-    signal = resample_poly(place(rng, speech, studio, gain=manner.level), times, 1)
+    signal = resample_poly(place(rng, speech, studio, gain=manner.level), recording.rate, studio.rate)
     bounded: npt.NDArray[np.float32] = (signal * min(1.0, PEAK / np.abs(signal).max())).astype(np.float32)
     return bounded
 
 
-def fraction(rate: int) -> int:
-    """Find by how much a rate can be divided without taking from what the voice fills.
+def inner(rate: int) -> int:
+    """Choose a rate to synthesise at: above ``FULL``, where pulses hardly alias, and simply related to ``rate``.
 
-    >>> fraction(96_000), fraction(44_100), fraction(24_414)
-    (4, 2, 1)
+    >>> inner(16_000), inner(24_414), inner(44_100), inner(96_000)
+    (32000, 24414, 22050, 24000)
     """
-    return max((times for times in range(1, rate // FULL + 1) if rate % times == 0), default=1)
+    if rate < FULL:
+        return rate * -(-FULL // rate)
+    return rate // max(times for times in range(1, rate // FULL + 1) if rate % times == 0)
 
 
 def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, manner: Emotion) -> Array:
@@ -172,10 +173,11 @@ def utter(
 
     voice = fine(tracks.voice * loudness(tracks.stress))
     flow, opened = tract.glottis(rng, fine(hertz), jitter=speaker.jitter * 2**manner.jitter, rate=rate)
-    flow = tract.brighten(tract.unit(flow), speaker.bright + manner.bright, rate=rate)
+    for decibels in (speaker.bright, manner.bright):
+        flow = tract.brighten(flow, decibels, rate=rate)
     noise = rng.standard_normal(voice.size)
     leak = speaker.breath * 10 ** (manner.breath / 20) * voice * opened
-    source = voice * flow + (leak + fine(tracks.breath)) * noise
+    source = voice * tract.unit(flow) + (leak + fine(tracks.breath)) * noise
     scale = speaker.formants * 2**manner.formants
     speech = tract.crown(tract.cascade(source, scale * tracks.formants, rate=rate), scale=scale, rate=rate)
     speech = tract.unit(speech)

@@ -120,7 +120,7 @@ def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
             f"{path} was written for the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
             "run 'dvc repro evaluate'."
         )
-    ordered = rows
+    ordered = rows.sort_values(["clip_id", "fold"], ignore_index=True)
     return ordered[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
 
 

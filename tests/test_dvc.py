@@ -1,0 +1,284 @@
+"""What a change runs and what it does not: the promises of docs/pipeline.md, through DVC, on a small clone."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+SMALL = {  # seconds instead of minutes; the demo's faults stay
+    "data.demo.clips": 60,
+    "audio.seconds": 1.0,
+    "model.cnn.filters": [4, 8],
+    "model.crnn.filters": [4, 8],
+    "model.crnn.units": 8,
+    "train.epochs": 2,
+    "execute.workers": 1,
+}
+AFTER_TRAIN = {"train", "evaluate", "report"}
+
+
+class Project:
+    """A clone of the working tree with small parameters, everything run once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base, self.folder, self.cache = folder, folder / "clone", folder / "cache"
+        people = {
+            f"GIT_{who}_{what}": "tester@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTEST_", "DVC_"))},
+            **people,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(folder / "site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
+            "SER_CACHE_DIR": str(self.cache),
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+
+    def run(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def stages(self, *words: str) -> set[str]:
+        """Run a dvc command and name the stages that ran, foreach parts included."""
+        return set(re.findall(r"Running stage '([^']+)", self.run("dvc", *words)))
+
+    def change(self, *settings: str) -> set[str]:
+        return self.stages("exp", "run", *(word for setting in settings for word in ("-S", setting)))
+
+    def clone(self) -> None:
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, self.folder / name)
+
+    def shrink(self) -> None:
+        yaml, path = YAML(), self.folder / "params.yaml"
+        params = yaml.load(path.read_text(encoding="utf-8"))
+        for dotted, value in SMALL.items():
+            *above, last = dotted.split(".")
+            part = params
+            for name in above:
+                part = part[name]
+            part[last] = value
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(params, file)
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.clone()
+    project.shrink()
+    project.run("git", "init", "-q")
+    project.commit()
+    project.first = project.stages("repro")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(whole):
+    """The project as it was after its first run."""
+    yield whole
+    whole.run("git", "reset", "-q", "--hard")
+    whole.run("git", "clean", "-qfd")
+    whole.run("dvc", "checkout", "-q")
+
+
+def plain(stages: set[str]) -> set[str]:
+    return {name.partition("@")[0] for name in stages}
+
+
+def own_corpus(folder: Path) -> Path:
+    """An emotion-per-folder tree of three speakers."""
+    for number, emotion in enumerate(["happy", "sad"]):
+        for other, speaker in enumerate(["ann", "ben", "eve"]):
+            for take in range(2):
+                path = folder / emotion / speaker / f"{take}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tone = np.sin(np.arange(16_000) * (0.05 + 0.01 * number + 0.002 * other + 0.0005 * take))
+                soundfile.write(path, 0.3 * tone, 16_000)
+    return folder
+
+
+def test_the_first_run_makes_everything(whole):
+    assert plain(whole.first) == {"demo", "ingest", "split", "extract", "train", "evaluate", "report"}
+    scores = json.loads((whole.folder / "metrics/eval.json").read_text())
+    assert scores["protocol"] == "speaker"
+    assert set(scores) >= {"test", "folds", "corpus", "class", "leak"}
+    assert {"uar", "uar_ci95"} <= set(scores["test"])
+    assert set(scores["test"]["uar_ci95"]) == {"low", "high"}
+    assert scores["leak"]["contaminated"] == 0
+    assert scores["synthetic"] == dict.fromkeys(["crema_d", "ravdess", "savee", "tess"], True)
+    assert (whole.folder / "metrics/report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ("execute.workers=2", set()),
+        ("model.crnn.units=9", set()),  # while the arch is cnn
+        ("model.arch=crnn", AFTER_TRAIN),
+        ("model.features=mfcc", AFTER_TRAIN),
+        ("features.mfcc.n_mfcc=13", {"extract"}),  # while the model is on log-mel
+        ("augment.noise.snr_db=10", {"extract", *AFTER_TRAIN}),
+        ("ingest.max_bad=0.02", {"ingest"}),
+        ("~data.corpora.savee", {"split", *AFTER_TRAIN}),
+        ("split.labels.scheme=4", {"split", *AFTER_TRAIN}),
+    ],
+)
+def test_a_change_runs_these_stages_and_no_others(project, change, stages):
+    assert plain(project.change(change)) == stages
+
+
+def test_nothing_changed_runs_nothing(project):
+    assert project.stages("repro") == set()
+    assert project.change() == set()
+
+
+def test_a_view_that_is_not_trained_on_is_taken_from_the_cache(project):
+    log = project.run("dvc", "exp", "run", "-S", "features.mfcc.n_mfcc=13")
+    assert not re.search(r"[^\d]0 to extract", log)  # mfcc is new…
+    entries = len(list(project.cache.rglob("*.npy")))
+    project.run("dvc", "repro", "-s", "-f", "extract")
+    assert len(list(project.cache.rglob("*.npy"))) == entries  # …and nothing is made twice
+
+
+def test_a_corpus_that_moved_is_not_extracted_again(project):
+    shutil.copytree(project.folder / "data/raw/demo/RAVDESS", project.base / "moved")
+    assert project.change(f"data.corpora.ravdess={project.base / 'moved'}") == {"ingest@ravdess", "split"}
+
+
+def test_a_corpus_more_leaves_the_others_alone(project):
+    folder = own_corpus(project.base / "own")
+    ran = project.change(f"+data.corpora.own={folder}")
+    assert ran == {"ingest@own", "extract@own", "split", *AFTER_TRAIN}
+    assert json.loads((project.folder / "metrics/eval.json").read_text())["synthetic"].keys() == {
+        "crema_d", "ravdess", "savee", "tess",
+    }  # fmt: skip
+
+
+def test_one_clip_more_extracts_one_clip(project):
+    folder = shutil.copytree(project.folder / "data/raw/demo/RAVDESS", project.base / "grows")
+    project.change(f"data.corpora.ravdess={folder}")
+    clip = next(path for path in sorted(folder.rglob("*.wav")) if "-01-01-01-" in path.name)
+    samples, rate = soundfile.read(clip)
+    soundfile.write(
+        clip.with_name(clip.name.replace("03-01-", "03-01-", 1).replace("-01-01-01-", "-01-02-02-")),
+        samples[::-1],
+        rate,
+    )
+    log = project.run("dvc", "repro")
+    ran = set(re.findall(r"Running stage '([^']+)", log))
+    assert ran == {"ingest@ravdess", "split", "extract@ravdess", *AFTER_TRAIN}
+    assert "from the clip cache, 1 to extract" in log
+
+
+def test_a_comment_in_the_code_extracts_nothing_anew(project):
+    path = project.folder / "pipeline/signal/frontend.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# one comment more\n", encoding="utf-8")
+    log = project.run("dvc", "repro")
+    assert plain(set(re.findall(r"Running stage '([^']+)", log))) == {"extract"}
+    assert len(re.findall(r"from the clip cache, 0 to extract", log)) == 4
+
+
+def test_extraction_gives_the_same_bytes_from_an_empty_cache(project):
+    shutil.rmtree(project.cache)
+    project.run("dvc", "repro", "-s", "-f", "extract")
+    assert not project.run("git", "status", "--porcelain", "dvc.lock")
+
+
+def test_a_killed_extraction_is_finished_by_the_next_repro(project):
+    shutil.rmtree(project.cache)
+    words = ["dvc", "repro", "-s", "-f", "extract"]
+    child = subprocess.Popen(
+        words, cwd=project.folder, env=project.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list(project.cache.rglob("*.npy"))) < 10 and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert 0 < len(list(project.cache.rglob("*.npy"))) < 110, "killed too late to show anything"
+    log = project.run("dvc", "repro")
+    assert re.search(r"[1-9]\d* from the clip cache, [1-9]\d* to extract", log)
+    assert plain(set(re.findall(r"Running stage '([^']+)", log))) == {"extract"}  # the shards came out the same
+    assert not project.run("git", "status", "--porcelain", "dvc.lock")
+
+
+def test_a_shard_that_is_gone_is_named(project):
+    (project.folder / "features/logmel/tess.parquet").unlink()
+    said = project.run("python", "-m", "pipeline.stages.train", code=1)
+    assert "features/logmel/tess.parquet does not exist: run 'dvc repro extract@tess'" in said.splitlines()[-1]
+
+
+def test_a_misspelt_setting_is_refused(project):
+    project.run("dvc", "exp", "run", "-S", "model.arhc=crnn", code=255)
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("arch: cnn ", "arch: cmn "), encoding="utf-8")
+    project.run("dvc", "repro", code=255)
+
+
+@pytest.mark.parametrize("state", ["missing", "empty", "pointers"])
+def test_a_corpus_that_is_not_there_stops_the_run(project, state):
+    folder = project.base / f"corpus-{state}"
+    if state != "missing":
+        (folder / "DC").mkdir(parents=True)
+    if state == "pointers":
+        for number in range(1, 6):
+            (folder / f"DC/a{number:02}.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    before = (project.folder / "data/manifest/savee.parquet").read_bytes()
+    said = project.run("dvc", "exp", "run", "-S", f"data.corpora.savee={folder}", code=255)
+    words = {"missing": "does not exist", "empty": "holds no audio file: point it at", "pointers": "run 'git lfs pull'"}
+    assert words[state] in said
+    assert str(folder) in said
+    manifest = project.folder / "data/manifest/savee.parquet"
+    assert not manifest.exists() or manifest.read_bytes() == before
+    assert not list(project.folder.rglob("*.tmp"))
+
+
+def test_experiments_in_temporary_workspaces_and_queues(project):
+    """Such runs see neither ignored files nor the workspace's changes: all must come from stages or absolute paths."""
+    project.run("dvc", "exp", "run", "--temp", "--name", "temp-crnn", "-S", "model.arch=crnn")
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued-mfcc", "-S", "model.features=mfcc")
+    project.run("dvc", "exp", "run", "--run-all")
+    shown = json.loads(project.run("dvc", "exp", "show", "--json", "--no-pager"))
+    found = {each["name"]: each["revs"][0]["data"] for rev in shown for each in rev["experiments"] or []}
+    trained = {name: data["metrics"]["metrics/train.json"]["data"] for name, data in found.items()}
+    assert trained["temp-crnn"]["arch"] == "crnn"
+    assert trained["queued-mfcc"]["view"] == "mfcc"
+
+
+def test_metrics_and_plots_show_and_compare(project):
+    project.change("model.arch=crnn")
+    assert "test.uar" in project.run("dvc", "metrics", "show", "--md")
+    changed = json.loads(project.run("dvc", "metrics", "diff", "--json"))
+    assert "arch" in changed["metrics/train.json"]
+    out = project.base / "plots"
+    project.run("dvc", "plots", "diff", "HEAD", "-o", str(out))
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for name in ("Confusion", "Loss", "F1 by class", "UAR by corpus"):
+        assert name in page

@@ -1,0 +1,233 @@
+"""Train and evaluate on shards that hold a pattern: what is learned, what is written, what is refused."""
+
+import json
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.errors import StoreError
+from pipeline.serving import bundle
+from pipeline.stages import evaluate, train
+from pipeline.store import batches, files, manifest, mapped, predictions, roles, shards, statistics
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["angry", "happy", "sad"]
+SHAPE = (24, 12)
+LAYOUT = shards.Layout(
+    view="logmel", shape=SHAPE, dtype="float16", unit="dB", rows=tuple("abcdefghijkl"), identity={"view": "logmel"}
+)
+
+
+def clip_table() -> pd.DataFrame:
+    """Six speakers with twelve clips each, in two folds: two speakers test, one validates."""
+    rows = []
+    for fold in range(2):
+        for speaker in range(6):
+            role = {0: "test", 1: "test", 2: "validation"}.get((speaker + 3 * fold) % 6, "train")
+            for clip in range(12):
+                for variant in ("original", "noise") if role == "train" else ("original",):
+                    name = f"own/{speaker}-{clip}.wav"
+                    rows.append((name, variant, fold, role, CLASSES[clip % 3], "own", f"own/{speaker}"))
+    return pd.DataFrame(rows, columns=roles.SCHEMA.names)
+
+
+def tensors(clip_id: str, variant: str) -> np.ndarray:
+    """A band that is loud where the class says so, on top of a level of the speaker's own."""
+    speaker, clip = (int(part) for part in re.findall(r"\d+", clip_id))
+    rng = np.random.default_rng([speaker, clip, len(variant)])
+    patch = rng.normal(-50 + speaker, 4, SHAPE)
+    patch[:, 4 * (clip % 3) : 4 * (clip % 3) + 4] += 12
+    return patch.astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The artefacts that train needs."""
+    folder = tmp_path_factory.mktemp("train")
+    table = clip_table()
+    roles.write(table, folder / "clips.parquet", protocol="speaker", classes=CLASSES, synthetic=["own"])
+    index = [(f"own/{s}-{c}.wav", v) for s in range(6) for c in range(12) for v in ("original", "noise")]
+    rows = shards.Rows(
+        clip_id=[name for name, _ in index],
+        variant=[variant for _, variant in index],
+        key=[str(number) for number in range(len(index))],
+        valid_frames=np.full(len(index), SHAPE[0], np.int32),
+        tensors=np.stack([tensors(*each) for each in index]),
+    )
+    shards.write(folder / "own.parquet", LAYOUT, [rows])
+    people = [
+        {"clip_id": name, "path": name, "sex": "female" if name[4] in "024" else "male"}
+        for name, v in index
+        if v == "noise"
+    ]
+    manifest.write(people, folder / "manifest.parquet", synthetic=True)
+    files.write_json({"leak": {"contaminated": 0.0, "seen_speaker": 0.0}}, folder / "audit.json")
+    return folder
+
+
+def params(**settings):
+    values = config.read(ROOT / "params.yaml")
+    values["model"]["cnn"]["filters"] = [4, 8]
+    values["train"] |= {
+        "epochs": 15,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "folds": "all",
+        "patience": 15,
+    } | settings
+    return values
+
+
+def trained(base, name, **settings):
+    train.run(
+        base / "clips.parquet", [base / "own.parquet"], base / name, base / f"{name}.json",
+        params=params(**settings), cache=base / "cache",
+    )  # fmt: skip
+    return base / name
+
+
+def evaluated(base, folder):
+    return evaluate.run(
+        base / "clips.parquet", [base / "own.parquet"], [base / "manifest.parquet"], folder, base / "audit.json",
+        output=base / "predictions.parquet", metrics=base / "eval.json", seed=42, cache=base / "cache",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(base):
+    return trained(base, "bundle")
+
+
+def test_a_pattern_is_found_in_speakers_never_heard(base, whole, capsys):
+    figures = evaluated(base, whole)
+    assert figures["test"]["uar"] > 0.9
+    assert figures["test"]["clips"] == 48
+    assert figures["folds"]["count"] == 2
+    assert figures["protocol"] == "speaker"
+    assert figures["synthetic"] == {"own": True}
+    assert set(figures["group"]["sex"]) == {"female", "male"}
+    assert figures == json.loads((base / "eval.json").read_text())
+    said = capsys.readouterr().out
+    assert "chance 33.3%" in said
+    assert "synthetic speech" in said
+
+
+def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole):
+    evaluated(base, whole)
+    frame, probabilities, labels = predictions.read(base / "predictions.parquet")
+    assert labels == CLASSES
+    table = mapped.open_table([base / "own.parquet"], base / "cache")
+    for fold in (0, 1):
+        here = (frame["fold"] == fold).to_numpy()
+        assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
+        numbers = table.find(frame[here].assign(variant="original"))
+        again = bundle.load_model(whole, fold).predict(table.gather(numbers), verbose=0)
+        np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
+    assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
+
+
+def test_the_bundle_says_what_it_is(base, whole):
+    card = bundle.read_card(whole)
+    assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
+    assert card.layout["identity"] == {"view": "logmel"}
+    assert card.params["model"]["cnn"]["filters"] == [4, 8]
+    assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "history.csv")}
+    assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]
+    assert list(bundle.read_history(whole, 0)["epoch"]) == list(range(1, len(bundle.read_history(whole, 0)) + 1))
+
+
+def test_statistics_come_from_training_rows_alone(base, whole):
+    clips = roles.read(base / "clips.parquet")
+    for fold in (0, 1):
+        here = clips[(clips["fold"] == fold) & (clips["role"] == "train")]
+        raw = np.concatenate([tensors(row.clip_id, row.variant) for row in here.itertuples()]).astype(np.float64)
+        kept = bundle.read_card(whole).statistics[str(fold)]
+        np.testing.assert_allclose(kept["mean"], raw.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(kept["variance"], raw.var(axis=0), rtol=1e-3)
+    assert evaluated(base, whole)["leak"]["statistics"] == 0
+
+
+def test_statistics_that_saw_the_test_rows_are_caught(base, monkeypatch):
+    everything = statistics.fit(mapped.open_table([base / "own.parquet"], base / "cache"), np.arange(144))
+    with monkeypatch.context() as patched:
+        patched.setattr(train.statistics, "fit", lambda table, rows: everything)
+        folder = trained(base, "leaky", epochs=1, folds="first")
+    figures = evaluated(base, folder)
+    assert figures["leak"]["statistics"] == 1
+    assert figures["leak"]["contaminated"] == 1
+
+
+def test_figures_of_training_are_written(base, whole):
+    figures = json.loads((base / "bundle.json").read_text())
+    assert (figures["arch"], figures["view"], figures["backend"]) == ("cnn", "logmel", "tensorflow")
+    assert figures["device"]
+    fold = figures["folds"]["1"]
+    assert (fold["train_rows"], fold["validation_rows"]) == (72, 12)
+    assert 1 <= fold["best_epoch"] <= fold["epochs"] <= 15
+    assert fold["val_uar"] == pytest.approx(bundle.read_history(whole, 1)["val_uar"].max(), abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_network(base):
+    one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
+    patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
+    first, second = (bundle.load_model(folder, 0).predict(patch, verbose=0) for folder in (one, two))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert bundle.read_history(one, 0).equals(bundle.read_history(other, 0))
+
+
+def test_no_test_row_is_touched_while_training(base, monkeypatch):
+    seen = []
+    original = batches.Batches.__init__
+
+    def spy(self, table, numbers, *args, **options):
+        seen.extend(table.rows.index[numbers].get_level_values("clip_id"))
+        original(self, table, numbers, *args, **options)
+
+    monkeypatch.setattr(batches.Batches, "__init__", spy)
+    trained(base, "watched", epochs=1, folds=1)
+    clips = roles.read(base / "clips.parquet")
+    tested = set(clips.loc[(clips["fold"] == 1) & (clips["role"] == "test"), "clip_id"])
+    assert len(set(seen)) == 48
+    assert not tested & set(seen)
+
+
+@pytest.mark.parametrize("harm", ["weights", "label", "gone", "more"])
+def test_a_bundle_that_was_tampered_with_is_refused(base, whole, tmp_path, harm):
+    folder = shutil.copytree(whole, tmp_path / "bundle")
+    weights = folder / "fold-0/model.keras"
+    if harm == "weights":
+        data = bytearray(weights.read_bytes())
+        data[len(data) // 2] ^= 1
+        weights.write_bytes(data)
+    elif harm == "gone":
+        weights.unlink()
+    elif harm == "more":
+        (folder / "fold-0/extra.py").write_text("print('hello')")
+    else:
+        (folder / "bundle.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"dvc repro -f train"):
+        bundle.read_card(folder)
+
+
+def test_a_model_with_code_inside_is_refused(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x + 1)])
+    (tmp_path / "fold-0").mkdir()
+    model.save(tmp_path / "fold-0/model.keras")
+    with pytest.raises(ValueError, match="[Ll]ambda"):
+        bundle.load_model(tmp_path, 0)
+
+
+def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):
+    with pytest.raises(StoreError, match="run 'dvc repro train'"):
+        evaluated(base, tmp_path / "none")

@@ -1,0 +1,212 @@
+"""Shards, random access to them, statistics, predictions and roles: what is written is what is read."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.store import clips, files, mapped, predictions, roles, shards, statistics
+
+LAYOUT = shards.Layout(
+    view="logmel", shape=(6, 4), dtype="float16", unit="dB", rows=("a", "b", "c", "d"), identity={"view": "logmel"}
+)
+
+
+def rows(names, seed=0, layout=LAYOUT):
+    rng = np.random.default_rng(seed)
+    index = [(name, variant) for name in names for variant in ("original", "noise")]
+    return shards.Rows(
+        clip_id=[name for name, _ in index],
+        variant=[variant for _, variant in index],
+        key=[f"{name}-{variant}-{seed}" for name, variant in index],
+        valid_frames=rng.integers(1, 7, len(index)).astype(np.int32),
+        tensors=rng.normal(-40, 20, (len(index), *layout.shape)).astype(layout.dtype),
+    )
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two shards of 4 and 6 rows, the second in two row groups, and their rows."""
+    one, *other = rows(["x/1", "x/2"], 1), rows(["y/1"], 2), rows(["y/2", "y/3"], 3)
+    assert shards.write(tmp_path / "x.parquet", LAYOUT, [one]) == 4
+    assert shards.write(tmp_path / "y.parquet", LAYOUT, other) == 6
+    return [tmp_path / "x.parquet", tmp_path / "y.parquet"], [one, *other]
+
+
+def test_a_shard_reads_back_to_the_bit(two):
+    paths, written = two
+    file, layout = shards.open_shard(paths[1])
+    assert layout == LAYOUT
+    assert file.num_row_groups == 2
+    index = shards.index(file).to_pandas()
+    assert index["clip_id"].tolist() == [*written[1].clip_id, *written[2].clip_id]
+    expected = np.concatenate([written[1].tensors, written[2].tensors])
+    np.testing.assert_array_equal(np.concatenate(list(shards.tensors(file, layout))), expected)
+
+
+def test_tensors_are_split_by_byte_and_without_dictionary(two):
+    column = pq.ParquetFile(two[0][0]).metadata.row_group(0).column(4)
+    assert column.path_in_schema == "x.list.element"
+    assert "BYTE_STREAM_SPLIT" in column.encodings
+    assert not column.has_dictionary_page
+    assert column.compression == "ZSTD"
+
+
+def test_the_same_rows_make_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        shards.write(tmp_path / f"{name}.parquet", LAYOUT, [rows(["x/1", "x/2"])])
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("wrong", [{"shape": (6, 5)}, {"dtype": "float32"}])
+def test_tensors_of_another_layout_are_refused(tmp_path, wrong):
+    other = shards.Layout(**{**vars(LAYOUT), **wrong})
+    with pytest.raises(StoreError, match=r"do not fit the shard's float16 \(6, 4\)"):
+        shards.write(tmp_path / "x.parquet", LAYOUT, [rows(["x/1"], layout=other)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_are_found_by_name_over_shards(two, tmp_path):
+    paths, written = two
+    table = mapped.open_table(paths, tmp_path / "cache")
+    wanted = pd.DataFrame({"clip_id": ["y/3", "x/2", "y/1", "x/2"], "variant": ["noise", "original", "noise", "noise"]})
+    found = table.gather(table.find(wanted))
+    expected = [written[2].tensors[3], written[0].tensors[2], written[1].tensors[1], written[0].tensors[3]]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.stack(expected).astype(np.float32))
+
+
+def test_a_row_that_is_not_there_names_its_stage(two, tmp_path):
+    table = mapped.open_table(two[0], tmp_path / "cache")
+    wanted = pd.DataFrame({"clip_id": ["x/1", "y/9"], "variant": ["noise", "noise"]})
+    with pytest.raises(StoreError, match=r"1 rows .* first y/9 \(noise\): run 'dvc repro extract@y'"):
+        table.find(wanted)
+
+
+def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
+    paths, _ = two
+    mapped.open_table(paths, tmp_path / "cache")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert len(before) == 2
+    mapped.open_table(paths, tmp_path / "cache")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
+    other = rows(["x/1", "x/2"], 9)
+    shards.write(paths[0], LAYOUT, [other])
+    table = mapped.open_table(paths, tmp_path / "cache")
+    np.testing.assert_array_equal(table.gather(np.array([0]))[0], other.tensors[0].astype(np.float32))
+
+
+def test_shards_of_different_settings_do_not_mix(two, tmp_path):
+    paths, _ = two
+    other = shards.Layout(**{**vars(LAYOUT), "identity": {"view": "logmel", "n_mels": 5}})
+    shards.write(paths[1], other, [rows(["y/1"])])
+    with pytest.raises(StoreError, match="made with different settings"):
+        mapped.open_table(paths, tmp_path / "cache")
+
+
+def test_statistics_are_over_frames_that_hold_sound(two, tmp_path):
+    paths, written = two
+    table = mapped.open_table(paths, tmp_path / "cache")
+    chosen = np.array([0, 3, 5, 9])
+    fitted = statistics.fit(table, chosen, size=3)
+    all_rows = np.concatenate([part.tensors for part in written])
+    valid = np.concatenate([part.valid_frames for part in written])
+    sound = np.concatenate([all_rows[row, : valid[row]] for row in chosen]).astype(np.float64)
+    np.testing.assert_allclose(fitted.mean, sound.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(fitted.variance, sound.var(axis=0), rtol=1e-4)
+    everything = statistics.fit(table, np.arange(10))
+    assert np.abs(everything.mean - fitted.mean).max() > 0.1
+
+
+def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
+    from pipeline.store.batches import Batches
+
+    table = mapped.open_table(two[0], tmp_path / "cache")
+    numbers, labels = np.arange(10), np.arange(10) % 3
+    weights = np.array([1, 2, 4], np.float32)
+    feed = Batches(table, numbers, labels, weights=weights, batch_size=4, shuffle=np.random.default_rng(0))
+    orders = []
+    for _ in range(2):
+        assert [len(feed[batch][0]) for batch in range(len(feed))] == [4, 4, 2]
+        order = np.concatenate([feed.order])
+        assert sorted(order) == list(range(10))
+        for batch in range(len(feed)):
+            patches, truth, weight = feed[batch]
+            some = order[4 * batch : 4 * batch + 4]
+            np.testing.assert_array_equal(patches, table.gather(numbers[some]))
+            np.testing.assert_array_equal(truth.argmax(axis=1), labels[some])
+            np.testing.assert_array_equal(weight, weights[labels[some]])
+        orders.append(order.tolist())
+        feed.on_epoch_end()
+    assert orders[0] != orders[1]
+    plain = Batches(table, numbers, batch_size=4)
+    np.testing.assert_array_equal(np.concatenate([plain[b] for b in range(len(plain))]), table.gather(numbers))
+
+
+def test_predictions_read_back(tmp_path):
+    frame = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in predictions.TEXT} | {"fold": [0, 3]})
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32)
+    predictions.write(frame, probabilities, ["a", "b", "c"], tmp_path / "p.parquet")
+    found, values, labels = predictions.read(tmp_path / "p.parquet")
+    assert labels == ["a", "b", "c"]
+    np.testing.assert_array_equal(values, probabilities)
+    pd.testing.assert_frame_equal(found[frame.columns], frame, check_dtype=False)
+    with pytest.raises(StoreError, match="run 'dvc repro evaluate'"):
+        predictions.read(tmp_path / "none.parquet")
+
+
+def test_roles_read_back_with_what_they_are_about(tmp_path):
+    frame = pd.DataFrame({name: ["a", "b"] for name in roles.SCHEMA.names} | {"fold": [0, 1]})
+    roles.write(frame, tmp_path / "clips.parquet", protocol="speaker", classes=["happy", "sad"], synthetic=["tess"])
+    found = roles.read(tmp_path / "clips.parquet")
+    assert found.attrs == {"protocol": "speaker", "classes": ["happy", "sad"], "synthetic": ["tess"]}
+    assert list(found.columns) == roles.SCHEMA.names
+    (tmp_path / "clips.parquet").write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="run 'dvc repro -f split'"):
+        roles.read(tmp_path / "clips.parquet")
+
+
+def test_the_clip_cache_gives_back_what_it_was_given(tmp_path):
+    cache = clips.Cache(tmp_path)
+    entry = clips.Entry(np.arange(24, dtype=np.float16).reshape(2, 3, 4), np.array([3, 2], np.int32))
+    assert cache.get(["a", "b"]) is None
+    cache.put(["a", "b"], entry)
+    assert cache.has(["a", "b"])
+    assert not cache.has(["b", "a"])
+    found = cache.get(["a", "b"])
+    np.testing.assert_array_equal(found.tensors, entry.tensors)
+    np.testing.assert_array_equal(found.valid_frames, entry.valid_frames)
+    cache.path(["a", "b"]).write_bytes(cache.path(["a", "b"]).read_bytes()[:-5])
+    assert cache.get(["a", "b"]) is None
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def broken():
+        with files.aside(path) as part:
+            part.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        broken()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/old").write_text("old")
+    with files.aside(tmp_path / "bundle") as part:
+        part.mkdir()
+        (part / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["new"]
+
+
+def test_json_refuses_what_is_no_number(tmp_path):
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json({"uar": float("nan")}, tmp_path / "eval.json")
+    with pytest.raises(StoreError, match="run 'dvc repro split'"):
+        files.read_json(tmp_path / "audit.json", stage="split")
