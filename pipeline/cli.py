@@ -40,7 +40,7 @@ def corpora_list() -> None:
     for name in [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]:
         page = registry.page(name)
         size = f"{page.clips:,} clips" if page.clips else "a folder for each emotion"
-        click.echo(f"{name:10s} {size:26s} {page.licence:34s} {places.get(name, 'not in params.yaml')}")
+        click.echo(f"{name:8s}  {size:24s}  {places.get(name, 'not in params.yaml'):24s}  {page.licence}")
 
 
 @main.command()
@@ -52,7 +52,8 @@ def audit(*, as_json: bool) -> None:
 
     figures = files.read_json(Path("metrics/audit.json"), stage="split")
     faults = leaks.faults(figures)
-    clean = f"Nothing leaks: {figures['count']['test_rows']} test rows, {figures['count']['folds']} folds, by {figures['protocol']}."
+    count = figures["count"]
+    clean = f"Nothing leaks: {count['test_rows']} test rows in {count['folds']} folds, protocol {figures['protocol']}."
     click.echo(json.dumps(figures, indent=2) if as_json else "\n".join(faults) or clean)
     if faults and figures["protocol"] != "published":
         raise SystemExit(1)

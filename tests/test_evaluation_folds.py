@@ -138,6 +138,14 @@ def test_every_fold_gets_its_share_of_speakers_and_of_both_sexes(name, folds):
             assert max(counts) - min(counts) <= 1
 
 
+def test_speakers_come_before_clips():
+    """Two women have many clips: the fold with two of the others would draw more men than its share."""
+    sizes = {"a": ("female", 1), "b": ("female", 1), "c": ("female", 10), "d": ("female", 10)}
+    clips = corpus("choir", {**sizes, **dict.fromkeys("efgh", ("male", 1))})
+    for seed in range(10):
+        assert sorted(map(len, groups_of(split(clips, folds=3, seed=seed)))) == [2, 3, 3]
+
+
 def test_folds_hold_about_as_many_clips_where_speakers_differ():
     """EmoDB's speakers have 35 to 71 clips. Pairs drawn blindly reach a spread of 71 + 69 - 35 - 38 = 67."""
     spreads = [

@@ -33,10 +33,11 @@ def say(emotion="neutral", *, seed=0, speaker=PLAIN, studio=STUDIO, text=KIDS, *
     return voice.speak(np.random.default_rng(seed), speaker, emotion, text, recording=studio, **options)
 
 
-def vowel(speaker, *, rate=16_000, f0=100.0, text="AA1 AA1 AA1"):
+def vowel(speaker, *, f0=100.0, text="AA1 AA1 AA1", **manner):
     tracks = phones.tracks(text, tempo=0.5, rng=np.random.default_rng(0))
+    manner = voice.Emotion(**manner)
     hertz = np.full(tracks.voice.size, f0)
-    return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, manner=voice.Emotion(), rate=rate)
+    return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, manner=manner, rate=16_000)
 
 
 def tilt(signal, rate=16_000):
@@ -108,6 +109,15 @@ def test_span_widens_and_rise_turns_up_at_the_end():
     np.testing.assert_allclose(np.log2(wide / 120), 2 * np.log2(flat / 120))
     assert 12 * np.log2(risen[-1] / flat[-1]) == pytest.approx(6)
     np.testing.assert_array_equal(risen[: stress.size // 2], flat[: stress.size // 2])
+
+
+@pytest.mark.parametrize("trait", [{"breath": 30}, {"jitter": 4}])
+def test_breath_and_jitter_blur_the_period(trait):
+    speaker = replace(PLAIN, jitter=0.003)
+    clear, blurred = (vowel(speaker, **manner)[4000:10_000] for manner in ({}, trait))
+    kept = [np.corrcoef(sound[:-160], sound[160:])[0, 1] for sound in (clear, blurred)]
+    assert kept[0] > 0.95
+    assert kept[0] - kept[1] > 0.03
 
 
 # the filter
@@ -199,6 +209,14 @@ def test_stress_marks_the_stressed_vowel():
     stress = phones.tracks("B AX B AO1 B AX", tempo=1.0, rng=np.random.default_rng(0)).stress
     assert 0.3 < stress.argmax() / stress.size < 0.7
     assert stress[0] == stress[-1] == 0
+
+
+def test_a_sentence_is_louder_where_stressed_and_fades():
+    stress = np.zeros(100)
+    stress[30:40] = 1
+    loud = voice.loudness(stress)
+    assert loud[35] > 1.2 * max(loud[25], loud[45])
+    assert loud[20] > loud[80] > loud[95] > loud[-1] == 0
 
 
 def test_smoothing_keeps_a_ramp_and_a_level():
@@ -340,4 +358,4 @@ def test_the_numbers_belong_to_this_version():
     sound = say("angry", seed=11, speaker=voice.cast(np.random.default_rng(2), "female"), text="G UH1 D D EY1 Z")
     assert voice.VERSION == 1
     assert sound.size == 9984
-    np.testing.assert_allclose(sound[2000::2000], [-0.0032, 0.0028, -0.0901, 0.0373], atol=2e-4)
+    np.testing.assert_allclose(sound[2000::2000], [-0.0549, -0.0021, -0.0908, 0.0475], atol=2e-4)

@@ -50,11 +50,11 @@ CARD = {
         "ravdess": {"licence": "CC BY-NC-SA 4.0", "citation": "Livingstone (2018). doi:10.1371/journal.pone.0196391"},
         "tess": {"licence": "<script>alert(1)</script> http://example.org/licence", "citation": "Dupuis & Co"},
     },
-    "versions": {"keras": "3.12.7", "backend": "tensorflow"},
+    "versions": {"keras": "3.12.7", "backend": "tensorflow", "<script>": "<script>alert(2)</script>"},
 }
 TRAINED = {
     "arch": "crnn", "view": "logmel", "backend": "tensorflow", "device": "cpu:0", "parameters": 417432,
-    "folds": {"0": {"epochs": 3, "best_epoch": 2, "val_uar": 0.5001}, "3": {"epochs": 2, "best_epoch": 2}},
+    "folds": {"0": {"epochs": 3, "best_epoch": 2, "val_uar": 0.5001}, "3": {"epochs": 2, "best_epoch": 1}},
 }  # fmt: skip
 AUDIT = {
     "protocol": "speaker",
@@ -237,10 +237,11 @@ def test_the_other_tables_hold_the_metrics_and_leave_null_empty(made):
         "all, pooled 61.7 % 57.1 to 66.0 % 60.2 % 0.593 26 1,440",
         "ravdess 55.1 % 50.1 to 61.0 % 54.1 % 0.531 24 1,238", "tess 98.6 % – 97.6 % 0.967 2 202",
         "angry 72.0 % 71.0 % 0.730 500", "sad – 80.0 % – 0",
-        "0 64.2 % 5 321 3 2 50.0 %", "3 58.1 % 8 324 2 2 –", "Mean 61.1 %, standard deviation 4.3 %",
+        "0 64.2 % 5 321 3 2 50.0 %", "3 58.1 % 8 324 2 1 –", "Mean 61.1 %, standard deviation 4.3 %",
         "female 63.4 % 720", "worst ravdess/07 31.2 %", "best tess/OAF 98.8 %",
         "ravdess 6 3 2 silent, 1 empty 2 stereo, 1 clipped", "1,384 (label scheme)",
-        "say a sentence that was heard in training 100 % information", "No test row has a fault", "come from a speaker heard in training 0 % fault",
+        "say a sentence that was heard in training 100 % information", "No test row has a fault",
+        "come from a speaker heard in training 0 % fault",
         "angry sad 33.3 % 1",
         "dvc repro", "keras 3.12.7", "device cpu:0", "seed 4242", "model.crnn.units 64", "train.folds [0, 3]",
         "features.logmel.fmax null",
@@ -318,12 +319,33 @@ def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page
     assert len(drawn) == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "said", "unsaid"),
+    [
+        ({}, "never heard in training: this is what a stranger can expect", "worthless"),
+        ({"synthetic": {"ravdess": True, "tess": True}}, "never heard in training.", "can expect"),
+        ({"leak": {"contaminated": 0.2, "seen_speaker": 0.2}}, "CONTAMINATED", "never heard in training"),
+        ({"protocol": "random"}, "a stranger gets less than this", "can expect"),
+        ({"protocol": "published"}, "worthless as a forecast", "can expect"),
+    ],
+)
+def test_no_more_is_promised_than_the_split_and_the_speech_allow(page_of, change, said, unsaid):
+    text = page_of(scores=changed(SCORES, **change)).text
+    assert said in text
+    assert unsaid not in text
+
+
+def test_corpora_are_those_of_the_model_even_without_a_test_speaker(page_of):
+    page = page_of(scores=changed(SCORES, corpus={"tess": SCORES["corpus"]["tess"]}))
+    assert "Corpora ravdess, tess" in page.text
+
+
 def test_a_leak_that_is_there_stands_out_with_its_remedy(page_of):
-    leak = {"seen_speaker": 0.25, "same_clip": 0.0, "contaminated": 0.25}
+    leak = {"seen_speaker": 0.25, "same_clip": 0.0, "seen_statement": 1.0, "contaminated": 0.25}
     page = page_of(scores=changed(SCORES, leak=leak))
     assert "come from a speaker heard in training: split by speaker 25.0 % fault" in page.text
     assert "have a version of the same clip in training 0 % fault" in page.text
-    assert [row.get("class") for row in page.all("tr")].count("loud") == 1
+    assert [row.get("class") for row in page.all("tr")].count("loud") == 1  # a known sentence is no fault
 
 
 @pytest.mark.parametrize("interval", [None, {"low": None, "high": None}, {"low": float("nan"), "high": float("nan")}])
@@ -344,6 +366,12 @@ def test_an_interval_that_holds_chance_is_called_by_its_name(page_of):
     assert "do not show that it recognises anything" in page_of(scores=changed(SCORES, test=test)).text
 
 
+def test_of_a_single_corpus_pooled_is_not_said_again(page_of):
+    page = page_of(scores=changed(SCORES, corpus={"ravdess": SCORES["corpus"]["ravdess"]}))
+    assert "ravdess 55.1 %" in page.text
+    assert "all, pooled" not in page.text
+
+
 def test_synthetic_speech_is_not_sold_as_the_corpus_it_imitates(page_of):
     page = page_of(card=CARD | {"synthetic": ["ravdess"]})
     assert "synthesised by the demo, it holds no recording" in page.text
@@ -357,6 +385,12 @@ def test_little_is_needed_beyond_the_score(page_of, tmp_path):
     assert "50.0 %" in page.text
     header = (tmp_path / "metrics/plots/history.csv").read_text()
     assert header == "fold,epoch,loss,val_loss,uar,val_uar,learning_rate\n"
+
+
+def test_the_ring_is_where_training_stopped_not_where_the_curve_is_highest(page_of, drawn):
+    page_of()
+    rings = [line.get_xdata().tolist() for line in drawn[0].axes[1].lines if line.get_marker() == "o"]
+    assert rings == [[2], [1]]
 
 
 def test_training_without_validation_is_reported_too(page_of, tmp_path):

@@ -53,7 +53,7 @@ def page(
         test=part(evaluation, "test"),
         warnings=wording.warnings(evaluation),
         verdict=wording.verdict(part(evaluation, "test")),
-        protocol=wording.PROTOCOLS.get(evaluation.get("protocol", ""), ""),
+        protocol=wording.protocol(evaluation),
         facts=facts(evaluation, training, audit, bundle),
         pictures={name: picture(pictures[name], alts[name]) for name in alts},
         leaks=tables.leaks(evaluation, audit),
@@ -81,7 +81,7 @@ def template() -> jinja2.Template:
 
 def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
     """Say in a few lines what was tested, on whom, by which model."""
-    test, names = part(evaluation, "test"), [*part(evaluation, "corpus")] or [*part(bundle, "corpora")]
+    test, names = part(evaluation, "test"), [*part(bundle, "corpora")]
     classes, folds = bundle.get("labels", ()), number(part(evaluation, "folds").get("count"))
     cut = len(part(audit, "fold")) or folds
     model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"

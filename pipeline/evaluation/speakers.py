@@ -30,19 +30,13 @@ def spread(people: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[str
     clips = people.set_index("speaker")["clips"].to_dict()
     tests: list[set[str]] = [set() for _ in range(folds)]
     order = stream(seed, "order").permutation(folds)
-    for corpus in lumpiest_first(people):
+    for corpus in sorted(set(people["corpus"])):
         hands = most_even(people[people["corpus"] == corpus], folds, rng=stream(seed, corpus))
         hands.sort(key=lambda hand: -sum(clips[name] for name in hand))
         lightest = sorted(order, key=lambda fold: sum(clips[name] for name in tests[fold]))
         for fold, hand in zip(lightest, hands, strict=True):
             tests[fold].update(hand)
     return [frozenset(test) for test in tests]
-
-
-def lumpiest_first(people: pd.DataFrame) -> list[str]:
-    """Order the corpora by number of speakers: what cannot be spread is placed first, the rest fills the gaps."""
-    sizes = Counter(people["corpus"])
-    return sorted(sizes, key=lambda corpus: (sizes[corpus], corpus))
 
 
 def most_even(people: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:

@@ -129,6 +129,15 @@ def contaminated(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(f"CONTAMINATED{size}", sentence)]
 
 
+def protocol(evaluation: Mapping[str, Any]) -> str:
+    """Say what the protocol promises, and no more of it than the leak audit and the kind of speech allow."""
+    name = evaluation.get("protocol", "")
+    sentence = PROTOCOLS.get(name, "")
+    if name in ("speaker", "corpus") and contaminated(evaluation):
+        return ""
+    return f"{sentence.split(':')[0]}." if sentence and synthetic(evaluation) else sentence
+
+
 def stamp(evaluation: Mapping[str, Any]) -> str:
     """Join the short warnings into one line for the pictures, "" for none."""
     return " · ".join(short for short, _ in warnings(evaluation))

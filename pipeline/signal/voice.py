@@ -118,7 +118,7 @@ def speak(
     >>> rng = np.random.default_rng(0)
     >>> studio = Recording(rate=16_000, level=-30, floor=-60, silence=(0.1, 0.1))
     >>> speak(rng, cast(rng, "female"), "sad", "AX L OW1 N", recording=studio).shape
-    (13459,)
+    (14047,)
 
     Raises:
         UnknownNameError: an emotion or a phone that is not known.

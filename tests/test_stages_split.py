@@ -1,0 +1,124 @@
+"""Manifests in, roles and audit out; and the crew that runs the stages."""
+
+import json
+import operator
+
+import pytest
+
+from pipeline.errors import SerError, SettingError, StoreError
+from pipeline.evaluation.folds import Split
+from pipeline.labels import Labels
+from pipeline.stages import crew, split
+from pipeline.store import manifest, roles
+
+EMOTIONS = ("angry", "happy", "calm", "boredom")
+
+
+def rows(corpus: str, speakers: int = 6, start: int = 0) -> list[dict]:
+    """Each speaker says each emotion once; samples are numbered from ``start``."""
+    found = []
+    for speaker in range(speakers):
+        for number, emotion in enumerate(EMOTIONS):
+            path = f"{speaker}/{emotion}.wav"
+            digest = f"{start + 10 * speaker + number:064x}"
+            found.append(
+                {
+                    "clip_id": f"{corpus}/{path}", "corpus": corpus, "path": path, "samples_sha256": digest,
+                    "emotion": emotion, "speaker": f"{corpus}/{speaker}", "sex": ("male", "female")[speaker % 2],
+                    "statement": str(number), "status": "ok",
+                }
+            )  # fmt: skip
+    return found
+
+
+def run(tmp_path, corpora, **settings):
+    paths = []
+    for name, (content, synthetic) in corpora.items():
+        paths.append(tmp_path / f"{name}.parquet")
+        manifest.write(content, paths[-1], synthetic=synthetic)
+    config = Split(**({"folds": 3} | settings))
+    split.run(
+        paths, tmp_path / "clips.parquet", tmp_path / "audit.json",
+        split=config, variants=("original", "noise"), seed=1,
+    )  # fmt: skip
+    return roles.read(tmp_path / "clips.parquet"), json.loads((tmp_path / "audit.json").read_text())
+
+
+def test_roles_and_audit_are_written(tmp_path, capsys):
+    table, audit = run(tmp_path, {"a": (rows("a"), False)})
+    assert table.attrs == {"protocol": "speaker", "classes": ["angry", "happy", "neutral"], "synthetic": []}
+    assert audit["leak"]["contaminated"] == 0
+    assert audit["leak"]["seen_statement"] == 1  # every sentence is said by all: information, no fault
+    assert audit["left_out"] == {"duplicates_across_corpora": 0, "label_scheme": 6}  # boredom
+    for _, fold in table.groupby("fold"):
+        by_role = {role: set(part["speaker"]) for role, part in fold.groupby("role")}
+        assert set(by_role) == {"train", "validation", "test"}
+        assert not by_role["train"] & by_role["test"]
+        assert not by_role["validation"] & (by_role["train"] | by_role["test"])
+        assert set(fold.loc[fold["role"] != "train", "variant"]) == {"original"}
+    assert "18 clips, 3 classes: angry, happy, neutral" in capsys.readouterr().out
+
+
+def test_bad_files_do_not_take_part(tmp_path):
+    content = rows("a")
+    content[0]["status"] = "truncated"
+    table, _ = run(tmp_path, {"a": (content, False)})
+    assert content[0]["clip_id"] not in set(table["clip_id"])
+    assert content[1]["clip_id"] in set(table["clip_id"])
+
+
+def test_a_recording_in_two_corpora_counts_once(tmp_path):
+    other = rows("b", start=1000)
+    other[5]["samples_sha256"] = rows("a")[1]["samples_sha256"]  # both happy, but speakers 1 and 0
+    table, audit = run(tmp_path, {"a": (rows("a"), False), "b": (other, False)})
+    assert audit["left_out"]["duplicates_across_corpora"] == 2  # whose voice it is cannot be told
+    assert not {other[5]["clip_id"], rows("a")[1]["clip_id"]} & set(table["clip_id"])
+
+
+@pytest.mark.parametrize(("kinds", "warned"), [((True, False), True), ((True, True), False), ((False, False), False)])
+def test_synthetic_beside_recorded_speech_is_warned_of(tmp_path, capsys, kinds, warned):
+    corpora = {"a": (rows("a"), kinds[0]), "b": (rows("b", start=1000), kinds[1])}
+    table, _ = run(tmp_path, corpora)
+    said = capsys.readouterr().out
+    assert ("WARNING: a (the demo's synthetic speech) beside recorded b" in said) is warned
+    assert ("-S '~data.corpora.a'" in said) is warned
+    assert table.attrs["synthetic"] == [name for name, kind in zip("ab", kinds, strict=True) if kind]
+
+
+def test_a_single_class_is_no_task(tmp_path):
+    content = [row for row in rows("a") if row["emotion"] == "angry"]
+    with pytest.raises(SettingError, match="at least two classes"):
+        run(tmp_path, {"a": (content, False)}, labels=Labels(scheme=4))
+
+
+def test_a_manifest_that_is_missing_names_its_stage(tmp_path):
+    with pytest.raises(StoreError, match="run 'dvc repro ingest@tess'"):
+        split.run(
+            [tmp_path / "tess.parquet"], tmp_path / "c", tmp_path / "a", split=Split(), variants=("original",), seed=1
+        )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_crew_keeps_the_order(processes):
+    squares = crew.spread(operator.neg, list(range(20)), processes=processes, label="test")
+    assert list(squares) == [-number for number in range(20)]
+
+
+def test_an_error_the_user_can_mend_is_one_line(capsys):
+    def broken():
+        raise SerError("this file is that: do so.")
+
+    with pytest.raises(SystemExit) as stop:
+        crew.stage(broken)
+    assert stop.value.code == "ser-features: this file is that: do so."
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        crew.stage(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_number_of_workers_below_one_is_refused(workers):
+    with pytest.raises(SettingError, match="execute.workers"):
+        crew.Execute(workers=workers)
