@@ -46,7 +46,9 @@ def run(tmp_path, corpora, **settings):
 
 def test_roles_and_audit_are_written(tmp_path, capsys):
     table, audit = run(tmp_path, {"a": (rows("a"), False)})
-    assert table.attrs == {"protocol": "speaker", "classes": ["angry", "happy", "neutral"], "synthetic": []}
+    assert table.attrs["classes"] == ["angry", "happy", "neutral"]
+    assert table.attrs["synthetic"] == []
+    assert (table.attrs["split"]["protocol"], table.attrs["split"]["folds"]) == ("speaker", 3)
     assert audit["leak"]["contaminated"] == 0
     assert audit["leak"]["seen_statement"] == 1  # every sentence is said by all: information, no fault
     assert audit["left_out"] == {"duplicates_across_corpora": 0, "label_scheme": 6}  # boredom

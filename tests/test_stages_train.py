@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
 SHAPE = (24, 12)
 LAYOUT = shards.Layout(
-    view="logmel", shape=SHAPE, dtype="float16", unit="dB", rows=tuple("abcdefghijkl"), identity={"view": "logmel"}
+    view="logmel",
+    shape=SHAPE,
+    dtype="float16",
+    unit="dB",
+    rows=tuple("abcdefghijkl"),
+    identity={"view": "logmel"},
+    augment={},
 )
 
 
@@ -54,7 +60,7 @@ def base(tmp_path_factory):
     """The artefacts that train needs."""
     folder = tmp_path_factory.mktemp("train")
     table = clip_table()
-    roles.write(table, folder / "clips.parquet", protocol="speaker", classes=CLASSES, synthetic=["own"])
+    roles.write(table, folder / "clips.parquet", classes=CLASSES, synthetic=["own"], split={"protocol": "speaker"})
     index = [(f"own/{s}-{c}.wav", v) for s in range(6) for c in range(12) for v in ("original", "noise")]
     rows = shards.Rows(
         clip_id=[name for name, _ in index],
@@ -70,7 +76,8 @@ def base(tmp_path_factory):
         if v == "noise"
     ]
     manifest.write(people, folder / "manifest.parquet", synthetic=True)
-    files.write_json({"leak": {"contaminated": 0.0, "seen_speaker": 0.0}}, folder / "audit.json")
+    clean = {"leak": {"contaminated": 0.0, "seen_speaker": 0.0}, "count": {"test_rows": 24}}
+    files.write_json({"fold": {"0": clean, "1": clean}}, folder / "audit.json")
     return folder
 
 

@@ -9,7 +9,13 @@ from pipeline.errors import StoreError
 from pipeline.store import clips, files, mapped, predictions, roles, shards, statistics
 
 LAYOUT = shards.Layout(
-    view="logmel", shape=(6, 4), dtype="float16", unit="dB", rows=("a", "b", "c", "d"), identity={"view": "logmel"}
+    view="logmel",
+    shape=(6, 4),
+    dtype="float16",
+    unit="dB",
+    rows=("a", "b", "c", "d"),
+    identity={"view": "logmel"},
+    augment={},
 )
 
 
@@ -158,9 +164,9 @@ def test_predictions_read_back(tmp_path):
 
 def test_roles_read_back_with_what_they_are_about(tmp_path):
     frame = pd.DataFrame({name: ["a", "b"] for name in roles.SCHEMA.names} | {"fold": [0, 1]})
-    roles.write(frame, tmp_path / "clips.parquet", protocol="speaker", classes=["happy", "sad"], synthetic=["tess"])
+    roles.write(frame, tmp_path / "clips.parquet", classes=["happy", "sad"], synthetic=["tess"], split={"folds": 5})
     found = roles.read(tmp_path / "clips.parquet")
-    assert found.attrs == {"protocol": "speaker", "classes": ["happy", "sad"], "synthetic": ["tess"]}
+    assert found.attrs == {"classes": ["happy", "sad"], "synthetic": ["tess"], "split": {"folds": 5}}
     assert list(found.columns) == roles.SCHEMA.names
     (tmp_path / "clips.parquet").write_bytes(b"damaged")
     with pytest.raises(StoreError, match="run 'dvc repro -f split'"):

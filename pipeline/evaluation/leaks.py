@@ -3,7 +3,7 @@
 The audit trusts no protocol: it looks at rows, so it finds in a ``published`` split what a ``speaker`` split rules out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,12 +124,30 @@ def shares(marked: pd.DataFrame) -> dict[str, float]:
 
 
 def share(marked: "pd.Series[bool]") -> float:
+    """Give the share that is marked."""
+    return visible(float(marked.mean()))
+
+
+def visible(share: float) -> float:
     """Round a share to four digits without rounding a leak away.
 
-    >>> share(pd.Series([True] + [False] * 49_999))
-    0.0001
+    >>> visible(1 / 50_000), visible(0.0)
+    (0.0001, 0.0)
     """
-    return max(round(float(marked.mean()), 4), 1e-4) if marked.any() else 0.0
+    return max(round(share, 4), 1e-4) if share > 0 else 0.0
+
+
+def over(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
+    """Give the leaks of some folds together: shares weighted by test rows, since not every fold need be trained.
+
+    >>> one, two = ({"leak": {"same_clip": s}, "count": {"test_rows": n}} for s, n in ((0.0, 30), (0.4, 10)))
+    >>> over({"fold": {"0": one, "1": two}}, [0, 1]), over({"fold": {"0": one, "1": two}}, [0])
+    ({'same_clip': 0.1}, {'same_clip': 0.0})
+    """
+    parts = [figures["fold"][str(fold)] for fold in folds]
+    rows = np.array([part["count"]["test_rows"] for part in parts])
+    leak = {name: np.array([part["leak"][name] for part in parts]) for name in parts[0]["leak"]}
+    return {name: visible(float(shares @ rows / rows.sum())) for name, shares in leak.items()}
 
 
 def faults(figures: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ class Card:
     view: str
     labels: Sequence[str]  # in the order of the probabilities
     folds: Sequence[int]
-    protocol: str
+    split: Mapping[str, Any]  # protocol, folds, labels
     synthetic: Sequence[str]  # corpora that are the demo's
     corpora: Mapping[str, Mapping[str, str]]  # licence and citation of each
     layout: Mapping[str, Any]  # of the view: shape, rows, dtype, unit, identity

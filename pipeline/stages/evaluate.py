@@ -43,7 +43,7 @@ def run(
     tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
     probabilities = predict(tested, table, folder, card)
     tested["predicted"] = np.asarray(card.labels)[probabilities.argmax(axis=1)]
-    leak = dict(files.read_json(audit, stage="split")["leak"])
+    leak = leaks.over(files.read_json(audit, stage="split"), card.folds)
     leak |= {"statistics": statistics_leak(clips, tested, table, card)}
     figures = stamp(card) | summary(tested, probabilities, card.labels, seed=seed) | {"leak": total(leak)}
     predictions.write(tested, probabilities, card.labels, output)
@@ -89,7 +89,7 @@ def total(leak: Mapping[str, float]) -> dict[str, float]:
 
 def stamp(card: bundle.Card) -> dict[str, Any]:
     """Say by which protocol, and which corpora are no people."""
-    return {"protocol": card.protocol, "synthetic": dict.fromkeys(card.synthetic, True)}
+    return {"protocol": card.split["protocol"], "synthetic": dict.fromkeys(card.synthetic, True)}
 
 
 def headline(figures: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def run(
         manifests: data/manifest/<corpus>.parquet of each corpus.
         bundle: folder of the model, with bundle.json and fold-<k>/history.csv.
         predictions: models/predictions.parquet.
-        params: params.yaml.
+        params: the settings to show, by section.
         plots: folder to write; what stood there is replaced.
         page: HTML file to write.
 
@@ -161,17 +161,30 @@ def write_plots(
         return {name: (aside / f"{name}.png").read_bytes() for name in figures}
 
 
+def settings(card: Values) -> dict[str, Any]:
+    """The settings that made a bundle, as it holds them: params.yaml may have moved on."""
+    made, view = part(card, "layout", "identity", "settings"), str(card.get("view"))
+    features = {"audio": part(made, "audio"), "features": {view: part(made, view)}}
+    return {
+        **part(card, "params"),
+        "split": part(card, "split"),
+        "augment": part(card, "layout", "augment"),
+        **features,
+    }
+
+
 def main() -> None:
-    """Read params.yaml and report on the model there is."""
+    """Read params.yaml for the names of the corpora and report on the model there is."""
     params = config.read()
+    bundle = Path("models/bundle")
     run(
         evaluation=Path("metrics/eval.json"),
         training=Path("metrics/train.json"),
         audit=Path("metrics/audit.json"),
         manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
-        bundle=Path("models/bundle"),
+        bundle=bundle,
         predictions=Path("models/predictions.parquet"),
-        params=params,
+        params=settings(read_card(bundle / "bundle.json")),
         plots=Path("metrics/plots"),
         page=Path("metrics/report.html"),
     )

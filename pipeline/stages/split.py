@@ -1,6 +1,7 @@
 """Give every clip its fold, role and class, and audit what leaks: ``python -m pipeline.stages.split``."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -30,7 +31,7 @@ def run(
     classes = present(table, split)
     figures = leaks.audit(evidence(table, kept), protocol=split.protocol)
     kinds = by_kind(frames)
-    roles.write(table, output, protocol=split.protocol, classes=classes, synthetic=kinds["synthetic"])
+    roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
     files.write_json(figures | left_out(clips, table, dropped), audit)
     print(summary(table, classes))
     warn(**kinds)

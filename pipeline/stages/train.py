@@ -99,7 +99,7 @@ def card(
         view=table.layout.view,
         labels=clips.attrs["classes"],
         folds=[int(fold) for fold in fitted],
-        protocol=clips.attrs["protocol"],
+        split=clips.attrs["split"],
         synthetic=clips.attrs["synthetic"],
         corpora={name: {"licence": page.licence, "citation": page.citation} for name, page in pages.items()},
         layout=vars(table.layout),

@@ -90,6 +90,7 @@ def layout(recipe: Recipe, view: str) -> shards.Layout:
         unit=frontend.unit(settings),
         rows=rows,
         identity=identity(recipe, view),
+        augment={name: augment.identity(recipe.augment, name) for name in augment.variants(recipe.augment)},
     )
 
 

@@ -1,8 +1,9 @@
 """``data/clips.parquet``: which variant of which clip trains, validates or tests in which fold."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,16 +25,18 @@ SCHEMA = pa.schema(
 )
 
 
-def write(frame: pd.DataFrame, path: Path, *, protocol: str, classes: Sequence[str], synthetic: Sequence[str]) -> None:
-    """Write the table; its metadata tells later stages the protocol, the classes and which corpora are the demo's."""
-    about = {"protocol": protocol, "classes": list(classes), "synthetic": list(synthetic)}
+def write(
+    frame: pd.DataFrame, path: Path, *, classes: Sequence[str], synthetic: Sequence[str], split: Mapping[str, Any]
+) -> None:
+    """Write the table; its metadata tells later stages the classes, the demo's corpora and how it was split."""
+    about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split)}
     schema = SCHEMA.with_metadata({"ser": json.dumps(about)})
     with files.aside(path) as part:
         pq.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), part, compression="zstd")
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read the table; ``frame.attrs`` holds ``protocol``, ``classes`` and ``synthetic``.
+    """Read the table; ``frame.attrs`` holds ``classes``, ``synthetic`` and ``split``, its settings.
 
     Raises:
         StoreError: it is missing, damaged or of another layout.

@@ -30,7 +30,8 @@ class Layout:
     dtype: str  # float16 or float32
     unit: str
     rows: tuple[str, ...]  # names of the rows
-    identity: dict[str, Any]  # every setting and version that decides the numbers
+    identity: dict[str, Any]  # every setting and version that decides the numbers of an original
+    augment: dict[str, Any]  # variant -> the settings that its copies were drawn by
 
     def schema(self) -> pa.Schema:
         """The Arrow schema, with all of this in its metadata."""
