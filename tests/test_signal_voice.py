@@ -336,7 +336,7 @@ def performances():
 
 @pytest.mark.parametrize(
     ("more", "less", "trait", "least"),
-    [  # Juslin & Laukka (2003), table 7; Scherer (2003), table 2
+    [  # Juslin & Laukka (2003), Scherer (2003)
         ("angry", "sad", "loud", 10),
         ("angry", "neutral", "loud", 5),
         ("neutral", "sad", "loud", 4),

@@ -116,6 +116,14 @@ def test_more_clips_keep_the_others_and_another_seed_chooses_others():
     assert few - others
 
 
+def test_speakers_say_different_sentences_and_twins_follow_their_originals():
+    takes = plans.plan(400, SEED)
+    said = {take.path.split("_")[1] for take in takes if take.troupe.page.name == "crema_d" and take.emotion == "fear"}
+    assert len(said) >= 6
+    paths = [take.path for take in takes]
+    assert all(paths.index(take.twin) < paths.index(take.path) for take in takes if take.twin)
+
+
 @pytest.mark.parametrize("clips", [0, 59, 1501])
 def test_a_demo_that_cannot_be_is_refused(clips):
     with pytest.raises(SettingError, match=f"data.demo.clips is {clips}, expected 60 to 1500"):

@@ -1,6 +1,6 @@
 """Sentences in ARPABET as tracks that steer a synthetic vocal tract.
 
-Vowel formants are the male means of Peterson & Barney (1952), consonant targets follow Klatt (1980), table II. A phone
+Vowel formants are the male means of Peterson & Barney (1952), consonants are modelled on Klatt (1980). A phone
 is one or two pieces: a diphthong two vowels, a stop a closure and a burst.
 """
 

@@ -43,9 +43,8 @@ def run(
     tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
     probabilities = predict(tested, table, folder, card)
     tested["predicted"] = np.asarray(card.labels)[probabilities.argmax(axis=1)]
-    leak = leaks.over(files.read_json(audit, stage="split"), card.folds)
-    leak |= {"statistics": statistics_leak(clips, tested, table, card)}
-    figures = stamp(card) | summary(tested, probabilities, card.labels, seed=seed) | {"leak": total(leak)}
+    leak = leaks_of(files.read_json(audit, stage="split"), clips, table, card)
+    figures = stamp(card) | summary(tested, probabilities, card.labels, seed=seed) | {"leak": leak}
     predictions.write(tested, probabilities, card.labels, output)
     files.write_json(figures, metrics)
     print(headline(figures))
@@ -68,23 +67,24 @@ def predict(tested: pd.DataFrame, table: mapped.Table, folder: Path, card: bundl
     return out
 
 
-def statistics_leak(clips: pd.DataFrame, tested: pd.DataFrame, table: mapped.Table, card: bundle.Card) -> float:
-    """Share of the test rows whose network standardises by numbers that were not fitted on its training rows alone."""
-    leaking = 0
+def leaks_of(audit: Mapping[str, Any], clips: pd.DataFrame, table: mapped.Table, card: bundle.Card) -> dict[str, float]:
+    """Add to the split's audit what only the bundle can tell: on which rows its statistics were fitted."""
+    folds = {}
     for fold in card.folds:
-        here = clips[clips["fold"] == fold]
-        training = statistics.fit(table, table.find(here[here["role"] == "train"])).joined
-        everything = statistics.fit(table, table.find(here)).joined
-        kept = card.statistics[str(fold)]
-        stored = np.concatenate([kept["mean"], kept["variance"]])
-        if leaks.fitted_on(stored, training, everything) != "training":
-            leaking += int((tested["fold"] == fold).sum())
-    return leaks.share(pd.Series(np.arange(len(tested)) < leaking))
+        clean = fitted_on_training(clips, table, card, fold)
+        part = audit["fold"][str(fold)]
+        found = {"statistics": float(not clean), "contaminated": part["leak"]["contaminated"] if clean else 1.0}
+        folds[str(fold)] = part | {"leak": part["leak"] | found}
+    return leaks.over({"fold": folds}, card.folds)
 
 
-def total(leak: Mapping[str, float]) -> dict[str, float]:
-    """Count leaking statistics into the contaminated share."""
-    return dict(leak) | {"contaminated": max(leak["contaminated"], leak["statistics"])}
+def fitted_on_training(clips: pd.DataFrame, table: mapped.Table, card: bundle.Card, fold: int) -> bool:
+    """Compute the statistics of a fold anew and say whether the bundle's come from its training rows alone."""
+    here = clips[clips["fold"] == fold]
+    training = statistics.fit(table, table.find(here[here["role"] == "train"])).joined
+    everything = statistics.fit(table, table.find(here)).joined
+    kept = card.statistics[str(fold)]
+    return leaks.fitted_on([*kept["mean"], *kept["variance"]], training, everything) == "training"
 
 
 def stamp(card: bundle.Card) -> dict[str, Any]:
@@ -95,11 +95,14 @@ def stamp(card: bundle.Card) -> dict[str, Any]:
 def headline(figures: Mapping[str, Any]) -> str:
     """Put the result into one line."""
     test, span = figures["test"], figures["test"]["uar_ci95"]
-    interval = "" if span["low"] is None else f" (95 % interval {span['low']:.1%} to {span['high']:.1%})"
+    known = span["low"] is not None
+    interval = (
+        f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else "fewer than five speakers: no interval"
+    )
     where = f"{test['clips']} clips of {test['speakers']} speakers"
     warning = "; synthetic speech, says nothing about people" if figures["synthetic"] else ""
     protocol = f"chance {test['chance']:.1%}, protocol {figures['protocol']}"
-    return f"UAR {test['uar']:.1%}{interval} on {where}, {protocol}{warning}"
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{warning}"
 
 
 def main() -> None:

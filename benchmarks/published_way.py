@@ -1,0 +1,39 @@
+"""Feature extraction as the published systems do it: a librosa call for every feature of every copy of a clip."""
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+RATE = 22_050  # Hz
+OFFSET, SECONDS = 0.6, 2.5  # s
+Array = npt.NDArray[np.float32]
+
+
+def clip(path: Path, rng: np.random.Generator) -> list[tuple[Array, Array]]:
+    """Make four rows of a file: the original, with noise, pitched by 0.7 semitone, pitched and then with noise."""
+    signal = librosa.util.fix_length(load(path), size=round(RATE * SECONDS))
+    pitched = [librosa.effects.pitch_shift(signal, sr=RATE, n_steps=0.7) for _ in range(2)]  # they do it twice
+    return [views(each) for each in (signal, noisy(signal, rng), pitched[0], noisy(pitched[1], rng))]
+
+
+def load(path: Path) -> Array:
+    """Read 2.5 s from 0.6 s on, mixed down, at 22,050 Hz (what ``librosa.load`` does, without its second decoder)."""
+    rate = soundfile.info(path).samplerate
+    start, stop = round(OFFSET * rate), round((OFFSET + SECONDS) * rate)
+    samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
+    return librosa.resample(librosa.to_mono(samples.T), orig_sr=rate, target_sr=RATE)
+
+
+def noisy(signal: Array, rng: np.random.Generator) -> Array:
+    """Add noise by a share of the peak."""
+    return signal + 0.035 * rng.uniform() * np.amax(signal) * rng.normal(size=signal.shape[0])
+
+
+def views(signal: Array) -> tuple[Array, Array]:
+    """Zero crossings, RMS and 20 MFCC stacked, and 128 log-mel bands. Shapes: ``(22, 108)`` and ``(128, 108)``."""
+    mfcc = librosa.feature.mfcc(y=signal, sr=RATE)
+    cepstral = np.vstack([librosa.feature.zero_crossing_rate(signal), librosa.feature.rms(y=signal), mfcc])
+    return cepstral, librosa.power_to_db(librosa.feature.melspectrogram(y=signal, sr=RATE, n_mels=128))
