@@ -283,7 +283,7 @@ def test_the_clipped_file_has_fifty_samples_at_full_scale(made):
 
 
 def test_system_files_lie_between_the_clips(made):
-    known = {where(take) for take in plans.plan(CLIPS, SEED)} | {f"{title}/{demo.MARKER}" for title in TITLES}
+    known = {where(take) for take in plans.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
     rest = content(made).keys() - known
     assert {PurePath(name).name for name in rest} == {".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db"}
     assert all(files.is_system(PurePath(name)) for name in rest)
@@ -303,7 +303,7 @@ def test_each_corpus_says_that_it_is_none(made, title):
 def test_an_older_demo_is_replaced_and_nothing_is_left_beside(tmp_path, capsys):
     folder = tmp_path / "raw" / "demo"
     (folder / "RAVDESS" / "Actor_99").mkdir(parents=True)
-    (folder / "RAVDESS" / demo.MARKER).touch()
+    (folder / "RAVDESS" / files.MARKER).touch()
     (tmp_path / "raw" / "demo.tmp" / "half").mkdir(parents=True)
     count = demo.run(folder, clips=60, seed=SEED)
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]

@@ -224,7 +224,7 @@ def test_other_versions_of_crema_d_are_not_read(tmp_path):
 def test_the_demo_is_marked(folder, tmp_path):
     ingested(folder, tmp_path)
     assert manifest.read(tmp_path / "ravdess.parquet").attrs["synthetic"] is False
-    (folder / ingest.MARKER).write_text("synthetic")
+    (folder / ingest.names.MARKER).write_text("synthetic")
     ingested(folder, tmp_path)
     assert manifest.read(tmp_path / "ravdess.parquet").attrs["synthetic"] is True
 

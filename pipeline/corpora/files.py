@@ -3,6 +3,7 @@
 from pathlib import PurePath
 
 SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+MARKER = "SYNTHETIC.txt"  # the demo puts it into the folders of its corpora
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"})
 
 

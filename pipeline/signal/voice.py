@@ -1,9 +1,9 @@
 """Synthetic acted speech: sentences said by drawn speakers with the prosody of an emotion.
 
-The emotions go the ways that Murray & Arnott (1993), Juslin & Laukka (2003) and Scherer (2003) report: anger loud, fast,
-high and bright, sadness soft, slow, low and dull; calm goes the way of their tenderness. How far they go, and the creak
-of disgust, is ours: a classifier is to find them in strangers, though not every time. Scores on such speech say nothing
-about people.
+The emotions go the ways that Murray & Arnott (1993), Juslin & Laukka (2003) and Scherer (2003) report: anger loud,
+fast, high and bright, sadness soft, slow, low and dull; calm goes the way of their tenderness. How far they go, and the
+creak of disgust, is ours: a classifier is to find them in strangers, though not every time. Scores on such speech say
+nothing about people.
 """
 
 from collections.abc import Mapping

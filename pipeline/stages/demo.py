@@ -14,13 +14,13 @@ import soundfile
 
 from pipeline import config
 from pipeline.corpora.demo import Take, plan
+from pipeline.corpora.files import MARKER
 from pipeline.errors import CorpusError
 from pipeline.signal import voice
 from pipeline.stages import crew
 
 Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")
-MARKER = "SYNTHETIC.txt"  # ingest knows the demo by it
 NOTICE = (
     "Synthetic speech, made by ser-features (python -m pipeline.stages.demo): no person speaks here, and scores on it "
     "say nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"

@@ -19,8 +19,6 @@ from pipeline.errors import CorpusError
 from pipeline.stages import crew
 from pipeline.store import duplicates, facts, manifest
 
-MARKER = "SYNTHETIC.txt"  # the demo puts it into its folders
-
 
 @dataclass(frozen=True)
 class Found:
@@ -140,7 +138,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def is_synthetic(folder: Path) -> bool:
     """Say whether the demo made this folder."""
-    return (folder / MARKER).is_file()
+    return (folder / names.MARKER).is_file()
 
 
 def summary(frame: pd.DataFrame, corpus: str, system: int) -> str:
