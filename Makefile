@@ -3,8 +3,7 @@
 .PHONY: help repro test lint bench lock clean
 SHELL := /bin/bash
 
-BIN := $(CURDIR)/.venv/bin
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 help:
@@ -21,7 +20,7 @@ help:
 	if [ -z "$$python" ]; then echo "Python 3.11, 3.12 or 3.13 is needed: install one, or name it: make PYTHON=/path/to/python3.12 repro" >&2; exit 1; fi; \
 	echo "Setting up .venv with $$($$python --version): about 3 GB, a few minutes the first time."; \
 	"$$python" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
 repro: .venv/.ready
@@ -30,7 +29,7 @@ repro: .venv/.ready
 	@echo "The report: metrics/report.html"
 
 test: .venv/.ready
-	python -m pytest
+	python -m pytest -n auto --dist loadfile
 
 lint: .venv/.ready
 	ruff check .

@@ -36,7 +36,7 @@ def corpora_list() -> None:
     """List the corpora that are known by their file names, and where params.yaml has them."""
     from pipeline.corpora import registry  # late: --help starts in a blink
 
-    places = config.get(config.read(), "data.corpora") if config.PARAMS.exists() else {}
+    places = config.corpora(config.read()) if config.PARAMS.exists() else {}
     for name in [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]:
         page = registry.page(name)
         size = f"{page.clips:,} clips" if page.clips else "a folder for each emotion"

@@ -54,6 +54,33 @@ def get(params: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
+def seed(params: Mapping[str, Any]) -> int:
+    """Read the seed.
+
+    Raises:
+        SettingError: it is no whole number from 0 on.
+    """
+    value = get(params, "seed")
+    if type(value) is not int or value < 0:
+        raise SettingError(f"params.yaml: seed is {value!r}, expected a whole number from 0 on.")
+    return value
+
+
+def corpora(params: Mapping[str, Any]) -> dict[str, str]:
+    """Read which corpora there are, and the folder of each.
+
+    Raises:
+        SettingError: there are none, or one has no folder.
+    """
+    places = get(params, "data.corpora")
+    if not isinstance(places, Mapping) or not places:
+        raise SettingError("params.yaml: data.corpora names no corpus: add one as 'ravdess: /path/to/RAVDESS'.")
+    for name, place in places.items():
+        if not isinstance(place, str) or not place:
+            raise SettingError(f"params.yaml: data.corpora.{name} is {place!r}, expected the folder of the corpus.")
+    return dict(places)
+
+
 def section(cls: type[Section], params: Mapping[str, Any], name: str) -> Section:
     """Build the dataclass ``cls`` from the section ``name``, refusing keys it lacks and values of another type.
 

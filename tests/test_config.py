@@ -108,3 +108,19 @@ def test_every_section_of_the_project_reads():
     for name, arch in ARCHS.items():
         config.section(arch.config, params, f"model.{name}")
     assert recipe.from_params(params).samples == 48_000
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True])
+def test_a_seed_is_a_whole_number_from_zero_on(seed):
+    with pytest.raises(SettingError, match="expected a whole number from 0 on"):
+        config.seed({"seed": seed})
+
+
+@pytest.mark.parametrize(
+    ("corpora", "sentence"),
+    [({}, "names no corpus"), (None, "names no corpus"), ({"ravdess": None}, "ravdess is None, expected the folder")],
+)
+def test_corpora_without_a_folder_are_refused(corpora, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        config.corpora({"data": {"corpora": corpora}})
+    assert config.corpora({"data": {"corpora": {"a": "/x"}}}) == {"a": "/x"}

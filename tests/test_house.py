@@ -111,8 +111,21 @@ def test_quick_modules_start_without_keras(module):
     assert not done.stdout.split()
 
 
-def test_the_report_is_drawn_anew_when_its_template_changes():
+def test_data_inside_the_package_are_dependencies_too():
     assert str(TEMPLATE.relative_to(ROOT)) in STAGES["report"]["deps"]
+    assert "pipeline/corpora/tables" in STAGES["ingest"]["deps"]  # its hashes decide which duplicate stays
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_declares_the_parameters_it_reads(name):
+    text = SOURCE[RUNS[name]].read_text(encoding="utf-8")
+    read = set(re.findall(r'config\.(?:get|section)\([^()]*?"([a-z_.]+)"\)', text)) - {"execute"}
+    read |= {"seed"} if "config.seed(" in text or "recipe.from_params(" in text else set()
+    read |= {"audio", "augment", "features"} if "recipe.from_params(" in text else set()
+    declared = [str(param) for param in STAGES[name].get("params", [])]
+    exempt = {"split": {"augment"}}.get(name, set())  # it reads the section and uses copies alone
+    missing = {each for each in read - exempt if not any(f"{each}.".startswith(f"{param}.") for param in declared)}
+    assert not missing
 
 
 def test_no_section_of_params_is_unread():

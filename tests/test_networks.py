@@ -16,6 +16,7 @@ from pipeline.networks.metrics import UAR
 from pipeline.store.statistics import Statistics
 
 SHAPE = (151, 64)
+NARROW = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
 EVEN = Statistics(np.zeros(64, np.float32), np.ones(64, np.float32))
 
 
@@ -148,6 +149,49 @@ def test_the_best_epoch_on_validation_stands():
     assert list(history["epoch"]) == list(range(1, len(history) + 1))
 
 
+def test_the_loss_can_be_what_decides():
+    config = training.Train(epochs=12, patience=12, learning_rate=0.03, monitor="loss")
+    model, history, check = fitted(config)
+    scores = model.evaluate(check, verbose=0, return_dict=True)
+    assert scores["loss"] == pytest.approx(history["val_loss"].min(), abs=1e-5)
+    assert history["val_loss"].idxmin() + 1 == training.best_epoch(history, config)
+
+
+def test_smoothing_and_decay_reach_the_training():
+    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
+    training.compile_for(model, training.Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004))
+    assert model.loss.label_smoothing == 0.2
+    assert model.optimizer.weight_decay == 0.03
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.004)
+
+
+def test_a_training_that_diverged_is_said():
+    patches, truth = patterns(40, 4)
+    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
+    with pytest.raises(SettingError, match="lower train.learning_rate"):
+        training.fit(model, Batches(patches * np.nan, truth), None, training.Train(epochs=1), verbose=0)
+
+
+@pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
+@pytest.mark.parametrize("name", registry.ARCHS)
+def test_settings_that_build_no_network_are_refused(name, wrong):
+    with pytest.raises(SettingError, match=f"model.{name}"):
+        registry.arch(name).config(**wrong)
+
+
+def test_a_recurrent_layer_needs_units():
+    with pytest.raises(SettingError, match="model.crnn.units is 0"):
+        crnn.Crnn(units=0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": float("nan")}, {"label_smoothing": 3.0}, {"reduce_by": 2.0}, {"batch_size": 0}]
+)
+def test_settings_that_cannot_train_are_refused(wrong):
+    with pytest.raises(SettingError, match=f"train.{next(iter(wrong))}"):
+        training.Train(**wrong)
+
+
 def test_without_validation_all_epochs_run_and_the_last_stands():
     config = training.Train(epochs=3, patience=1)
     _, history, _ = fitted(config, validation=False)
@@ -181,7 +225,7 @@ def test_folds_are_chosen_by_word_or_number(folds, chosen):
     assert training.Train(folds=folds).chosen([0, 1, 2]) == chosen
 
 
-@pytest.mark.parametrize("folds", ["last", 3, (0, 7), ()])
+@pytest.mark.parametrize("folds", ["last", 3, (0, 7), (), (0, 0)])
 def test_folds_that_are_not_there_are_refused(folds):
     with pytest.raises(SettingError, match=r"train\.folds"):
         training.Train(folds=folds).chosen([0, 1, 2])

@@ -247,3 +247,35 @@ def test_real_corpora_give_what_was_published(corpora, tmp_path, corpus, folder,
     assert found["warnings"].str.contains("stereo").sum() == stereo
     assert not found["warnings"].str.contains("clipped").any()
     assert set(found["status"]) - {"ok"} <= {"duplicate"}
+
+
+def test_a_linked_folder_is_refused_not_passed_over(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "Actor_11").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorpusError, match="Actor_11 is a link to a folder"):
+        ingested(folder, tmp_path)
+
+
+def test_a_corpus_without_a_usable_clip_is_an_error(tmp_path):
+    say(tmp_path / "RAVDESS" / name(channel="02"))
+    with pytest.raises(CorpusError, match="none of the 1 files .* can be used: .* is a song"):
+        ingested(tmp_path / "RAVDESS", tmp_path)
+    assert not list(tmp_path.glob("*.parquet*"))
+
+
+def test_files_that_are_no_audio_by_their_name_are_counted(folder, tmp_path, capsys):
+    for number in range(3):
+        (folder / f"{number}.m4a").write_bytes(b"x")
+    ingested(folder, tmp_path)
+    assert "    3  not read: .m4a" in capsys.readouterr().out
+
+
+def test_one_voice_under_two_speakers_belongs_to_nobody(tmp_path):
+    root = tmp_path / "own"
+    say(root / "happy/ann/1.wav", 100)
+    say(root / "happy/eve/2.wav", 100)
+    say(root / "sad/eve/3.wav", 110)
+    found = ingested(root, tmp_path, corpus="own")
+    assert found["status"].to_dict() == {
+        "happy/ann/1.wav": "label_conflict", "happy/eve/2.wav": "label_conflict", "sad/eve/3.wav": "ok",
+    }  # fmt: skip

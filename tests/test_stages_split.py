@@ -87,6 +87,17 @@ def test_synthetic_beside_recorded_speech_is_warned_of(tmp_path, capsys, kinds, 
     assert table.attrs["synthetic"] == [name for name, kind in zip("ab", kinds, strict=True) if kind]
 
 
+def test_what_a_fold_lacks_is_said(tmp_path, capsys):
+    content = [
+        row | {"emotion": "happy"} if row["emotion"] == "angry" and row["speaker"] != "a/0" else row
+        for row in rows("a")
+    ]
+    run(tmp_path, {"a": (content, False)}, validation=0.0)
+    said = capsys.readouterr().out
+    assert said.count("nobody in training says angry") == 1
+    assert said.count("no speaker is left to validate") == 3
+
+
 def test_a_single_class_is_no_task(tmp_path):
     content = [row for row in rows("a") if row["emotion"] == "angry"]
     with pytest.raises(SettingError, match="at least two classes"):

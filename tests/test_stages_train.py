@@ -81,8 +81,8 @@ def base(tmp_path_factory):
     return folder
 
 
-def params(**settings):
-    values = config.read(ROOT / "params.yaml")
+def params(*, seed=42, **settings):
+    values = config.read(ROOT / "params.yaml") | {"seed": seed}
     values["model"]["cnn"]["filters"] = [4, 8]
     values["train"] |= {
         "epochs": 15,
@@ -171,6 +171,40 @@ def test_statistics_that_saw_the_test_rows_are_caught(base, monkeypatch):
     figures = evaluated(base, folder)
     assert figures["leak"]["statistics"] == 1
     assert figures["leak"]["contaminated"] == 1
+
+
+def test_only_the_folds_that_were_trained_are_scored(base):
+    figures = evaluated(base, trained(base, "single", epochs=1, folds=1))
+    assert (figures["test"]["clips"], figures["test"]["speakers"]) == (24, 2)
+    assert list(figures["folds"]["each"]) == ["1"]
+
+
+def test_another_seed_makes_another_network(base):
+    one, two = (trained(base, f"seed-{seed}", epochs=1, folds="first", seed=seed) for seed in (1, 2))
+    assert not bundle.read_history(one, 0).equals(bundle.read_history(two, 0))
+
+
+def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):
+    seen = {}
+    original = batches.Batches.__init__
+
+    def spy(self, table, numbers, labels=None, **options):
+        if options.get("shuffle") is not None:
+            seen.update(weights=options["weights"], labels=labels, size=options["batch_size"])
+        original(self, table, numbers, labels, **options)
+
+    table = clip_table()
+    rare = table[(table["label"] != "sad") | (table["role"] != "train") | table["clip_id"].str.contains("-2.wav")]
+    roles.write(rare, base / "rare.parquet", classes=CLASSES, synthetic=[], split={"protocol": "speaker"})
+    monkeypatch.setattr(batches.Batches, "__init__", spy)
+    train.run(
+        base / "rare.parquet", [base / "own.parquet"], base / "rare", base / "rare.json",
+        params=params(epochs=1, folds="first", batch_size=10), cache=base / "cache",
+    )  # fmt: skip
+    sums = [float(seen["weights"][k] * (seen["labels"] == k).sum()) for k in range(3)]
+    assert sums == pytest.approx([sums[0]] * 3)
+    assert seen["weights"][2] == pytest.approx(4 * seen["weights"][0])
+    assert seen["size"] == 10
 
 
 def test_figures_of_training_are_written(base, whole):

@@ -109,7 +109,7 @@ def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     if not wanted:
         raise SettingError(
             f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}: "
-            "set split.labels.scheme to 'all', or look at the emotions with `ser-features corpora list`."
+            f"set split.labels.scheme to 'all', they hold {', '.join(found)}."
         )
     rows = clips[clips["emotion"].isin(wanted)]
     return rows.assign(label=rows["emotion"].map(found))
@@ -121,7 +121,7 @@ def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
     if people.empty:
         raise SettingError(
             f"none of the {len(clips)} clips names its speaker, so a split by speaker has nobody to test on: "
-            "put the files in one folder per speaker, or give the pattern that finds the speaker in the path."
+            "put the files of each speaker into a folder of their own, <emotion>/<speaker>/."
         )
     corpora = set(clips["corpus"])
     folds = named(config.folds, people, corpora) if isinstance(config.folds, str) else drawn(config.folds, people, seed)

@@ -54,7 +54,9 @@ def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
         )
     bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if bad:
-        raise StoreError(f"{bad} of {shape[0]} predictions are not finite, so training diverged: lower train.lr.")
+        raise StoreError(
+            f"{bad} of {shape[0]} predictions are not finite, so training diverged: lower train.learning_rate."
+        )
 
 
 def matrix(rows: pd.DataFrame, classes: Sequence[str]) -> scores.Counts:

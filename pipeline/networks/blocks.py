@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
+from pipeline.errors import SettingError
+
 
 class Statistics(Protocol):
     """Mean and variance of each row of the view over the training rows of a fold. Shape: ``(rows,)`` each."""
@@ -17,6 +19,20 @@ class Statistics(Protocol):
 
     @property
     def variance(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+
+
+def check(section: str, *, filters: Sequence[int], units: int = 1, dropout: float) -> None:
+    """Refuse widths and dropouts that build no network.
+
+    Raises:
+        SettingError: a width below 1, no width at all, or a dropout that is no share below 1.
+    """
+    if not filters or min(filters) < 1:
+        raise SettingError(f"params.yaml: {section}.filters is {list(filters)}, expected one or more from 1 on.")
+    if units < 1:
+        raise SettingError(f"params.yaml: {section}.units is {units}, expected 1 or more.")
+    if not 0 <= dropout < 1:
+        raise SettingError(f"params.yaml: {section}.dropout is {dropout}, expected a share from 0 to below 1.")
 
 
 def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:

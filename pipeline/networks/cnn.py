@@ -15,6 +15,9 @@ class Cnn:
     filters: tuple[int, ...] = (16, 32, 64, 128)
     dropout: float = 0.4
 
+    def __post_init__(self) -> None:
+        blocks.check("model.cnn", filters=self.filters, dropout=self.dropout)
+
 
 def build(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: blocks.Statistics) -> keras.Model:
     """Build convolutions, then the mean and the maximum over time.

@@ -16,6 +16,9 @@ class Crnn:
     units: int = 64  # of the GRU, each way
     dropout: float = 0.4
 
+    def __post_init__(self) -> None:
+        blocks.check("model.crnn", filters=self.filters, units=self.units, dropout=self.dropout)
+
 
 def build(shape: tuple[int, int], classes: int, config: Crnn, *, statistics: blocks.Statistics) -> keras.Model:
     """Build convolutions, a bidirectional GRU, then attention and mean over time side by side.

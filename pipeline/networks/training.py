@@ -13,6 +13,16 @@ from pipeline.errors import SettingError, UnknownNameError
 from pipeline.networks.metrics import UAR
 
 MONITORS = {"uar": "max", "loss": "min"}
+RANGES = {
+    "epochs": (1, 100_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (1e-9, 10.0),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "patience": (1, 100_000),
+    "reduce_after": (1, 100_000),
+    "reduce_by": (0.01, 0.99),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +44,9 @@ class Train:
     def __post_init__(self) -> None:
         if self.monitor not in MONITORS:
             raise UnknownNameError("params.yaml: train.monitor", self.monitor, MONITORS)
-        for name in ("epochs", "batch_size", "learning_rate", "patience", "reduce_after"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"params.yaml: train.{name} is {getattr(self, name)}, expected more than 0.")
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise SettingError(f"params.yaml: train.{name} is {getattr(self, name)}, expected {least} to {most}.")
 
     def chosen(self, folds: Sequence[int]) -> list[int]:
         """The folds to train out of those there are.
@@ -55,8 +65,10 @@ class Train:
                 )
             return words[self.folds]
         wanted = [self.folds] if isinstance(self.folds, int) else list(self.folds)
-        if not wanted or not set(wanted) <= set(folds):
-            raise SettingError(f"params.yaml: train.folds is {wanted}, but the split has the folds {list(folds)}.")
+        if not wanted or not set(wanted) <= set(folds) or len(set(wanted)) < len(wanted):
+            raise SettingError(
+                f"params.yaml: train.folds is {wanted}, expected each once of the split's folds {list(folds)}."
+            )
         return wanted
 
 
@@ -81,6 +93,9 @@ def fit(
 
     Returns:
         A row an epoch: epoch, loss, uar, learning_rate and, with validation, val_loss and val_uar.
+
+    Raises:
+        SettingError: the loss is no number any more.
     """
     compile_for(model, config)
     callbacks = judges(config) if validation is not None else []
@@ -89,6 +104,10 @@ def fit(
     if "learning_rate" not in history:
         history["learning_rate"] = config.learning_rate
     history.insert(0, "epoch", range(1, len(history) + 1))
+    if not np.isfinite(history).all(axis=None):
+        raise SettingError(
+            f"Training diverged: the loss is no number any more; lower train.learning_rate ({config.learning_rate})."
+        )
     return history
 
 
@@ -124,5 +143,11 @@ def best_epoch(history: pd.DataFrame, config: Train) -> int:
 
 def device() -> str:
     """Name what the backend computes on: the first accelerator it sees, else the CPU."""
-    devices: list[str] = keras.distribution.list_devices()
+    try:
+        devices: list[str] = keras.distribution.list_devices()
+    except (
+        AttributeError,
+        NotImplementedError,
+    ):  # Keras has no distribution on torch, whose tensors say where they are
+        return str(keras.ops.zeros(1).device)
     return next((name for name in devices if not name.startswith("cpu")), devices[0])

@@ -64,7 +64,7 @@ def refuse_strangers(folder: Path) -> None:
     """Keep the demo from deleting what it has not made: only folders with its marker may go."""
     strange = [path for path in sorted(folder.glob("*")) if not (path / MARKER).is_file()]
     if strange:
-        remedy = "move it away, or give the demo another folder"
+        remedy = "move it away"
         raise CorpusError(f"{folder} is where the demo goes, but it holds {strange[0].name}, not made by it: {remedy}.")
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     """Read params.yaml and make the demo."""
     params = config.read()
     settings = config.section(Demo, params, "data.demo")
-    run(FOLDER, clips=settings.clips, seed=config.get(params, "seed"))
+    run(FOLDER, clips=settings.clips, seed=config.seed(params))
 
 
 if __name__ == "__main__":

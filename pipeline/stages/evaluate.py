@@ -108,7 +108,7 @@ def headline(figures: Mapping[str, Any]) -> str:
 def main() -> None:
     """Read params.yaml and evaluate."""
     params = config.read()
-    view, corpora = config.get(params, "model.features"), config.get(params, "data.corpora")
+    view, corpora = config.get(params, "model.features"), config.corpora(params)
     run(
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in corpora],
@@ -117,7 +117,7 @@ def main() -> None:
         Path("metrics/audit.json"),
         output=Path("models/predictions.parquet"),
         metrics=Path("metrics/eval.json"),
-        seed=config.get(params, "seed"),
+        seed=config.seed(params),
         cache=files.cache_folder() / "unpacked",
     )
 

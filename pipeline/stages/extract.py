@@ -139,7 +139,7 @@ def main() -> None:
     params = config.read()
     (corpus,) = sys.argv[1:]
     run(
-        Path(config.get(params, f"data.corpora.{corpus}")),
+        Path(config.get(config.corpora(params), corpus)),
         Path(f"data/manifest/{corpus}.parquet"),
         {view: Path(f"features/{view}/{corpus}.parquet") for view in recipe.DTYPES},
         settings=recipe.from_params(params),

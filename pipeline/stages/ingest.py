@@ -26,6 +26,7 @@ class Found:
 
     audio: list[PurePath]
     system: int  # .DS_Store and the like: no row, only counted
+    other: Counter[str]  # extension -> files that are no audio by their name: only counted, too
 
 
 def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, processes: int = 1) -> pd.DataFrame:
@@ -40,9 +41,10 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     rows = list(crew.spread(examine, found.audio, processes=processes, label=f"ingest {corpus}"))
     rows = judge(rows, tables.hashes(corpus))
     refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
+    refuse_unusable(rows, page.name, folder)
     manifest.write(rows, output, synthetic=is_synthetic(folder))
     frame = manifest.read(output)
-    print(summary(frame, corpus, found.system))
+    print(summary(frame, corpus, found))
     return frame
 
 
@@ -56,11 +58,13 @@ def find(page: Page, folder: Path) -> Found:
         state = "is not a folder" if folder.exists() else "does not exist"
         raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
     every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
+    system = sum(map(names.is_system, every))
     audio = [path for path in every if names.is_audio(path) and not names.is_system(path)]
+    strange = [path for path in every if not names.is_audio(path) and not names.is_system(path)]
     if not audio:
         raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file: {remedy(page.name)}")
     refuse_empty_classes(page, folder, audio)
-    return Found(audio, sum(map(names.is_system, every)))
+    return Found(audio, system, Counter(path.suffix for path in strange if path.name != names.MARKER))
 
 
 def remedy(corpus: str) -> str:
@@ -72,9 +76,26 @@ def remedy(corpus: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[PurePath]:
-    """List all files below a folder as relative paths."""
-    for top, _, here in os.walk(folder):
-        yield from (PurePath(top, name).relative_to(folder) for name in here)
+    """List all files below a folder as relative paths.
+
+    Raises:
+        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a name is not UTF-8.
+    """
+    for top, below, here in os.walk(folder, onerror=refuse_unlisted):
+        for name in below:
+            if Path(top, name).is_symlink():
+                raise CorpusError(
+                    f"{Path(top, name)} is a link to a folder, which DVC does not follow: put a copy there."
+                )
+        for name in here:
+            if name != name.encode(errors="replace").decode():
+                raise CorpusError(f"{os.fsencode(name)!r} in {top!r} is no UTF-8 name: rename the file.")
+            yield PurePath(top, name).relative_to(folder)
+
+
+def refuse_unlisted(error: OSError) -> None:
+    """Stop at a folder that cannot be read, which ``os.walk`` would pass over."""
+    raise CorpusError(f"{error.filename} cannot be listed ({error.strerror}): make it readable.")
 
 
 def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath]) -> None:
@@ -128,6 +149,13 @@ def refuse_bad(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path, *, 
     )
 
 
+def refuse_unusable(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path) -> None:
+    """Stop where nothing is left: a corpus that is listed is never absent in silence."""
+    if not any(row["status"] == "ok" for row in rows):
+        example = next(row["detail"] for row in rows)
+        raise CorpusError(f"data.corpora.{corpus}: none of the {len(rows)} files in {folder} can be used: {example}")
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Count the reasons, with one example each."""
     groups = {reason: [row for row in rows if row["status"] == reason] for reason in manifest.REASONS}
@@ -141,24 +169,25 @@ def is_synthetic(folder: Path) -> bool:
     return (folder / names.MARKER).is_file()
 
 
-def summary(frame: pd.DataFrame, corpus: str, system: int) -> str:
+def summary(frame: pd.DataFrame, corpus: str, found: Found) -> str:
     """Say what was found: a line for the corpus and one for each reason."""
     good = manifest.usable(frame)
     hours = good["seconds"].sum() / 3600
     head = (
         f"{corpus}: {len(good)} of {len(frame)} clips usable, {good['speaker'].nunique()} speakers, {hours:.2f} h"
-        f"{f', {system} system files ignored' if system else ''}"
+        f"{f', {found.system} system files ignored' if found.system else ''}"
     )
     warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
     odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
-    return "\n".join(filter(None, [head, table(manifest.records(frame)), *odd]))
+    other = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(found.other.items())]
+    return "\n".join(filter(None, [head, table(manifest.records(frame)), *odd, *other]))
 
 
 def main() -> None:
     """Read params.yaml and ingest the corpus named on the command line."""
     params = config.read()
     (corpus,) = sys.argv[1:]
-    folder = Path(config.get(params, f"data.corpora.{corpus}"))
+    folder = Path(config.get(config.corpora(params), corpus))
     limits = config.section(facts.Limits, params, "ingest")
     if is_synthetic(folder):
         limits = replace(limits, max_bad=config.get(params, "data.demo.max_bad"))

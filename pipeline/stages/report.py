@@ -181,7 +181,7 @@ def main() -> None:
         evaluation=Path("metrics/eval.json"),
         training=Path("metrics/train.json"),
         audit=Path("metrics/audit.json"),
-        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
+        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
         bundle=bundle,
         predictions=Path("models/predictions.parquet"),
         params=settings(read_card(bundle / "bundle.json")),

@@ -33,7 +33,7 @@ def run(
     kinds = by_kind(frames)
     roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
     files.write_json(figures | left_out(clips, table, dropped), audit)
-    print(summary(table, classes))
+    print("\n".join([summary(table, classes), *gaps(table, classes)]))
     warn(**kinds)
     return table
 
@@ -73,6 +73,18 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """Say which folds lack something that training wants."""
+    found = []
+    for fold, rows in table.groupby("fold"):
+        missing = [name for name in classes if name not in set(rows.loc[rows["role"] == "train", "label"])]
+        if missing:
+            found.append(f"fold {fold}: nobody in training says {', '.join(missing)}")
+        if not (rows["role"] == "validation").any():
+            found.append(f"fold {fold}: no speaker is left to validate, so it trains for all epochs and keeps the last")
+    return found
+
+
 def by_kind(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
     """Name the corpora that the demo made and those that people spoke."""
     made = {frame["corpus"].iloc[0]: frame.attrs["synthetic"] for frame in frames}
@@ -96,12 +108,12 @@ def main() -> None:
     """Read params.yaml and split the corpora named there."""
     params = config.read()
     run(
-        [Path(f"data/manifest/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
+        [Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
         Path("data/clips.parquet"),
         Path("metrics/audit.json"),
         split=config.section(folds.Split, params, "split"),
-        variants=(augment.ORIGINAL, *config.get(params, "augment.copies")),
-        seed=config.get(params, "seed"),
+        variants=augment.variants(config.section(augment.Augment, params, "augment")),
+        seed=config.seed(params),
     )
 
 

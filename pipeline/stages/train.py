@@ -20,7 +20,7 @@ from pipeline.serving import bundle
 from pipeline.stages import crew
 from pipeline.store import batches, files, mapped, roles, statistics
 
-PACKAGES = ("ser-features", "keras", "numpy", "librosa", "scikit-learn", "tensorflow")
+PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "numba", "soxr", "soundfile")
 Numbers = npt.NDArray[np.int64]
 
 
@@ -37,6 +37,7 @@ def run(
     settings = config.section(training.Train, params, "train")
     table = mapped.open_table(shards, cache)
     folds = settings.chosen(sorted(clips["fold"].unique().tolist()))
+    print(f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}", flush=True)
     results: dict[str, Any] = {}
     fitted: dict[str, Any] = {}
     with files.aside(output) as part:
@@ -53,7 +54,7 @@ def train_fold(
     clips: pd.DataFrame, table: mapped.Table, settings: training.Train, params: Mapping[str, Any], fold: int
 ) -> tuple[bundle.Fold, statistics.Statistics, dict[str, Any]]:
     """Train the network of one fold; nothing of its test rows is looked at."""
-    seed = config.get(params, "seed")
+    seed = config.seed(params)
     keras.utils.set_random_seed(seed + fold)
     classes = clips.attrs["classes"]
     rows, labels = pick(clips, "train", table)
@@ -135,7 +136,7 @@ def main() -> None:
     view = config.get(params, "model.features")
     run(
         Path("data/clips.parquet"),
-        [Path(f"features/{view}/{corpus}.parquet") for corpus in config.get(params, "data.corpora")],
+        [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpora(params)],
         Path("models/bundle"),
         Path("metrics/train.json"),
         params=params,

@@ -18,6 +18,7 @@ VERSION = 1  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]
 POINTER = b"version https://git-lfs"
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
+UNSTATED = 2**62  # frames; libsndfile's word for a FLAC whose header states no length
 UNKNOWN_SIZE = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what writers to a pipe put into a header they cannot go back to
 
 
@@ -44,12 +45,12 @@ def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the f
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            refuse_long(file, max_seconds, name)
-            recording = read(file)
-            promised = file.frames
+        file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.LibsndfileError as error:
         raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
+    with file:
+        recording = read(file, max_seconds, name)
+        promised = file.frames
     if len(recording.samples) < promised or promises_more(data):
         raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
     if recording.samples.dtype == np.float32 and not np.isfinite(recording.samples).all():
@@ -57,19 +58,23 @@ def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the f
     return recording
 
 
-def refuse_long(file: soundfile.SoundFile, max_seconds: float, name: str) -> None:
-    """Stop before hours of sound are decoded."""
+def read(file: soundfile.SoundFile, max_seconds: float, name: str) -> Recording:
+    """Read all frames: int16 where that is exact, else float32. Hours of sound are refused before they are decoded.
+
+    A cut Ogg file cannot be told from a whole one, for it states no length.
+    """
     seconds = file.frames / file.samplerate
+    if file.frames >= UNSTATED:
+        raise AudioError("unreadable", f"{name} was written to a pipe and does not state its length: encode it again.")
     if seconds > max_seconds:
         raise AudioError(
             "too_long", f"{name} lasts {seconds:.0f} s, the limit is {max_seconds:g} s: cut it into clips."
         )
-
-
-def read(file: soundfile.SoundFile) -> Recording:
-    """Read all frames: int16 where that is exact, else float32."""
     kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
-    return Recording(file.read(dtype=kind, always_2d=True), file.samplerate, file.format)
+    try:
+        return Recording(file.read(dtype=kind, always_2d=True), file.samplerate, file.format)
+    except soundfile.LibsndfileError as error:
+        raise AudioError("truncated", f"{name} breaks off or is damaged within: fetch it again.") from error
 
 
 def promises_more(data: bytes) -> bool:

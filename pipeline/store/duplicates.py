@@ -25,13 +25,14 @@ def find(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
 
 
 def same_samples(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
-    """Leave out all but one of equal recordings, and all of those whose labels disagree."""
+    """Leave out all but one of equal recordings, and all of those whose labels or speakers disagree."""
     verdicts: Verdicts = {}
     for group in groups(rows, lambda row: (row["mono_sha256"], row["sample_rate"])):
-        if len({row["emotion"] for row in group}) > 1:
-            names = " = ".join(f"{row['path']} ({row['emotion']})" for row in group)
+        if len({(row["emotion"], row["speaker"]) for row in group}) > 1:  # whose voice or emotion it is cannot be told
+            names = " = ".join(f"{row['path']} ({row['emotion']}, {row['speaker'] or 'no speaker'})" for row in group)
             verdicts |= {
-                row["path"]: ("label_conflict", f"The same samples under several labels: {names}.") for row in group
+                row["path"]: ("label_conflict", f"The same samples under several labels or speakers: {names}.")
+                for row in group
             }
         else:
             verdicts |= all_but_one(group, published, "has the same samples as")

@@ -29,6 +29,8 @@ def aside(path: Path) -> Iterator[Path]:
         yield part
         swap(part, path)
     except OSError as error:
+        if error.filename and not str(error.filename).startswith((str(part), str(path))):
+            raise  # it is about another file, opened within the block
         raise StoreError(
             f"{path} could not be written: {error.strerror or error}; what was there is unharmed."
         ) from error

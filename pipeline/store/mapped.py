@@ -80,12 +80,10 @@ def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path)
     target = cache / f"{files.file_hash(path)}.npy"
     shape = (file.metadata.num_rows, *layout.shape)
     if not target.exists():
-        with files.aside(target) as part:
-            array = np.lib.format.open_memmap(part, mode="w+", dtype=layout.dtype, shape=shape)
-            start = 0
+        header = {"descr": np.dtype(layout.dtype).str, "fortran_order": False, "shape": shape}
+        with files.aside(target) as part, part.open("wb") as out:  # plain writes: a full disk is an error, not a crash
+            np.lib.format.write_array_header_1_0(out, header)
             for some in shards.tensors(file, layout):
-                array[start : start + len(some)] = some
-                start += len(some)
-            array.flush()
+                out.write(np.ascontiguousarray(some).tobytes())
     tensors: shards.Tensors = np.load(target, mmap_mode="r", allow_pickle=False)
     return tensors
