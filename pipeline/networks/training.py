@@ -145,9 +145,6 @@ def device() -> str:
     """Name what the backend computes on: the first accelerator it sees, else the CPU."""
     try:
         devices: list[str] = keras.distribution.list_devices()
-    except (
-        AttributeError,
-        NotImplementedError,
-    ):  # Keras has no distribution on torch, whose tensors say where they are
+    except (AttributeError, NotImplementedError):  # on torch, which Keras does not distribute; its tensors say
         return str(keras.ops.zeros(1).device)
     return next((name for name in devices if not name.startswith("cpu")), devices[0])
