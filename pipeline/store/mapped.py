@@ -3,7 +3,7 @@
 Reading rows at random from compressed Parquet is a thousand times slower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +50,6 @@ class Table:
             here = shard == number
             out[here] = self.arrays[number][numbers[here] - self.starts[number]]
         return out
-
-    def parts(self, numbers: npt.NDArray[np.int64], *, size: int = 1024) -> Iterator[npt.NDArray[np.float32]]:
-        """Fetch many rows piece by piece, so that they need not fit in memory."""
-        for start in range(0, len(numbers), size):
-            yield self.gather(numbers[start : start + size])
 
 
 def open_table(paths: Sequence[Path], cache: Path) -> Table:
