@@ -157,6 +157,13 @@ def test_the_loss_can_be_what_decides():
     assert history["val_loss"].idxmin() + 1 == training.best_epoch(history, config)
 
 
+@pytest.mark.parametrize(("monitor", "mode"), [("uar", "max"), ("loss", "min")])
+def test_early_stopping_goes_by_the_monitor(monitor, mode):
+    stop, reduce = training.judges(training.Train(monitor=monitor, patience=3, reduce_after=2, reduce_by=0.3))
+    assert (stop.monitor, stop.mode, stop.patience, stop.restore_best_weights) == (f"val_{monitor}", mode, 3, True)
+    assert (reduce.monitor, reduce.patience, reduce.factor) == ("val_loss", 2, 0.3)
+
+
 def test_smoothing_and_decay_reach_the_training():
     model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
     training.compile_for(model, training.Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004))

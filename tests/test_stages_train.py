@@ -180,9 +180,21 @@ def test_only_the_folds_that_were_trained_are_scored(base):
     assert list(figures["folds"]["each"]) == ["1"]
 
 
-def test_another_seed_makes_another_network(base):
-    one, two = (trained(base, f"seed-{seed}", epochs=1, folds="first", seed=seed) for seed in (1, 2))
-    assert not bundle.read_history(one, 0).equals(bundle.read_history(two, 0))
+def test_seed_and_fold_decide_weights_and_order(base, monkeypatch):
+    seeds, orders = [], []
+    original, seeding = batches.Batches.__init__, keras.utils.set_random_seed
+
+    def spy(self, *args, **options):
+        original(self, *args, **options)
+        if options.get("shuffle") is not None:
+            orders.append(tuple(self.order))
+
+    monkeypatch.setattr(batches.Batches, "__init__", spy)
+    monkeypatch.setattr(keras.utils, "set_random_seed", lambda seed: (seeds.append(seed), seeding(seed)))
+    for seed in (1, 7):
+        trained(base, f"seed-{seed}", epochs=1, seed=seed)  # both folds
+    assert len(set(seeds)) == len(seeds) == 4
+    assert len(set(orders)) == len(orders) == 4
 
 
 def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):

@@ -160,6 +160,16 @@ def test_predictions_read_back(tmp_path):
     pd.testing.assert_frame_equal(found[frame.columns], frame, check_dtype=False)
     with pytest.raises(StoreError, match="run 'dvc repro evaluate'"):
         predictions.read(tmp_path / "none.parquet")
+    (tmp_path / "p.parquet").write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="run 'dvc repro -f evaluate'"):
+        predictions.read(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize("read", [predictions.read, roles.read])
+def test_a_table_of_another_layout_is_refused(tmp_path, read):
+    pd.DataFrame({"clip_id": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(StoreError, match="has another layout than this version writes"):
+        read(tmp_path / "other.parquet")
 
 
 def test_roles_read_back_with_what_they_are_about(tmp_path):

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
 
@@ -76,6 +78,25 @@ def read_json(path: Path, *, stage: str) -> Any:
 def missing(path: Path, stage: str) -> StoreError:
     """Say which stage makes what is not there."""
     return StoreError(f"{path} does not exist: run 'dvc repro {stage}'.")
+
+
+def read_table(path: Path, *, stage: str) -> pa.Table:
+    """Read a Parquet table that ``stage`` made.
+
+    Raises:
+        StoreError: it is missing or damaged; the sentence names the stage to run.
+    """
+    if not path.exists():
+        raise missing(path, stage)
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
+
+
+def other_layout(path: Path, stage: str) -> StoreError:
+    """Say that an artefact was written by another version."""
+    return StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
 
 
 def file_hash(path: Path) -> str:

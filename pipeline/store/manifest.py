@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import StoreError
 from pipeline.store import files
 
 REASONS = (
@@ -54,14 +53,9 @@ def read(path: Path) -> pd.DataFrame:
         StoreError: it is missing, damaged or of another layout.
     """
     stage = f"ingest@{path.stem}"
-    if not path.exists():
-        raise files.missing(path, stage)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
+    table = files.read_table(path, stage=stage)
     if not table.schema.equals(SCHEMA):
-        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
+        raise files.other_layout(path, stage)
     frame: pd.DataFrame = table.to_pandas()
     frame.attrs = {"synthetic": json.loads((table.schema.metadata or {}).get(b"synthetic", b"false"))}
     return frame

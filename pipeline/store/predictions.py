@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import StoreError
 from pipeline.store import files
 
 TEXT = ("clip_id", "corpus", "speaker", "sex", "label", "predicted")
@@ -36,13 +35,11 @@ def read(path: Path) -> tuple[pd.DataFrame, npt.NDArray[np.float32], list[str]]:
     """Read rows, probabilities and labels.
 
     Raises:
-        StoreError: the file is missing or of another layout.
+        StoreError: the file is missing, damaged or of another layout.
     """
-    if not path.exists():
-        raise files.missing(path, "evaluate")
-    table = pq.read_table(path)
+    table = files.read_table(path, stage="evaluate")
     labels = json.loads((table.schema.metadata or {}).get(b"labels", b"[]"))
     if not labels or not table.schema.equals(schema(labels)):
-        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f evaluate'.")
+        raise files.other_layout(path, "evaluate")
     flat = table["probabilities"].combine_chunks().flatten().to_numpy()
     return table.drop(["probabilities"]).to_pandas(), flat.reshape(-1, len(labels)), labels

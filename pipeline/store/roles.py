@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import StoreError
 from pipeline.store import files
 
 SCHEMA = pa.schema(
@@ -41,14 +40,9 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         StoreError: it is missing, damaged or of another layout.
     """
-    if not path.exists():
-        raise files.missing(path, "split")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f split'.") from error
-    if not table.schema.equals(SCHEMA):
-        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f split'.")
+    table = files.read_table(path, stage="split")
+    if not table.schema.equals(SCHEMA) or b"ser" not in (table.schema.metadata or {}):
+        raise files.other_layout(path, "split")
     frame: pd.DataFrame = table.replace_schema_metadata().to_pandas()
     frame.attrs = json.loads(table.schema.metadata[b"ser"])
     return frame

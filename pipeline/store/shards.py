@@ -100,7 +100,7 @@ def open_shard(path: Path) -> tuple[pq.ParquetFile, Layout]:
         raise StoreError(f"{path} is no feature shard ({error}): run 'dvc repro -f {stage}'.") from error
     layout = Layout(**values | {"shape": tuple(values["shape"]), "rows": tuple(values["rows"])})
     if not file.schema_arrow.equals(layout.schema()):
-        raise StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
+        raise files.other_layout(path, stage)
     return file, layout
 
 
