@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline import config
 from pipeline.errors import SettingError
-from pipeline.signal import frontend
+from pipeline.signal import frontend, spectra
 from pipeline.signal.frontend import LogMel, Mfcc, views
 
 RATE = 16_000
@@ -62,6 +62,10 @@ def theirs(signal, rate, settings):
         "mfcc": librosa.feature.mfcc(S=levels, n_mfcc=settings.n_mfcc).T,
         "logmel": levels.T,
     }
+
+
+def power(signal, *, n_fft, hop):
+    return np.abs(np.concatenate(list(frontend.stft(signal, n_fft=n_fft, hop=hop)))) ** 2
 
 
 def agree(signal, rate, settings):
@@ -155,22 +159,21 @@ def test_a_tone_is_loudest_in_its_own_band(band):
 
 
 def test_doubling_the_amplitude_adds_six_decibels():
-    quiet, loud = (frontend.power(gain * hiss(16_000), n_fft=1024, hop=256) for gain in (1, 2))
-    levels = [frontend.logmel(power, RATE, LogMel()) for power in (quiet, loud)]
-    np.testing.assert_allclose(levels[1] - levels[0], 20 * np.log10(2), atol=1e-4)
+    quiet, loud = (views(gain * hiss(16_000), RATE, {"x": LogMel()})["x"] for gain in (1, 2))
+    np.testing.assert_allclose(loud - quiet, 20 * np.log10(2), atol=1e-4)
 
 
 def test_a_shift_by_a_hop_shifts_the_frames_by_one():
     signal = hiss(9000)
-    first, second = (frontend.power(x, n_fft=600, hop=250) for x in (signal, np.pad(signal, (250, 0))))
+    first, second = (power(x, n_fft=600, hop=250) for x in (signal, np.pad(signal, (250, 0))))
     np.testing.assert_allclose(second[1:], first, rtol=1e-5, atol=1e-7)
 
 
 def test_power_holds_the_energy_of_the_windowed_frame():
     signal = hiss(4096)
     frame = signal[1536:2560].astype(np.float64) * np.hanning(1025)[:-1]  # centred at 2048
-    power = frontend.power(signal, n_fft=1024, hop=512)[4].astype(np.float64)
-    assert (power[0] + 2 * power[1:-1].sum() + power[-1]) / 1024 == pytest.approx(np.sum(frame**2), rel=1e-6)
+    bins = power(signal, n_fft=1024, hop=512)[4].astype(np.float64)
+    assert (bins[0] + 2 * bins[1:-1].sum() + bins[-1]) / 1024 == pytest.approx(np.sum(frame**2), rel=1e-6)
 
 
 def test_contours_of_a_tone():
@@ -188,6 +191,35 @@ def test_silence_is_the_floor():
     out = views(np.zeros(8000, np.float32), RATE, {"mfcc": Mfcc(n_mfcc=3), "logmel": LogMel()})
     np.testing.assert_allclose(out["logmel"], -100, atol=1e-4)
     np.testing.assert_allclose(out["mfcc"][5], [0, 0, -800, 0, 0], atol=1e-3)
+
+
+def test_hours_come_in_blocks_that_change_no_number(monkeypatch):
+    signal, configs = tone_then_silence(40_000), {"a": LogMel(), "b": Mfcc(chroma=True)}
+    whole = views(signal, RATE, configs)
+    monkeypatch.setattr(spectra, "BLOCK", 8 * 1024 * 7)
+    assert len(list(frontend.stft(signal, n_fft=1024, hop=256))) == -(-157 // 7)
+    for name, view in views(signal, RATE, configs).items():
+        assert view.tobytes() == whole[name].tobytes()
+
+
+def test_deltas_and_chroma_follow_the_cepstrum():
+    signal = hiss(9000) + tone(9000, hertz=311.1)
+    settings = Mfcc(n_mfcc=3, zcr=False, deltas=2, chroma=True)
+    names, view = frontend.rows(settings), views(signal, RATE, {"x": settings})["x"]
+    assert [name.split("_")[0] for name in names] == [
+        "rms",
+        *3 * ["mfcc"],
+        *3 * ["delta"],
+        *3 * ["delta2"],
+        *12 * ["chroma"],
+    ]
+    assert view.shape == (36, 22)
+    cepstrum = view[:, 1:4].T
+    np.testing.assert_allclose(view[:, 4:7].T, librosa.feature.delta(cepstrum), atol=CLOSE)
+    np.testing.assert_allclose(view[:, 7:10].T, librosa.feature.delta(cepstrum, order=2), atol=CLOSE)
+    other = librosa.feature.chroma_stft(y=signal, sr=RATE, n_fft=1024, hop_length=256, tuning=0.0)
+    np.testing.assert_allclose(view[:, 10:].T, other, atol=1e-5)
+    assert names[10 + int(view[:, 10:].mean(axis=0).argmax())] == "chroma_ds"  # 311.1 Hz
 
 
 @pytest.mark.parametrize(
@@ -214,11 +246,11 @@ def test_blocks_switch_off_and_keep_their_order(flags, rows):
 def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
     calls = []
 
-    def counted(signal, *, n_fft, hop, real=frontend.power):
+    def counted(signal, *, n_fft, hop, real=frontend.stft):
         calls.append((n_fft, hop))
         return real(signal, n_fft=n_fft, hop=hop)
 
-    monkeypatch.setattr(frontend, "power", counted)
+    monkeypatch.setattr(frontend, "stft", counted)
     configs = {
         "a": LogMel(),
         "b": Mfcc(),
@@ -226,6 +258,7 @@ def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
         "d": Mfcc(hop=200),
         "e": LogMel(hop=200),
         "f": Mfcc(mfcc=False, hop=9),
+        "g": Mfcc(mfcc=False, chroma=True),
     }
     together = views(tone_then_silence(9000), RATE, configs)
     assert sorted(calls) == [(1024, 200), (1024, 256)]
@@ -234,13 +267,22 @@ def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
         assert together[name].tobytes() == alone.tobytes()
 
 
-OTHER = {"n_fft": 800, "hop": 300, "n_mels": 50, "fmin": 50.0, "fmax": 7000.0, "top_db": 40.0, "n_mfcc": 13}
+OTHER = {
+    "n_fft": 800,
+    "hop": 300,
+    "n_mels": 50,
+    "fmin": 50.0,
+    "fmax": 7000.0,
+    "top_db": 40.0,
+    "n_mfcc": 13,
+    "deltas": 1,
+}
 
 
 @pytest.mark.parametrize(("base", "field"), [(c, field.name) for c in (LogMel(), Mfcc()) for field in fields(c)])
 def test_every_setting_changes_the_view(base, field):
     signal = tone_then_silence(20_000) + np.float32(0.01) * hiss(20_000)
-    other = replace(base, **{field: OTHER.get(field, False)})
+    other = replace(base, **{field: OTHER.get(field, not getattr(base, field))})
     first, second = (views(signal, RATE, {"x": settings})["x"] for settings in (base, other))
     assert first.shape != second.shape or not np.allclose(first, second)
 
@@ -297,7 +339,7 @@ def test_the_sections_are_read_from_params():
 def test_the_numbers_are_those_of_this_version():
     glide = (0.4 * np.sin(np.cumsum(np.linspace(0.05, 1.5, 12_000)))).astype(np.float32)
     out = views(np.pad(glide, (1000, 3000)), RATE, {"mfcc": Mfcc(), "logmel": LogMel()})
-    assert frontend.VERSION == 1
+    assert frontend.VERSION == 2
     np.testing.assert_allclose(
         out["logmel"][[5, 20, 30, 60], [4, 27, 38, 63]], [20.6413, 19.9156, 12.0215, -59.0867], atol=1e-3
     )

@@ -5,7 +5,9 @@ A copy is named after its steps in order, ``pitch+noise``; ``pitch+noise#2`` is 
 
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -115,7 +117,7 @@ def identity(config: Augment, variant: str) -> dict[str, Any]:
     """Give what decides the samples of a variant: the settings of its own steps and the versions of the code they run.
 
     >>> identity(Augment(pitch=0.7), "pitch#2")
-    {'steps': ['pitch'], 'pitch': 0.7, 'version': 1, 'vocoder': 1}
+    {'steps': ['pitch'], 'pitch': 0.7, 'version': 1, 'vocoder': 2}
     >>> identity(Augment(), "original")
     {}
     """
@@ -169,16 +171,28 @@ def apply(signal: Array, drawn: tuple[Step, ...]) -> Array:
 
     Same signal and steps, same samples; silence stays silence.
     """
-    for step in drawn:
-        signal = take(signal, step)
-    return signal
+    return apply_all(signal, {"": drawn})[""]
 
 
-def take(signal: Array, step: Step) -> Array:
-    """Take one step."""
+def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]]) -> dict[str, Array]:
+    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra."""
+
+    @cache
+    def after(steps: tuple[Step, ...]) -> Array:
+        return take(after(steps[:-1]), steps[-1], lambda: analysis(steps[:-1])) if steps else signal
+
+    @cache
+    def analysis(steps: tuple[Step, ...]) -> vocoder.Analysis:
+        return vocoder.analyse(after(steps))
+
+    return {variant: after(steps) for variant, steps in drawn.items()}
+
+
+def take(signal: Array, step: Step, analysis: Callable[[], vocoder.Analysis]) -> Array:
+    """Take one step; ``analysis`` gives the spectrum of the signal where a step needs it."""
     if step.name == "pitch":
-        return vocoder.pitch(signal, step.value)
+        return vocoder.pitch(signal, step.value, analysis=analysis())
     if step.name == "stretch":
-        return vocoder.stretch(signal, step.value)
+        return vocoder.stretch(signal, step.value, analysis=analysis())
     add = {"noise": noise.add_by_snr, "noise_share": noise.add_by_share}[step.name]
     return add(signal, step.value, seed=step.seed)

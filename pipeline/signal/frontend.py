@@ -3,25 +3,26 @@
 Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, DCT-II ortho.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import ClassVar
 
 import numpy as np
 import scipy.fft
 
 from pipeline.errors import SettingError
+from pipeline.signal.chroma import CLASSES, chroma
 from pipeline.signal.contours import rms, zcr
+from pipeline.signal.deltas import delta
 from pipeline.signal.ranges import expect
-from pipeline.signal.spectra import Array, decibel, frames, mel_filters, power, sparse_filters
+from pipeline.signal.spectra import Array, Bins, band_power, decibel, frames, mel_filters, sparse_filters, stft
 
 __all__ = [
-    "VERSION", "LogMel", "Mfcc", "check", "decibel", "frames", "logmel", "mel_filters",
-    "mfcc", "power", "rms", "rows", "unit", "views", "zcr",
+    "VERSION", "LogMel", "Mfcc", "check", "chroma", "decibel", "delta", "frames", "mel_filters", "mfcc", "rms", "rows",
+    "stft", "unit", "views", "zcr",
 ]  # fmt: skip
 
-VERSION = 1  # raise it when the same settings would give other numbers, here, in spectra or in contours
+VERSION = 2  # raise it when the same settings would give other numbers, here or in the modules imported above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +59,23 @@ class LogMel(Bands):
 
 @dataclass(frozen=True, kw_only=True)
 class Mfcc(Bands):
-    """Waveform to rows of ZCR, RMS and MFCC, each switched by its flag. Every field is in the key."""
+    """Waveform to rows of ZCR, RMS, MFCC, deltas and chroma, each switched by itself. Every field is in the key."""
 
     section: ClassVar[str] = "features.mfcc"
     n_mfcc: int = 20  # coefficients, from the zeroth on
     mfcc: bool = True
     zcr: bool = True
     rms: bool = True
+    deltas: int = 0  # how many derivatives of the MFCC follow them
+    chroma: bool = False  # whether twelve pitch classes come last
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        some = self.mfcc or self.zcr or self.rms
+        some = self.mfcc or self.zcr or self.rms or self.chroma
         rules = {
             "n_mfcc": (0 < self.n_mfcc <= self.n_mels, f"a whole number from 1 to n_mels ({self.n_mels})"),
-            "mfcc": (some, "true, since zcr and rms are false too and no row would be left"),
+            "mfcc": (some, "true, since zcr, rms and chroma are false too and no row would be left"),
+            "deltas": (self.deltas in (0, 1, 2) if self.mfcc else not self.deltas, "0, 1 or 2, and 0 without mfcc"),
         }
         expect(self, self.section, rules)
 
@@ -91,12 +95,6 @@ def check(config: Bands, rate: int) -> None:
         )
 
 
-def logmel(spectrum: Array, rate: int, config: Bands) -> Array:
-    """Turn power of shape ``(frames, bins)`` into mel bands in dB re 1. Shape ``(frames, n_mels)``."""
-    filters = sparse_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
-    return decibel(np.ascontiguousarray((filters @ spectrum.T).T), top_db=config.top_db)
-
-
 def mfcc(levels: Array, *, n_mfcc: int) -> Array:
     """Turn log-mel bands of shape ``(frames, n_mels)`` into cepstral coefficients in dB. Shape ``(frames, n_mfcc)``."""
     cepstrum: Array = scipy.fft.dct(levels, norm="ortho")
@@ -104,7 +102,7 @@ def mfcc(levels: Array, *, n_mfcc: int) -> Array:
 
 
 def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
-    """Make all views of one signal at ``rate`` Hz, time first: what several need is computed once.
+    """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
 
     >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
     >>> {name: view.shape for name, view in out.items()}
@@ -113,25 +111,47 @@ def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, A
     Raises:
         SettingError: a view reaches beyond half the sample rate.
     """
-
-    @cache
-    def spectrum(n_fft: int, hop: int) -> Array:
-        return power(signal, n_fft=n_fft, hop=hop)
-
-    @cache
-    def levels(config: LogMel) -> Array:
-        return logmel(spectrum(config.n_fft, config.hop), rate, config)
-
-    def view(config: Bands) -> Array:
+    for config in configs.values():
         check(config, rate)
-        if not isinstance(config, Mfcc):
-            return levels(bands(config))
-        blocks = contours(signal, config)
-        if config.mfcc:
-            blocks.append(mfcc(levels(bands(config)), n_mfcc=config.n_mfcc))
-        return np.concatenate(blocks, axis=1)
+    sums = summed(signal, rate, configs.values())
+    return {name: view(signal, config, sums) for name, config in configs.items()}
 
-    return {name: view(config) for name, config in configs.items()}
+
+def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
+    """Sum the spectrum as the views need it: mel power under their `LogMel`, chroma under their `Mfcc`."""
+    wanted: dict[tuple[int, int], dict[Bands, Callable[[Bins], Array]]] = {}
+    for config in configs:
+        wanted.setdefault((config.n_fft, config.hop), {}).update(reductions(config, rate))
+    result: dict[Bands, Array] = {}
+    for (n_fft, hop), functions in wanted.items():
+        if functions:
+            blocks = [[each(bins) for each in functions.values()] for bins in stft(signal, n_fft=n_fft, hop=hop)]
+            result |= dict(zip(functions, map(np.concatenate, zip(*blocks, strict=True)), strict=True))
+    return result
+
+
+def reductions(config: Bands, rate: int) -> dict[Bands, Callable[[Bins], Array]]:
+    """Say how a view sums the spectrum, which needs no more of it than a block at a time."""
+    found: dict[Bands, Callable[[Bins], Array]] = {}
+    if not isinstance(config, Mfcc) or config.mfcc:
+        filters = sparse_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+        found[bands(config)] = lambda bins: band_power(bins, filters)
+    if isinstance(config, Mfcc) and config.chroma:
+        found[config] = lambda bins: chroma(bins, rate, n_fft=config.n_fft)
+    return found
+
+
+def view(signal: Array, config: Bands, sums: Mapping[Bands, Array]) -> Array:
+    """Put one view together. Shape ``(frames, rows)``."""
+    if not isinstance(config, Mfcc):
+        return decibel(sums[bands(config)], top_db=config.top_db)
+    blocks = contours(signal, config)
+    if config.mfcc:
+        cepstrum = mfcc(decibel(sums[bands(config)], top_db=config.top_db), n_mfcc=config.n_mfcc)
+        blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
+    if config.chroma:
+        blocks.append(sums[config])
+    return np.concatenate(blocks, axis=1)
 
 
 def bands(config: Bands) -> LogMel:
@@ -148,13 +168,15 @@ def contours(signal: Array, config: Mfcc) -> list[Array]:
 def rows(config: Bands) -> tuple[str, ...]:
     """Name the rows of a view, the second axis of its array.
 
-    >>> rows(Mfcc(n_mfcc=2)), rows(LogMel())[:2]
-    (('zcr', 'rms', 'mfcc_01', 'mfcc_02'), ('mel_001', 'mel_002'))
+    >>> rows(Mfcc(n_mfcc=2, deltas=1)), rows(LogMel())[:2]
+    (('zcr', 'rms', 'mfcc_01', 'mfcc_02', 'delta_01', 'delta_02'), ('mel_001', 'mel_002'))
     """
     if not isinstance(config, Mfcc):
         return tuple(f"mel_{band:03d}" for band in range(1, config.n_mels + 1))
     head = tuple(name for name in ("zcr", "rms") if getattr(config, name))
-    return head + tuple(f"mfcc_{k:02d}" for k in range(1, config.n_mfcc + 1) if config.mfcc)
+    kinds = ("mfcc", "delta", "delta2")[: config.deltas + 1] if config.mfcc else ()
+    cepstral = tuple(f"{kind}_{k:02d}" for kind in kinds for k in range(1, config.n_mfcc + 1))
+    return head + cepstral + tuple(f"chroma_{name}" for name in CLASSES if config.chroma)
 
 
 def unit(config: Bands) -> str:
@@ -165,5 +187,8 @@ def unit(config: Bands) -> str:
     """
     if not isinstance(config, Mfcc):
         return "dB re 1"
-    units = {"zcr": "turns per sample", "rms": "share of full scale", "mfcc": "dB re 1"}
+    units = {
+        "zcr": "turns per sample", "rms": "share of full scale", "mfcc": "dB re 1",
+        "deltas": "dB per frame, and per frame squared", "chroma": "share of the strongest",
+    }  # fmt: skip
     return "; ".join(f"{name}: {text}" for name, text in units.items() if getattr(config, name))

@@ -2,82 +2,39 @@
 
 The sound is that of ``librosa.effects`` within 1 % of the peak on speech, not bit-equal: its phases grow to 1e5 rad
 in float32, whose step is 0.01 rad there; here each bin keeps a phasor of length 1.
+
+What a signal's spectrum says is worked out once by `analyse`, however many copies are made of it.
 """
 
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import soxr
 
 from pipeline.errors import SettingError
+from pipeline.signal.compiled import compiled
 from pipeline.signal.conditioning import fit
-from pipeline.signal.spectra import BLOCK, Array, framed, taper
+from pipeline.signal.spectra import Array, framed, taper
 
-VERSION = 1  # raise it when the same rate or interval would give other samples
+VERSION = 2  # raise it when the same rate or interval would give other samples
+N_FFT = 2048  # samples of a frame; frames lie a quarter of it apart
 Spectrum = npt.NDArray[np.complex64]
 Positions = npt.NDArray[np.float64]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
-    """Compile to machine code, kept on disk for the next process where a folder for it can be had.
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The STFT of a signal as levels and turns: everything but the rate. One frame of silence follows the last."""
 
-    No ``fastmath``: it gains nothing here and would let processors round differently.
-    """
-    try:
-        return cast("Function", numba.njit(cache=True)(function))
-    except RuntimeError:  # neither the folder of this file nor the user's cache can be written
-        return cast("Function", numba.njit(function))
-
-
-@compiled
-def turn(bins: Spectrum, steps: Positions, phasor: Spectrum, out: Spectrum) -> None:
-    """Write one frame per step, its level interpolated and its phase carried on.
-
-    Args:
-        bins: ``(frames, bins)``, one frame more than the last step needs.
-        steps: ``(rows,)``, positions in ``bins``, in frames.
-        phasor: ``(bins,)``, the running phasors of length 1; moved on in place.
-        out: ``(rows, bins)``.
-    """
-    one, zero = np.float32(1), np.float32(0)
-    for row in range(len(steps)):
-        i = int(steps[row])
-        share = np.float32(steps[row] - i)
-        here, there, frame = bins[i], bins[i + 1], out[row]
-        for f in range(len(phasor)):
-            a, b, c, d = here[f].real, here[f].imag, there[f].real, there[f].imag
-            m, n = np.sqrt(a * a + b * b), np.sqrt(c * c + d * d)
-            frame[f] = (m + share * (n - m)) * phasor[f]
-            # the turn is a quotient of unit phasors: no arctan; the phasor of zero is 1, since numpy has its angle as 0
-            back = complex(a / m if m > 0 else one, -b / m if m > 0 else zero)
-            ahead = complex(c / n if n > 0 else one, d / n if n > 0 else zero)
-            phasor[f] *= ahead * back
-
-
-@compiled
-def overlap(waves: Array, taper: Array, start: int, sound: Array, weight: Array) -> None:
-    """Add windowed frames, a quarter apart, to ``sound`` from ``start`` on, and the windows' squares to ``weight``."""
-    for row in range(len(waves)):
-        first = start + row * (len(taper) // 4)
-        low = max(0, -first)
-        high = max(low, min(len(taper), len(sound) - first))  # a frame may lie beyond the end
-        wave, part = waves[row, low:high], taper[low:high]
-        into, norm = sound[first + low : first + high], weight[first + low : first + high]
-        for i in range(len(part)):
-            into[i] += wave[i] * part[i]
-            norm[i] += part[i] * part[i]
-
-
-def phasors(bins: Spectrum) -> Spectrum:
-    """Give bins the length 1, and zeros the value 1. Same shape."""
-    level = np.abs(bins)
-    return np.divide(bins, level, out=np.ones_like(bins), where=level > 0)
+    samples: int
+    level: Array  # shape (frames + 1, bins)
+    turn_real: Array  # from each frame to the next, a phasor of length 1, shape (frames, bins)
+    turn_imag: Array
+    start_real: Array  # the phasor of the first frame, shape (bins,)
+    start_imag: Array
 
 
 @lru_cache
@@ -88,51 +45,134 @@ def window(n_fft: int) -> Array:
     return narrow
 
 
-def spectrum(pieces: Array, first: int, count: int) -> Spectrum:
-    """Give the STFT of ``count`` frames from ``first`` on, zero beyond the last. Shape ``(count, bins)``."""
-    some = pieces[first : first + count]
-    bins: Spectrum = scipy.fft.rfft(some * window(pieces.shape[1]), overwrite_x=True)
-    return bins if len(bins) == count else np.pad(bins, ((0, count - len(bins)), (0, 0)))
+def analyse(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
+    """Work out levels and turns of a signal of shape ``(samples,)``."""
+    pieces = framed(signal, n_fft=n_fft, hop=n_fft // 4)
+    bins: Spectrum = scipy.fft.rfft(pieces * window(n_fft), overwrite_x=True)
+    rows, size = bins.shape
+    level = np.zeros((rows + 1, size), np.float32)
+    turn, start = np.empty((2, rows, size), np.float32), np.empty((2, size), np.float32)
+    take_turns(bins, level, turn[0], turn[1], start[0], start[1])
+    return Analysis(len(signal), level, turn[0], turn[1], start[0], start[1])
 
 
-def waves(pieces: Array, steps: Positions) -> Iterator[Array]:
-    """Give the frames of the new signal, block by block. Shape ``(frames, n_fft)`` to some ``(rows, n_fft)``."""
-    n_fft = pieces.shape[1]
-    phasor = phasors(spectrum(pieces, 0, 1)[0])
-    size = max(1, BLOCK // (4 * n_fft))
-    for start in range(0, len(steps), size):
-        block = steps[start : start + size]
-        first = int(block[0])
-        bins = spectrum(pieces, first, int(block[-1]) - first + 2)
-        out = np.empty((len(block), bins.shape[1]), np.complex64)
-        turn(bins, block - first, phasor, out)
-        yield scipy.fft.irfft(out, n_fft, overwrite_x=True)
+@compiled
+def take_turns(
+    bins: Spectrum, level: Array, turn_real: Array, turn_imag: Array, start_real: Array, start_imag: Array
+) -> None:
+    """Write the fields of an `Analysis`.
+
+    A turn is the quotient of two unit phasors: no arctan. The phasor of zero is 1, since numpy has its angle as 0.
+    """
+    one, zero = np.float32(1), np.float32(0)
+    real, imag = np.empty((2, bins.shape[1]), np.float32), np.empty((2, bins.shape[1]), np.float32)
+    for row in range(len(bins) + 1):
+        here_real, here_imag, there_real, there_imag = (
+            real[row % 2],
+            imag[row % 2],
+            real[1 - row % 2],
+            imag[1 - row % 2],
+        )
+        for f in range(bins.shape[1]):
+            a, b = (bins[row, f].real, bins[row, f].imag) if row < len(bins) else (zero, zero)
+            size = np.sqrt(a * a + b * b)
+            level[row, f] = size
+            here_real[f] = a / size if size > 0 else one
+            here_imag[f] = b / size if size > 0 else zero
+        if row == 0:
+            start_real[:] = here_real
+            start_imag[:] = here_imag
+        else:
+            for f in range(bins.shape[1]):
+                turn_real[row - 1, f] = here_real[f] * there_real[f] + here_imag[f] * there_imag[f]
+                turn_imag[row - 1, f] = here_imag[f] * there_real[f] - here_real[f] * there_imag[f]
 
 
-def stretch(signal: Array, rate: float, *, n_fft: int = 2048) -> Array:
-    """Play ``rate`` times as fast at the same pitch. Shape ``(samples,)`` to ``(round(samples / rate),)``, at least 1.
+@compiled
+def walk(
+    level: Array, turn_real: Array, turn_imag: Array, real: Array, imag: Array, steps: Positions, out: Spectrum
+) -> None:
+    """Write one frame per step, its level interpolated and its phase carried on.
+
+    Args:
+        level: as in `Analysis`, like both turns.
+        turn_real: of the turns.
+        turn_imag: of the turns.
+        real: ``(bins,)``, of the running phasors of length 1; moved on in place, like ``imag``.
+        imag: of the running phasors.
+        steps: ``(rows,)``, positions in frames.
+        out: ``(rows, bins)``.
+    """
+    for row in range(len(steps)):
+        i = int(steps[row])
+        share = np.float32(steps[row] - i)
+        for f in range(len(real)):
+            size = level[i, f] + share * (level[i + 1, f] - level[i, f])
+            x, y = real[f], imag[f]
+            out[row, f] = complex(size * x, size * y)
+            real[f] = x * turn_real[i, f] - y * turn_imag[i, f]
+            imag[f] = x * turn_imag[i, f] + y * turn_real[i, f]
+
+
+@compiled
+def overlap(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
+    """Add centred, windowed frames, a quarter apart, to ``sound``, and the windows' squares to ``weight``."""
+    for row in range(len(waves)):
+        first = row * (len(taper) // 4) - len(taper) // 2
+        low = max(0, -first)
+        high = max(low, min(len(taper), len(sound) - first))  # a frame may lie beyond the end
+        wave, part = waves[row, low:high], taper[low:high]
+        into, norm = sound[first + low : first + high], weight[first + low : first + high]
+        for i in range(len(part)):
+            into[i] += wave[i] * part[i]
+            norm[i] += part[i] * part[i]
+
+
+def check(rate: float) -> None:
+    """Refuse a rate that is not above 0.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if not 0 < rate < np.inf:
+        raise SettingError(f"stretch rate is {rate}, expected a number above 0, such as 0.9 (slower) or 1.1 (faster).")
+
+
+def play(analysis: Analysis, rate: float) -> Array:
+    """Play an analysed signal ``rate`` times as fast. Shape ``(round(samples / rate),)``, at least 1.
 
     Raises:
         SettingError: the rate is not above 0.
     """
-    if not 0 < rate < np.inf:
-        raise SettingError(f"stretch rate is {rate}, expected a number above 0, such as 0.9 (slower) or 1.1 (faster).")
-    if rate == 1:
-        return signal.copy()
-    hop, size = n_fft // 4, max(1, round(len(signal) / rate))
-    pieces = framed(signal, n_fft=n_fft, hop=hop)
-    steps = np.arange(0, len(pieces), rate, dtype=np.float64)[: -(-(size + n_fft) // hop)]
-    sound, weight, start = np.zeros(size, np.float32), np.zeros(size, np.float32), -n_fft // 2
-    for block in waves(pieces, steps):
-        overlap(block, window(n_fft), start, sound, weight)
-        start += hop * len(block)
+    check(rate)
+    frames, n_fft = len(analysis.turn_real), 2 * (analysis.level.shape[1] - 1)
+    size = max(1, round(analysis.samples / rate))
+    steps = np.arange(0, frames, rate, dtype=np.float64)[: -(-(size + n_fft) // (n_fft // 4))]
+    bins = np.empty((len(steps), analysis.level.shape[1]), np.complex64)
+    real, imag = analysis.start_real.copy(), analysis.start_imag.copy()
+    walk(analysis.level, analysis.turn_real, analysis.turn_imag, real, imag, steps, bins)
+    waves = scipy.fft.irfft(bins, n_fft, overwrite_x=True)
+    sound, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    overlap(waves, window(n_fft), sound, weight)
     return np.divide(sound, weight, out=sound, where=weight > np.finfo(np.float32).tiny)
 
 
-def pitch(signal: Array, semitones: float, *, n_fft: int = 2048) -> Array:
+def stretch(signal: Array, rate: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
+    """Play ``rate`` times as fast at the same pitch. Shape ``(samples,)`` to ``(round(samples / rate),)``, at least 1.
+
+    An ``analysis`` of the same signal spares making another.
+
+    Raises:
+        SettingError: the rate is not above 0.
+    """
+    check(rate)
+    return signal.copy() if rate == 1 else play(analysis or analyse(signal, n_fft=n_fft), rate)
+
+
+def pitch(signal: Array, semitones: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
     """Raise the pitch by ``semitones`` at the same duration. Shape ``(samples,)`` to ``(samples,)``."""
     if semitones == 0:
         return signal.copy()
     rate = 2 ** (-semitones / 12)
-    slow = stretch(signal, rate, n_fft=n_fft)
+    slow = play(analysis or analyse(signal, n_fft=n_fft), rate)
     return fit(soxr.resample(slow, 1 / rate, 1, quality="HQ"), len(signal))
