@@ -23,16 +23,15 @@ def chroma(bins: Bins, rate: int, *, n_fft: int) -> Array:
     >>> CLASSES[chroma(bins, 4096, n_fft=4096).argmax()]
     'a'
     """
-    raw = band_power(bins, filters(rate, n_fft))
+    raw = band_power(bins, pitch_classes(rate, n_fft))
     peak = raw.max(axis=1, keepdims=True)
-    share: Array = raw / np.where(peak < np.finfo(np.float32).tiny, np.float32(1), peak)
-    return share
+    return np.asarray(raw / np.where(peak < np.finfo(np.float32).tiny, np.float32(1), peak), np.float32)
 
 
 @lru_cache
-def filters(rate: int, n_fft: int) -> Sparse:
+def pitch_classes(rate: int, n_fft: int) -> Sparse:
     """Make a bump a semitone wide in each octave, the middle ones higher: 12 filters."""
-    import librosa.filters  # here, because it takes longer to import than to extract a hundred clips
+    from librosa import filters  # here, because it takes longer to import than to extract a hundred clips
 
-    weights: Array = librosa.filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0)
+    weights: Array = filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0)
     return sparse(weights)

@@ -1,7 +1,9 @@
 """Workers and progress bars, shared by the stages."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,6 +11,7 @@ import joblib
 from tqdm import tqdm
 
 from pipeline.errors import SerError, SettingError
+from pipeline.stages import cluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,6 +22,7 @@ class Execute:
     """How to run, never what comes out: no field of this class may reach a key or a parameter of a stage."""
 
     workers: int | None = None  # processes; null for one a core
+    scheduler: str | None = None  # of a Dask cluster, such as tcp://host:8786; null for this machine
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -26,25 +30,74 @@ class Execute:
 
     @property
     def processes(self) -> int:
-        """The number of processes to start."""
+        """The number of processes to start on this machine."""
         return self.workers or joblib.cpu_count()
+
+    @property
+    def crew(self) -> "Crew":
+        """Who does the work: ``SER_SCHEDULER`` says it before params.yaml does."""
+        return Crew(self.processes, os.environ.get("SER_SCHEDULER") or self.scheduler or "")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Some processes on this machine, or the workers of a Dask cluster."""
+
+    processes: int = 1
+    scheduler: str = ""
 
 
 def spread(
-    function: Callable[[Item], Result], items: Sequence[Item], *, processes: int, label: str
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    crew: Crew,
+    label: str,
+    total: int | None = None,
+    size: Callable[[Result], int] = lambda _: 1,
 ) -> Iterator[Result]:
-    """Map over processes, in order, with a progress bar; with one process in this one, where a debugger works."""
-    if processes == 1 or len(items) <= 1:
-        return progress(map(function, items), len(items), label)
-    # one native thread a worker: with BLAS unlimited, two workers on two cores are three times slower
-    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        results = joblib.Parallel(return_as="generator")(joblib.delayed(function)(item) for item in items)
-    return progress(results, len(items), label)
+    """Map over workers, in any order on a cluster, with a progress bar; alone in this process, where a debugger works.
+
+    Args:
+        function: what to do; it travels by name, so it stands at the top of a module.
+        items: small things that travel well: paths and numbers, not arrays.
+        crew: who does it.
+        label: what the progress bar says.
+        total: of the progress bar, where a result stands for several.
+        size: how many a result stands for.
+
+    Raises:
+        SerError: a worker died, or the cluster cannot be reached.
+    """
+    alone = not crew.scheduler and (crew.processes == 1 or len(items) <= 1)
+    results = map(function, items) if alone else team(function, items, crew)
+    return progress(results, len(items) if total is None else total, label, size)
 
 
-def progress(results: Iterable[Result], total: int, label: str) -> Iterator[Result]:
+def team(function: Callable[[Item], Result], items: Sequence[Item], crew: Crew) -> Iterator[Result]:
+    """Map over processes, in order, or over a cluster, in the order in which results come."""
+    try:
+        if crew.scheduler:
+            yield from cluster.spread(function, items, crew.scheduler)
+            return
+        # one native thread a worker: with BLAS unlimited, two workers on two cores are three times slower
+        with joblib.parallel_config(backend="loky", n_jobs=crew.processes, inner_max_num_threads=1):
+            yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(item) for item in items)
+    except BrokenProcessPool as error:
+        raise SerError(
+            "A worker process died, perhaps stopped by the system for want of memory. What was finished is kept: "
+            "run the same command again, with fewer workers if it repeats (-S execute.workers=1)."
+        ) from error
+
+
+def progress(
+    results: Iterable[Result], total: int, label: str, size: Callable[[Result], int] = lambda _: 1
+) -> Iterator[Result]:
     """Show how far it is, on a terminal only."""
-    return iter(tqdm(results, total=total, desc=label, unit="clip", disable=None, file=sys.stderr))
+    with tqdm(total=total, desc=label, unit="clip", disable=None, file=sys.stderr) as bar:
+        for result in results:
+            bar.update(size(result))
+            yield result
 
 
 def stage(main: Callable[[], None]) -> None:

@@ -1,33 +1,28 @@
-"""Make the feature shards of one corpus, all views in one pass: ``python -m pipeline.stages.extract ravdess``."""
+"""Make the feature shards of one corpus, all views in one pass: ``python -m pipeline.stages.extract ravdess``.
 
-import sys
+With ``--shard 2/8`` a job of an array makes the second eighth of the rows and keeps them in the clip cache, no more.
+"""
+
+import argparse
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline import config
-from pipeline.errors import AudioError, SerError, StoreError
+from pipeline.errors import SerError, StoreError
 from pipeline.signal import augment
-from pipeline.stages import crew
-from pipeline.store import audio, clips, files, manifest, recipe, shards
+from pipeline.stages import batch, crew
+from pipeline.stages.batch import Batch, Piece
+from pipeline.store import clips, manifest, places, recipe, references, shards
 
 GROUP = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough to hold
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker needs to know of one clip: where it is, what it is, and which views are missing."""
-
-    path: str
-    sha256: str
-    samples_sha256: str
-    sample_rate: int
-    views: tuple[str, ...]
+Drawers = dict[str, clips.Drawer]
+Records = Sequence[Mapping[str, Any]]
 
 
 def run(
@@ -36,115 +31,190 @@ def run(
     outputs: Mapping[str, Path],
     *,
     settings: recipe.Recipe,
-    cache: clips.Cache,
-    processes: int,
+    place: places.Place,
+    team: crew.Crew,
+    part: tuple[int, int] | None = None,
 ) -> int:
     """Write one shard a view for the usable clips of the manifest ``source``; return how many clips were decoded.
+
+    Args:
+        folder: of the corpus.
+        source: its manifest.
+        outputs: the shard of each view.
+        settings: what is made.
+        place: the clip cache.
+        team: who makes it.
+        part: number and count, from 1 on, to make that part of the rows and write no shard.
 
     Raises:
         SerError: some files could not be read any more; the others are in the cache by then.
     """
-    rows = manifest.usable(manifest.read(source)).sort_values("clip_id")
-    tasks = [task(row, tuple(outputs), settings, cache) for row in manifest.records(rows)]
-    todo = [each for each in tasks if each.views]
-    print(forecast(source.stem, rows, todo, settings, outputs))
-    fill(todo, folder, settings, cache, processes=processes, label=f"extract {source.stem}")
-    for view, path in outputs.items():
-        shards.write(path, recipe.layout(settings, view), groups(rows, view, folder, settings, cache))
-    return len(todo)
+    rows = manifest.records(manifest.usable(manifest.read(source)).sort_values("clip_id"))
+    rows = rows[part[0] - 1 :: part[1]] if part else rows
+    keys = name(rows, settings, outputs)
+    drawers = {view: clips.Drawer(place, recipe.identity(settings, view)) for view in outputs}
+    look(drawers, keys)
+    pieces = [piece(row, own, drawers) for row, own in zip(rows, keys, strict=True)]
+    count = sum(1 for each in pieces if each.keys)
+    print(forecast(source.stem, len(rows), count, settings, outputs), flush=True)
+    fill(batches(pieces), count, folder, settings, place, team, label=f"extract {source.stem}")
+    if part:
+        return count
+    look(drawers, keys)
+    complete(drawers, keys)
+    write_all(outputs, rows, keys, drawers, settings)
+    references.write(place, {outputs[view]: (drawers[view].name, used(drawers, keys, view)) for view in outputs})
+    return count
 
 
-def task(row: Mapping[str, Any], views: Sequence[str], settings: recipe.Recipe, cache: clips.Cache) -> Task:
+def name(rows: Records, settings: recipe.Recipe, views: Mapping[str, Path]) -> list[recipe.Keys]:
+    """Name all rows of all clips."""
+    return list(recipe.keys(settings, views, ((row["samples_sha256"], int(row["sample_rate"])) for row in rows)))
+
+
+def every(keys: Sequence[recipe.Keys], view: str) -> list[str]:
+    """The keys of one view, clip by clip."""
+    return [key for own in keys for key in own[view].values()]
+
+
+def look(drawers: Drawers, keys: Sequence[recipe.Keys]) -> None:
+    """See what the cache holds of these clips."""
+    for view, drawer in drawers.items():
+        drawer.look(every(keys, view))
+
+
+def used(drawers: Drawers, keys: Sequence[recipe.Keys], view: str) -> list[str]:
+    """The segments a shard was made of."""
+    return drawers[view].used(every(keys, view))
+
+
+def piece(row: Mapping[str, Any], keys: recipe.Keys, drawers: Drawers) -> Piece:
     """Say what is missing of one clip."""
-    missing = tuple(view for view in views if not cache.has(keys(row, view, settings)))
-    return Task(row["path"], row["sha256"], row["samples_sha256"], int(row["sample_rate"]), missing)
+    missing = {view: set(drawer.missing(keys[view].values())) for view, drawer in drawers.items()}
+    wanted = {view: {name: key for name, key in keys[view].items() if key in missing[view]} for view in keys}
+    return Piece(
+        row["path"], row["sha256"], row["samples_sha256"], {view: some for view, some in wanted.items() if some}
+    )
 
 
-def keys(row: Mapping[str, Any], view: str, settings: recipe.Recipe) -> list[str]:
-    """The keys of a clip's rows in one view."""
-    return recipe.keys(settings, view, samples_sha256=row["samples_sha256"], sample_rate=int(row["sample_rate"]))
+def batches(pieces: Sequence[Piece]) -> list[Batch]:
+    """Cut the work into runs of clips that each make a segment a view.
+
+    The runs are those of the whole list, whatever is missing of it, so that two extractions at once mean the same ones;
+    and each process begins elsewhere, so that they help rather than follow each other.
+    """
+    size = min(64, max(4, -(-len(pieces) // 64)))
+    runs = [pieces[start : start + size] for start in range(0, len(pieces), size)]
+    work = [Batch(some) for run in runs if (some := tuple(each for each in run if each.keys))]
+    first = os.getpid() % len(work) if work else 0
+    return work[first:] + work[:first]
 
 
 def fill(
-    todo: Sequence[Task], folder: Path, settings: recipe.Recipe, cache: clips.Cache, *, processes: int, label: str
+    work: Sequence[Batch],
+    total: int,
+    folder: Path,
+    settings: recipe.Recipe,
+    place: places.Place,
+    team: crew.Crew,
+    *,
+    label: str,
 ) -> None:
-    """Put what is missing into the cache; a bad file stops nothing but itself."""
-    work = partial(store, folder=folder, settings=settings, cache=cache)
-    failures = [error for error in crew.spread(work, todo, processes=processes, label=label) if error]
+    """Put what is missing into the cache; a bad file stops nothing but itself.
+
+    Raises:
+        SerError: there were bad files.
+    """
+    do = partial(batch.work, folder=folder.absolute(), settings=settings, place=place)
+    receipts = crew.spread(do, work, crew=team, label=label, total=total, size=lambda receipt: receipt.clips)
+    failures = sorted(failure for receipt in receipts for failure in receipt.failures)
     if failures:
-        raise SerError(f"{len(failures)} of {len(todo)} clips could not be read, first: {failures[0]}")
+        raise SerError(f"{len(failures)} of {total} clips could not be read, first: {failures[0]}")
 
 
-def store(each: Task, *, folder: Path, settings: recipe.Recipe, cache: clips.Cache) -> str:
-    """Decode one clip, make its missing views and keep them; return what went wrong, else an empty text."""
-    try:
-        signal = audio.load(folder / each.path, settings.audio.sample_rate, sha256=each.sha256)
-    except AudioError as error:
-        return str(error)
-    for view, entry in recipe.make(signal, settings, each.samples_sha256, each.views).items():
-        names = recipe.keys(settings, view, samples_sha256=each.samples_sha256, sample_rate=each.sample_rate)
-        cache.put(names, entry)
-    return ""
+def complete(drawers: Drawers, keys: Sequence[recipe.Keys]) -> None:
+    """Refuse to go on without all rows.
+
+    Raises:
+        StoreError: rows that were made are not there.
+    """
+    for view, drawer in drawers.items():
+        if missing := drawer.missing(every(keys, view)):
+            raise StoreError(
+                f"{len(missing)} {view} rows just made are not in {drawer.place.folder / drawer.name}: workers "
+                "on other machines need a store.url that all of them reach; on one machine, check the disk."
+            )
+
+
+def write_all(
+    outputs: Mapping[str, Path], rows: Records, keys: Sequence[recipe.Keys], drawers: Drawers, settings: recipe.Recipe
+) -> None:
+    """Write the shards, all at once: compression is most of the work and runs outside Python's lock."""
+
+    def write(view: str) -> None:
+        layout = recipe.layout(settings, view)
+        shards.write(outputs[view], layout, groups(rows, [own[view] for own in keys], drawers[view], layout))
+
+    with ThreadPoolExecutor(len(outputs)) as pool:
+        list(pool.map(write, outputs))
 
 
 def groups(
-    rows: pd.DataFrame, view: str, folder: Path, settings: recipe.Recipe, cache: clips.Cache
+    rows: Records, keys: Sequence[Mapping[str, str]], drawer: clips.Drawer, layout: shards.Layout
 ) -> Iterator[shards.Rows]:
     """Read the cache in the order of the manifest, a row group at a time."""
-    layout = recipe.layout(settings, view)
-    variants = augment.variants(settings.augment)
-    bytes_a_clip = len(variants) * layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize
+    variants = len(layout.augment)
+    bytes_a_clip = variants * layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize
     step = max(1, GROUP // bytes_a_clip)
-    records = manifest.records(rows)
-    for start in range(0, len(records), step):
-        some = records[start : start + step]
-        entries = [fetch(row, view, folder, settings, cache) for row in some]
+    for start in range(0, len(rows), step):
+        some = keys[start : start + step]
+        names = [key for own in some for key in own.values()]
+        entry = drawer.get(names)
         yield shards.Rows(
-            clip_id=[row["clip_id"] for row in some for _ in variants],
-            variant=[variant for _ in some for variant in variants],
-            key=[key for row in some for key in keys(row, view, settings)],
-            valid_frames=np.concatenate([entry.valid_frames for entry in entries]),
-            tensors=np.concatenate([entry.tensors for entry in entries]),
+            clip_id=[row["clip_id"] for row in rows[start : start + step] for _ in range(variants)],
+            variant=[variant for own in some for variant in own],
+            key=names,
+            valid_frames=entry.valid_frames,
+            tensors=entry.tensors,
         )
 
 
-def fetch(row: Mapping[str, Any], view: str, folder: Path, settings: recipe.Recipe, cache: clips.Cache) -> clips.Entry:
-    """Read one clip from the cache; a damaged entry is made again."""
-    names = keys(row, view, settings)
-    entry = cache.get(names)
-    if entry is not None:
-        return entry
-    each = Task(row["path"], row["sha256"], row["samples_sha256"], int(row["sample_rate"]), (view,))
-    failure = store(each, folder=folder, settings=settings, cache=cache)
-    entry = cache.get(names)
-    if entry is None:
-        raise StoreError(failure or f"{cache.path(names)} cannot be read back: check the disk of the clip cache.")
-    return entry
-
-
-def forecast(
-    corpus: str, rows: pd.DataFrame, todo: Sequence[Task], settings: recipe.Recipe, views: Mapping[str, Path]
-) -> str:
+def forecast(corpus: str, clips: int, todo: int, settings: recipe.Recipe, views: Mapping[str, Path]) -> str:
     """Say before the work what there is to do."""
     layouts = [recipe.layout(settings, view) for view in views]
     a_row = sum(layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize for layout in layouts)
     variants = len(augment.variants(settings.augment))
-    size = len(todo) * variants * a_row / 2**20
-    work = f"{len(todo)} to extract (at most {size:.0f} MiB)"
-    return f"{corpus}: {len(rows)} clips × {variants} rows, {len(rows) - len(todo)} from the clip cache, {work}"
+    work = f"{todo} to extract (at most {todo * variants * a_row / 2**20:.0f} MiB)"
+    return f"{corpus}: {clips} clips × {variants} rows, {clips - todo} from the clip cache, {work}"
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Read ``i/N``.
+
+    >>> part_of("2/8")
+    (2, 8)
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected i/N with i from 1 to N, such as 2/8")
+    return int(number), int(count)
 
 
 def main() -> None:
     """Read params.yaml and extract the corpus named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.extract", description=__doc__)
+    parser.add_argument("corpus")
+    parser.add_argument("--shard", type=part_of, metavar="i/N", help="make this part of the rows, write no shard")
+    options = parser.parse_args()
     params = config.read()
-    (corpus,) = sys.argv[1:]
     run(
-        Path(config.get(config.corpora(params), corpus)),
-        Path(f"data/manifest/{corpus}.parquet"),
-        {view: Path(f"features/{view}/{corpus}.parquet") for view in recipe.DTYPES},
+        Path(config.get(config.corpora(params), options.corpus)),
+        Path(f"data/manifest/{options.corpus}.parquet"),
+        {view: Path(f"features/{view}/{options.corpus}.parquet") for view in recipe.DTYPES},
         settings=recipe.from_params(params),
-        cache=clips.Cache(files.cache_folder() / "clips"),
-        processes=config.section(crew.Execute, params, "execute").processes,
+        place=config.section(places.Store, params, "store").place,
+        team=config.section(crew.Execute, params, "execute").crew,
+        part=options.shard,
     )
 
 

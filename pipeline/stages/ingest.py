@@ -38,7 +38,7 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     page = registry.page(corpus)
     found = find(page, folder)
     examine = partial(row, page, folder, limits=limits)
-    rows = list(crew.spread(examine, found.audio, processes=processes, label=f"ingest {corpus}"))
+    rows = list(crew.spread(examine, found.audio, crew=crew.Crew(processes), label=f"ingest {corpus}"))
     rows = judge(rows, tables.hashes(corpus))
     refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
     refuse_unusable(rows, page.name, folder)

@@ -1,7 +1,7 @@
 """From a decoded signal to the stored rows of all views: the one path that store, command line and serving share."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from pipeline import config
 from pipeline.errors import UnknownNameError
 from pipeline.signal import augment, conditioning, frontend, vocoder
 from pipeline.signal.augment import Step
-from pipeline.store import audio, clips, shards
+from pipeline.store import audio, clips, files, shards
 
+Keys = dict[str, dict[str, str]]  # view -> variant -> key, all of one clip
 DTYPES = {"mfcc": "float32", "logmel": "float16"}  # float16 steps by 0.03 dB at -80 dB, but by 0.5 at MFCC's c0
 
 
@@ -66,11 +67,18 @@ def draw(recipe: Recipe, recording: str) -> dict[str, tuple[Step, ...]]:
     }
 
 
-def keys(recipe: Recipe, view: str, *, samples_sha256: str, sample_rate: int) -> list[str]:
-    """The keys of a clip's rows, one a variant."""
-    recording = {"samples_sha256": samples_sha256, "sample_rate": sample_rate}
-    own = identity(recipe, view)
-    return [clips.row_key(recording, own, spell(steps)) for steps in draw(recipe, samples_sha256).values()]
+def keys(recipe: Recipe, views: Iterable[str], recordings: Iterable[tuple[str, int]]) -> Iterator[Keys]:
+    """Name the rows of recordings, each given as samples_sha256 and sample rate in Hz."""
+    own = {view: files.text_hash(identity(recipe, view)) for view in views}
+    for samples_sha256, sample_rate in recordings:
+        drawn = {variant: files.text_hash(spell(steps)) for variant, steps in draw(recipe, samples_sha256).items()}
+        yield {
+            view: {
+                variant: clips.row_key(samples_sha256, sample_rate, of_view, of_variant)
+                for variant, of_variant in drawn.items()
+            }
+            for view, of_view in own.items()
+        }
 
 
 def spell(steps: Iterable[Step]) -> dict[str, Any]:
@@ -94,25 +102,52 @@ def layout(recipe: Recipe, view: str) -> shards.Layout:
     )
 
 
-def make(signal: audio.Array, recipe: Recipe, recording: str, views: Iterable[str]) -> dict[str, clips.Entry]:
-    """Make the stored rows of all variants of one clip.
+def condition(recording: audio.Recording, settings: conditioning.Audio) -> audio.Array:
+    """Turn a recording into the signal that is analysed, of shape ``(samples,)``.
+
+    Without trimming the stretch of time is cut out before it is resampled, as published systems do.
+    """
+    if settings.trim_db is None:
+        first = round(settings.offset * recording.sample_rate)
+        stop = first + round(settings.seconds * recording.sample_rate)
+        recording = replace(recording, samples=recording.samples[first:stop])
+        settings = replace(settings, offset=0.0)
+    return conditioning.condition(audio.signal(recording, settings.sample_rate), settings)
+
+
+def make(
+    recording: audio.Recording, recipe: Recipe, samples_sha256: str, wanted: Mapping[str, Sequence[str]]
+) -> dict[str, clips.Entry]:
+    """Make stored rows of one clip.
 
     Args:
-        signal: shape ``(samples,)``, at the recipe's sample rate, not yet trimmed.
+        recording: the decoded file.
         recipe: all settings.
-        recording: its samples_sha256, which seeds the variants.
-        views: the views wanted; they share each variant's signal and spectrum.
+        samples_sha256: of the recording; it seeds the variants.
+        wanted: the variants of each view; views share each variant's signal and spectrum.
     """
-    conditioned = conditioning.condition(signal, recipe.audio)
-    wanted = {view: recipe.view(view) for view in views}
-    variants = [augment.apply(conditioned, steps) for steps in draw(recipe, recording).values()]
-    fitted = [conditioning.fit(variant, recipe.samples) for variant in variants]
-    rows = [frontend.views(variant, recipe.audio.sample_rate, wanted) for variant in fitted]
-    return {view: entry([row[view] for row in rows], variants, recipe, view) for view in wanted}
+    drawn = draw(recipe, samples_sha256)
+    some = {name: drawn[name] for name in dict.fromkeys(name for names in wanted.values() for name in names)}
+    signals = augment.apply_all(condition(recording, recipe.audio), some)
+    tensors = {
+        name: analyse(signal, recipe, [view for view in wanted if name in wanted[view]])
+        for name, signal in signals.items()
+    }
+    return {
+        view: entry([tensors[name][view] for name in names], [signals[name] for name in names], recipe, view)
+        for view, names in wanted.items()
+    }
+
+
+def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str]) -> dict[str, Any]:
+    """Make the views of one variant in their stored dtype: rounding to it is a view's last step, here and everywhere."""
+    fitted = conditioning.fit(signal, recipe.samples)
+    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views})
+    return {view: tensor.astype(DTYPES[view]) for view, tensor in made.items()}
 
 
 def entry(tensors: list[audio.Array], variants: list[audio.Array], recipe: Recipe, view: str) -> clips.Entry:
-    """Stack rows in the stored dtype: rounding to it is the last step of a view, wherever the view is made."""
+    """Stack the rows of one view and count their frames with sound."""
     longest, hop = tensors[0].shape[0], recipe.view(view).hop
     valid = [min(longest, frontend.frames(len(variant), hop)) for variant in variants]
-    return clips.Entry(np.stack(tensors).astype(DTYPES[view]), np.array(valid, np.int32))
+    return clips.Entry(np.stack(tensors), np.array(valid, np.int32))

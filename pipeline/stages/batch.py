@@ -1,0 +1,102 @@
+"""What a worker does: make the missing rows of a run of clips and keep them as one segment a view.
+
+Arrays never travel: a worker gets paths and keys, and returns a receipt.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import AudioError
+from pipeline.store import audio, clips, places, recipe, segments
+
+TRIM, MMAP = -1, -3  # what mallopt calls its two thresholds
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One clip: where it is, what it is, and the keys of its missing rows, by view and variant."""
+
+    path: str
+    sha256: str
+    samples_sha256: str
+    keys: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A run of clips."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """All rows, by view, clip by clip."""
+        views = dict.fromkeys(view for piece in self.pieces for view in piece.keys)
+        return {view: [key for piece in self.pieces for key in piece.keys.get(view, {}).values()] for view in views}
+
+    @property
+    def name(self) -> str:
+        """Name the work, the same in every process that means to do it."""
+        return hashlib.sha256("".join(key for keys in self.keys.values() for key in keys).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a batch: its clips, how many of them were made here, and a sentence for each that could not be."""
+
+    clips: int
+    made: int
+    failures: tuple[str, ...] = ()
+
+
+def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place) -> Receipt:
+    """Make a batch, unless another process has just done so."""
+    keep_memory()
+    identities = {view: recipe.identity(settings, view) for view in batch.keys}
+    with place.lock(batch.name):
+        if all(clips.is_there(place, identities[view], keys) for view, keys in batch.keys.items()):
+            return Receipt(len(batch.pieces), 0)
+        made = [make(piece, folder, settings) for piece in batch.pieces]
+        done = [(piece, rows) for piece, rows in zip(batch.pieces, made, strict=True) if not isinstance(rows, str)]
+        for view, identity in identities.items():
+            if rows := gather(done, view):
+                clips.put(place, identity, rows)
+    failures = tuple(each for each in made if isinstance(each, str))
+    return Receipt(len(batch.pieces), len(done), failures)
+
+
+def make(piece: Piece, folder: Path, settings: recipe.Recipe) -> dict[str, clips.Entry] | str:
+    """Decode one clip and make its missing rows, or say why that cannot be."""
+    try:
+        recording = audio.fetch(folder / piece.path, sha256=piece.sha256)
+    except AudioError as error:
+        return str(error)
+    wanted = {view: tuple(keys) for view, keys in piece.keys.items()}
+    return recipe.make(recording, settings, piece.samples_sha256, wanted)
+
+
+def gather(done: Sequence[tuple[Piece, Mapping[str, clips.Entry]]], view: str) -> segments.Rows | None:
+    """Put the rows of one view together, or nothing where no clip misses any."""
+    some = [(piece.keys[view], rows[view]) for piece, rows in done if view in rows]
+    if not some:
+        return None
+    return segments.Rows(
+        [key for keys, _ in some for key in keys.values()],
+        np.concatenate([entry.tensors for _, entry in some]),
+        np.concatenate([entry.valid_frames for _, entry in some]),
+    )
+
+
+@cache
+def keep_memory() -> None:
+    """Have glibc keep freed memory for the next clip: fresh pages cost a third of the time. Elsewhere, do nothing."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP, 2**25)  # bytes; 32 MB is the most that glibc takes
+        mallopt(TRIM, 2**28)
