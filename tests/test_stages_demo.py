@@ -12,7 +12,7 @@ from pipeline.corpora import demo_texts, files, registry, tables
 from pipeline.corpora.demo_takes import TROUPES
 from pipeline.errors import CorpusError, SettingError
 from pipeline.signal import phones, voice
-from pipeline.stages import crew, demo
+from pipeline.stages import demo, entry
 
 SEED = 5
 CLIPS = 100  # the fewest at which every fault is there
@@ -340,6 +340,6 @@ def test_a_wrong_setting_is_one_line_and_exit_one(tmp_path, monkeypatch, section
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(f"seed: 3\ndata:\n  demo:\n    {section}\n")
     with pytest.raises(SystemExit, match=message) as caught:
-        crew.stage(demo.main)
+        entry.stage(demo.main)
     assert "\n" not in str(caught.value)  # sys.exit with text: on stderr, exit code 1
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import SerError, SettingError, StoreError
 from pipeline.evaluation.folds import Split
 from pipeline.labels import Labels
-from pipeline.stages import crew, split
+from pipeline.stages import crew, entry, split
 from pipeline.store import manifest, roles
 
 EMOTIONS = ("angry", "happy", "calm", "boredom")
@@ -113,7 +113,7 @@ def test_a_manifest_that_is_missing_names_its_stage(tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_crew_keeps_the_order(processes):
-    squares = crew.spread(operator.neg, list(range(20)), processes=processes, label="test")
+    squares = crew.spread(operator.neg, list(range(20)), crew=crew.Crew(processes), label="test")
     assert list(squares) == [-number for number in range(20)]
 
 
@@ -122,13 +122,13 @@ def test_an_error_the_user_can_mend_is_one_line(capsys):
         raise SerError("this file is that: do so.")
 
     with pytest.raises(SystemExit) as stop:
-        crew.stage(broken)
+        entry.stage(broken)
     assert stop.value.code == "ser-features: this file is that: do so."
 
 
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        crew.stage(lambda: 1 / 0)
+        entry.stage(lambda: 1 / 0)
 
 
 @pytest.mark.parametrize("workers", [0, -1])

@@ -1,4 +1,4 @@
-"""Workers and progress bars, shared by the stages."""
+"""Workers and progress bars, shared by the stages that need them."""
 
 import os
 import sys
@@ -98,11 +98,3 @@ def progress(
         for result in results:
             bar.update(size(result))
             yield result
-
-
-def stage(main: Callable[[], None]) -> None:
-    """Run a stage's ``main``; an error the user can mend becomes one line and exit code 1."""
-    try:
-        main()
-    except SerError as error:
-        sys.exit(f"ser-features: {error}")

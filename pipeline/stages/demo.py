@@ -17,7 +17,7 @@ from pipeline.corpora.demo import Take, plan
 from pipeline.corpora.files import MARKER
 from pipeline.errors import CorpusError
 from pipeline.signal import voice
-from pipeline.stages import crew
+from pipeline.stages import crew, entry
 
 Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

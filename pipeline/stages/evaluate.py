@@ -15,7 +15,7 @@ from pipeline import config
 from pipeline.evaluation import leaks
 from pipeline.evaluation.summary import summary
 from pipeline.serving import bundle
-from pipeline.stages import crew
+from pipeline.stages import entry
 from pipeline.store import batches, files, manifest, mapped, predictions, roles, statistics
 
 
@@ -123,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

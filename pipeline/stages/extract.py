@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import config
 from pipeline.errors import SerError, StoreError
 from pipeline.signal import augment
-from pipeline.stages import batch, crew
+from pipeline.stages import batch, crew, entry
 from pipeline.stages.batch import Batch, Piece
 from pipeline.store import clips, manifest, places, recipe, references, shards
 
@@ -219,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

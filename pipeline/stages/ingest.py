@@ -16,7 +16,7 @@ from pipeline.corpora import files as names
 from pipeline.corpora import folders, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
 from pipeline.errors import CorpusError
-from pipeline.stages import crew
+from pipeline.stages import crew, entry
 from pipeline.store import duplicates, facts, manifest
 
 
@@ -196,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

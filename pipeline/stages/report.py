@@ -12,7 +12,7 @@ from pipeline.evaluation import page as html
 from pipeline.evaluation import plots as draw
 from pipeline.evaluation import wording
 from pipeline.evaluation.tables import Values, part
-from pipeline.stages import crew
+from pipeline.stages import entry
 from pipeline.store import files, manifest
 from pipeline.store import predictions as store
 
@@ -191,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

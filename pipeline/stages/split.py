@@ -11,7 +11,7 @@ from pipeline import config
 from pipeline.errors import SettingError
 from pipeline.evaluation import folds, leaks
 from pipeline.signal import augment
-from pipeline.stages import crew
+from pipeline.stages import entry
 from pipeline.store import files, manifest, roles
 
 
@@ -118,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

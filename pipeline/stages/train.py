@@ -17,7 +17,7 @@ from pipeline import config
 from pipeline.corpora import registry as corpora
 from pipeline.networks import registry, training
 from pipeline.serving import bundle
-from pipeline.stages import crew
+from pipeline.stages import entry
 from pipeline.store import batches, files, mapped, roles, statistics
 
 PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "numba", "soxr", "soundfile")
@@ -145,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    crew.stage(main)
+    entry.stage(main)

@@ -140,7 +140,7 @@ def make(
 
 
 def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str]) -> dict[str, Any]:
-    """Make the views of one variant in their stored dtype: rounding to it is a view's last step, here and everywhere."""
+    """Make the views of one variant in their stored dtype: rounding to it is a view's last step, wherever made."""
     fitted = conditioning.fit(signal, recipe.samples)
     made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views})
     return {view: tensor.astype(DTYPES[view]) for view, tensor in made.items()}
