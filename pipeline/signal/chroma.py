@@ -31,7 +31,9 @@ def chroma(bins: Bins, rate: int, *, n_fft: int) -> Array:
 @lru_cache
 def pitch_classes(rate: int, n_fft: int) -> Sparse:
     """Make a bump a semitone wide in each octave, the middle ones higher: 12 filters."""
-    import librosa  # here, because it takes longer to import than to extract a hundred clips
+    from librosa.filters import (
+        chroma as filters,
+    )  # here, because it takes longer to import than to extract a hundred clips
 
-    weights: Array = librosa.filters.chroma(sr=rate, n_fft=n_fft, tuning=0.0)
+    weights: Array = filters(sr=rate, n_fft=n_fft, tuning=0.0)
     return sparse(weights)

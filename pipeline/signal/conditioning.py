@@ -52,7 +52,11 @@ def fit(signal: Array, size: int) -> Array:
     >>> fit(np.float32([1, 2]), 3).tolist()
     [1.0, 2.0, 0.0]
     """
-    return np.pad(signal[:size], (0, max(0, size - len(signal))))
+    if len(signal) >= size:
+        return signal[:size]
+    out = np.zeros(size, np.float32)
+    out[: len(signal)] = signal
+    return out
 
 
 def condition(signal: Array, config: Audio) -> Array:

@@ -5,6 +5,7 @@ Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann,
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -114,6 +115,7 @@ def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, A
     for config in configs.values():
         check(config, rate)
     sums = summed(signal, rate, configs.values())
+    sums |= {each: decibel(sums[each], top_db=each.top_db) for each in sums if isinstance(each, LogMel)}
     return {name: view(signal, config, sums) for name, config in configs.items()}
 
 
@@ -142,18 +144,19 @@ def reductions(config: Bands, rate: int) -> dict[Bands, Callable[[Bins], Array]]
 
 
 def view(signal: Array, config: Bands, sums: Mapping[Bands, Array]) -> Array:
-    """Put one view together. Shape ``(frames, rows)``."""
+    """Put one view together, mel bands being in dB by now. Shape ``(frames, rows)``."""
     if not isinstance(config, Mfcc):
-        return decibel(sums[bands(config)], top_db=config.top_db)
+        return sums[bands(config)]
     blocks = contours(signal, config)
     if config.mfcc:
-        cepstrum = mfcc(decibel(sums[bands(config)], top_db=config.top_db), n_mfcc=config.n_mfcc)
+        cepstrum = mfcc(sums[bands(config)], n_mfcc=config.n_mfcc)
         blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
     if config.chroma:
         blocks.append(sums[config])
     return np.concatenate(blocks, axis=1)
 
 
+@cache
 def bands(config: Bands) -> LogMel:
     """Give the log-mel view that a view stands on."""
     return LogMel(**{field.name: getattr(config, field.name) for field in fields(Bands)})

@@ -6,6 +6,7 @@ It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` w
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +47,21 @@ def framed(signal: Array, *, n_fft: int, hop: int) -> Array:
 
 
 @compiled
-def windowed(pieces: Array, taper: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> None:
-    """Write frames times the window. Shapes: ``(frames, n_fft)``, ``(n_fft,)``, ``(frames, n_fft)``."""
-    for row in range(len(pieces)):
-        piece, into = pieces[row], out[row]
-        for i in range(len(taper)):
-            into[i] = piece[i] * taper[i]
+def cut(signal: Array, taper: npt.NDArray[Any], hop: int, first: int, out: npt.NDArray[Any]) -> None:
+    """Write centred frames times the window, from frame ``first`` on, zeros beyond the ends of the signal.
+
+    Shapes: ``(samples,)``, ``(n_fft,)``, ``(frames, n_fft)``.
+    """
+    size = len(taper)
+    for row in range(len(out)):
+        start = (first + row) * hop - size // 2
+        low = min(size, max(0, -start))
+        high = max(low, min(size, len(signal) - start))
+        out[row, :low] = 0
+        out[row, high:] = 0
+        into, piece, part = out[row, low:high], signal[start + low : start + high], taper[low:high]
+        for i in range(len(piece)):
+            into[i] = piece[i] * part[i]
 
 
 def stft(signal: Array, *, n_fft: int, hop: int) -> Iterator[Bins]:
@@ -64,12 +74,11 @@ def stft(signal: Array, *, n_fft: int, hop: int) -> Iterator[Bins]:
     >>> [block.shape for block in stft(np.ones(1000, np.float32), n_fft=512, hop=128)]
     [(8, 257)]
     """
-    pieces = framed(signal, n_fft=n_fft, hop=hop)
-    step = max(1, BLOCK // (8 * n_fft))
-    for first in range(0, len(pieces), step):
-        some = np.empty((min(step, len(pieces) - first), n_fft))
-        windowed(pieces[first : first + step], taper(n_fft), some)
-        yield np.fft.rfft(some)
+    count, step = frames(len(signal), hop), max(1, BLOCK // (8 * n_fft))
+    for first in range(0, count, step):
+        pieces = np.empty((min(step, count - first), n_fft))
+        cut(signal, taper(n_fft), hop, first, pieces)
+        yield np.fft.rfft(pieces)
 
 
 def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -139,15 +148,20 @@ def sum_bands(bins: Bins, weights: Array, starts: Whole, first: Whole, out: Arra
     for top in range(0, len(bins), LANES):
         count = min(LANES, len(bins) - top)
         for lane in range(count):
+            row = bins[top + lane]
             for f in range(bins.shape[1]):
-                value = bins[top + lane, f]
+                value = row[f]
                 power[f, lane] = value.real * value.real + value.imag * value.imag
         for band in range(len(first)):
-            total[:] = 0
-            for k in range(starts[band], starts[band + 1]):
+            for lane in range(LANES):
+                total[lane] = 0
+            some = weights[starts[band] : starts[band + 1]]
+            for k in range(len(some)):
+                weight, lanes = some[k], power[first[band] + k]
                 for lane in range(LANES):
-                    total[lane] += weights[k] * power[first[band] + k - starts[band], lane]
-            out[top : top + count, band] = total[:count]
+                    total[lane] += weight * lanes[lane]
+            for lane in range(count):
+                out[top + lane, band] = total[lane]
 
 
 def decibel(power: Array, *, top_db: float | None) -> Array:

@@ -17,7 +17,7 @@ import soxr
 from pipeline.errors import SettingError
 from pipeline.signal.compiled import compiled
 from pipeline.signal.conditioning import fit
-from pipeline.signal.spectra import Array, framed, taper
+from pipeline.signal.spectra import Array, cut, frames, taper
 
 VERSION = 2  # raise it when the same rate or interval would give other samples
 N_FFT = 2048  # samples of a frame; frames lie a quarter of it apart
@@ -47,8 +47,9 @@ def window(n_fft: int) -> Array:
 
 def analyse(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
     """Work out levels and turns of a signal of shape ``(samples,)``."""
-    pieces = framed(signal, n_fft=n_fft, hop=n_fft // 4)
-    bins: Spectrum = scipy.fft.rfft(pieces * window(n_fft), overwrite_x=True)
+    pieces = np.empty((frames(len(signal), n_fft // 4), n_fft), np.float32)
+    cut(signal, window(n_fft), n_fft // 4, 0, pieces)
+    bins: Spectrum = scipy.fft.rfft(pieces, overwrite_x=True)
     rows, size = bins.shape
     level = np.zeros((rows + 1, size), np.float32)
     turn, start = np.empty((2, rows, size), np.float32), np.empty((2, size), np.float32)
@@ -145,9 +146,9 @@ def play(analysis: Analysis, rate: float) -> Array:
         SettingError: the rate is not above 0.
     """
     check(rate)
-    frames, n_fft = len(analysis.turn_real), 2 * (analysis.level.shape[1] - 1)
+    count, n_fft = len(analysis.turn_real), 2 * (analysis.level.shape[1] - 1)
     size = max(1, round(analysis.samples / rate))
-    steps = np.arange(0, frames, rate, dtype=np.float64)[: -(-(size + n_fft) // (n_fft // 4))]
+    steps = np.arange(0, count, rate, dtype=np.float64)[: -(-(size + n_fft) // (n_fft // 4))]
     bins = np.empty((len(steps), analysis.level.shape[1]), np.complex64)
     real, imag = analysis.start_real.copy(), analysis.start_imag.copy()
     walk(analysis.level, analysis.turn_real, analysis.turn_imag, real, imag, steps, bins)

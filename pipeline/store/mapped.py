@@ -44,10 +44,17 @@ class Table:
 
     def gather(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Fetch rows as float32. Shape: ``(len(numbers), frames, rows)``."""
-        out = np.empty((len(numbers), *self.layout.shape), np.float32)
+        return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), np.float32))
+
+    def stored(self, numbers: npt.NDArray[np.int64]) -> shards.Tensors:
+        """Fetch rows as they are stored. Shape: ``(len(numbers), frames, rows)``."""
+        return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), self.layout.dtype))
+
+    def fill(self, numbers: npt.NDArray[np.int64], out: shards.Tensors) -> shards.Tensors:
+        """Write rows into ``out``, shard by shard, whatever the order."""
         shard = np.searchsorted(self.starts, numbers, side="right") - 1
         for number in np.unique(shard):
-            here = shard == number
+            here = np.flatnonzero(shard == number)
             out[here] = self.arrays[number][numbers[here] - self.starts[number]]
         return out
 
