@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from pipeline.errors import AudioError
+from pipeline.signal import conditioning
 from pipeline.store import audio, facts
 
 RATE = 16_000
@@ -197,6 +198,96 @@ def test_a_flac_of_unstated_length_is_said(tmp_path):
     found = examined(tmp_path, unstated(encoded(tone(seconds=2), container="FLAC")), "clip.flac")
     assert found.status == "unreadable"
     assert "does not state its length" in found.detail
+
+
+def test_load_is_fetch_and_signal(tmp_path):
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encoded(np.stack([tone(rate=48_000), -0.5 * tone(rate=48_000)], axis=1), rate=48_000))
+    recording = audio.fetch(path)
+    assert (recording.samples.shape, recording.sample_rate, recording.container) == ((48_000, 2), 48_000, "WAV")
+    np.testing.assert_array_equal(audio.signal(recording, RATE), audio.load(path, RATE))
+    np.testing.assert_array_equal(
+        audio.signal(recording, RATE), audio.resample(audio.mono(recording.samples), 48_000, RATE)
+    )
+    for read in (audio.fetch, lambda path, **keys: audio.load(path, RATE, **keys)):
+        with pytest.raises(AudioError, match="cannot be read: No such file"):
+            read(tmp_path / "none.wav")
+        with pytest.raises(AudioError, match="has changed since it was ingested"):
+            read(path, sha256="0" * 64)
+
+
+# what damaged files once did: tests/test_store_fuzz.py found these
+
+
+@pytest.mark.parametrize(("rate", "status"), [(1, "unreadable"), (999, "unreadable"), (1000, "ok"), (768_000, "ok"),
+                                              (768_001, "unreadable"), (2**31 - 1, "unreadable")])  # fmt: skip
+def test_a_rate_no_recording_has_is_refused(tmp_path, rate, status):
+    """At 1 Hz a clip would become gigabytes when it is brought to 16 kHz."""
+    data = bytearray(encoded(tone(), rate=RATE))
+    data[24:28] = struct.pack("<I", rate)
+    data = encoded(tone(hertz=rate / 10, rate=rate), rate=rate) if status == "ok" else bytes(data)
+    found = examined(tmp_path, data)
+    assert found.status == status
+    assert (f"states {rate} Hz, recordings have 1000 to 768000 Hz" in found.detail) == (status != "ok")
+    assert audio.RATES == conditioning.RATES
+
+
+@pytest.mark.parametrize(
+    ("peak", "status"), [(32768, "ok"), (2.0**31, "ok"), (2.0**32, "unreadable"), (3e38, "unreadable")]
+)
+def test_samples_louder_than_any_number_of_32_bits_are_damage(tmp_path, peak, status):
+    """They overflow, first where channels are mixed, then where energy is measured."""
+    left = tone(peak=peak)
+    left[500] = -peak
+    found = examined(tmp_path, encoded(np.stack([left, left], axis=1), subtype="FLOAT"))
+    assert found.status == status
+    assert (f"samples of {peak:.0e} times full scale" in found.detail) == (status != "ok")
+    if status == "ok":
+        kept = conditioning.condition(audio.load(tmp_path / "clip.wav", 22_050), conditioning.Audio())
+        assert np.abs(kept).max() == pytest.approx(peak, rel=0.1)
+
+
+def test_a_header_that_states_more_than_memory_holds_is_refused(tmp_path):
+    """With 36 bits of samples stated: 137 GB."""
+    data = bytearray(encoded(tone(), container="FLAC"))
+    data[21] |= 0x0F
+    data[22:26] = b"\xff" * 4
+    assert examined(tmp_path, bytes(data), "clip.flac").status == "too_long"
+    with pytest.raises(AudioError, match="more than the memory holds|breaks off|ends before") as caught:
+        audio.load(tmp_path / "clip.flac", RATE)
+    assert caught.value.status in {"too_long", "truncated"}  # memory that is not touched may be had
+
+
+def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
+    def read(*args, **keys):
+        raise MemoryError
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    found = examined(tmp_path, encoded(tone()))
+    assert (found.status, found.detail[:51]) == ("too_long", "clip.wav states 16000 frames, more than the memory ")
+
+
+@pytest.mark.parametrize("subtype", ["G721_32", "G723_24"])
+def test_an_encoding_without_seeking_is_read(tmp_path, subtype):
+    found = examined(tmp_path, encoded(tone(), container="AU", subtype=subtype), "clip.au")
+    assert (found.status, found.warnings) == ("ok", "")
+    assert found.seconds == pytest.approx(1, abs=0.01)
+    assert found.peak_dbfs == pytest.approx(-6, abs=1)
+
+
+def test_a_damaged_header_prints_no_traceback(tmp_path, capfd):
+    """Libsndfile seeks to where the header points, and what Python raises within is printed, not raised."""
+    aiff, rf64 = encoded(tone(), container="AIFF")[:24], bytearray(encoded(tone(), container="RF64"))
+    rf64[28:36] = struct.pack("<q", 2**63 - 1)
+    assert examined(tmp_path, aiff).status == "unreadable"
+    assert examined(tmp_path, bytes(rf64)).status in {"ok", "unreadable"}
+    assert capfd.readouterr().err == ""
+
+
+def test_a_seek_to_nowhere_stays():
+    source = audio.Source(b"0123456789")
+    assert (source.seek(4), source.seek(-1), source.seek(2**63 - 1, 1), source.seek(2**70)) == (4, 4, 4, 4)
+    assert (source.seek(-2, 2), source.read(), source.seek(20), source.read()) == (8, b"89", 20, b"")
 
 
 def test_samples_of_a_known_file_are_frozen():

@@ -18,7 +18,9 @@ VERSION = 1  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]
 POINTER = b"version https://git-lfs"
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
-UNSTATED = 2**62  # frames; libsndfile's word for a FLAC whose header states no length
+UNSTATED = 2**48  # frames; libsndfile says more where a FLAC states no length, and no recording lasts for decades
+RATES = (1_000, 768_000)  # Hz, what recordings have
+LOUDEST = 2**31  # full scales: some programs write whole numbers of 32 bits as floats, only damage says more
 UNKNOWN_SIZE = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what writers to a pipe put into a header they cannot go back to
 
 
@@ -29,6 +31,17 @@ class Recording:
     samples: npt.NDArray[Any]
     sample_rate: int  # Hz
     container: str  # libsndfile's word: WAV, FLAC, AIFF…
+
+
+class Source(io.BytesIO):
+    """Bytes in which a seek to nowhere stays where it is, as in a file; damaged headers ask for that."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to ``offset`` and return the position."""
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the file") -> Recording:
@@ -45,36 +58,64 @@ def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the f
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )
     try:
-        file = soundfile.SoundFile(io.BytesIO(data))
+        file = soundfile.SoundFile(Source(data))
     except soundfile.LibsndfileError as error:
         raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
     with file:
-        recording = read(file, max_seconds, name)
+        refuse_header(file, max_seconds, name)
+        recording = read(file, name)
         promised = file.frames
     if len(recording.samples) < promised or promises_more(data):
         raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
-    if recording.samples.dtype == np.float32 and not np.isfinite(recording.samples).all():
-        raise AudioError("not_finite", f"{name} holds NaN or infinite samples: export it again.")
+    refuse_values(recording.samples, name)
     return recording
 
 
-def read(file: soundfile.SoundFile, max_seconds: float, name: str) -> Recording:
-    """Read all frames: int16 where that is exact, else float32. Hours of sound are refused before they are decoded.
-
-    A cut Ogg file cannot be told from a whole one, for it states no length.
-    """
-    seconds = file.frames / file.samplerate
+def refuse_header(file: soundfile.SoundFile, max_seconds: float, name: str) -> None:
+    """Refuse what no recording says of itself, and hours of sound before they are decoded."""
+    low, high = RATES
+    if not low <= file.samplerate <= high:
+        raise AudioError(
+            "unreadable",
+            f"{name} states {file.samplerate} Hz, recordings have {low} to {high} Hz: fetch or export it again.",
+        )
     if file.frames >= UNSTATED:
         raise AudioError("unreadable", f"{name} was written to a pipe and does not state its length: encode it again.")
+    seconds = file.frames / file.samplerate
     if seconds > max_seconds:
         raise AudioError(
             "too_long", f"{name} lasts {seconds:.0f} s, the limit is {max_seconds:g} s: cut it into clips."
         )
+
+
+def read(file: soundfile.SoundFile, name: str) -> Recording:
+    """Read all frames: int16 where that is exact, else float32.
+
+    A cut Ogg file cannot be told from a whole one, for it states no length.
+    """
     kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
     try:
-        return Recording(file.read(dtype=kind, always_2d=True), file.samplerate, file.format)
+        return Recording(file.read(file.frames, dtype=kind, always_2d=True), file.samplerate, file.format)
     except soundfile.LibsndfileError as error:
         raise AudioError("truncated", f"{name} breaks off or is damaged within: fetch it again.") from error
+    except MemoryError as error:
+        raise AudioError(
+            "too_long",
+            f"{name} states {file.frames} frames, more than the memory holds: cut it into clips, or fetch it again.",
+        ) from error
+
+
+def refuse_values(samples: npt.NDArray[Any], name: str) -> None:
+    """Refuse floats that are no sound."""
+    if samples.dtype != np.float32:
+        return
+    peak = np.abs(samples).max(initial=0)
+    if not np.isfinite(peak):
+        raise AudioError("not_finite", f"{name} holds NaN or infinite samples: export it again.")
+    if peak > LOUDEST:
+        raise AudioError(
+            "unreadable", f"{name} holds samples of {peak:.0e} times full scale, which is damage: fetch it again."
+        )
 
 
 def promises_more(data: bytes) -> bool:
@@ -119,8 +160,8 @@ def resample(signal: Array, source: int, target: int) -> Array:
     return np.asarray(soxr.resample(signal, source, target, quality="HQ"), np.float32)
 
 
-def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
-    """Read a file as mono float32 at ``sample_rate`` Hz.
+def fetch(path: Path, *, sha256: str = "") -> Recording:
+    """Read and decode a file.
 
     Raises:
         AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
@@ -131,5 +172,18 @@ def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
-    recording = decode(data, name=str(path))
+    return decode(data, name=str(path))
+
+
+def signal(recording: Recording, sample_rate: int) -> Array:
+    """Mix a recording down and bring it to ``sample_rate`` Hz. Shape ``(samples,)``, full scale 1."""
     return resample(mono(recording.samples), recording.sample_rate, sample_rate)
+
+
+def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
+    """Read a file as mono float32 at ``sample_rate`` Hz, the signal of what `fetch` gives.
+
+    Raises:
+        AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
+    """
+    return signal(fetch(path, sha256=sha256), sample_rate)
