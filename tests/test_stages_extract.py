@@ -292,6 +292,9 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
     expected = librosa.resample(window, orig_sr=rate, target_sr=22_050)  # what librosa.load does
     assert found.shape == expected.shape == (55_125,)
     np.testing.assert_allclose(found, expected, atol=2e-6)
+    part = recipe.fetch(path, settings, sha256="")
+    assert (part.first, part.samples.shape) == (28_800, (120_000, 1))
+    assert recipe.condition(part, settings).tobytes() == found.tobytes()
     short = recipe.condition(audio.fetch(path), replace(settings, offset=3.9))
     assert len(short) == 2205
     assert recipe.condition(audio.fetch(path), replace(settings, offset=9.0)).tolist() == [0.0]

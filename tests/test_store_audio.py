@@ -297,3 +297,23 @@ def test_samples_of_a_known_file_are_frozen():
     signal = audio.resample(audio.mono(stereo), 48_000, RATE)
     assert audio.VERSION == 1
     np.testing.assert_allclose(signal[[100, 700, 1500]], [-0.04311822, -0.00081814, -0.0017332], atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "sought"),
+    [(".wav", "PCM_16", True), (".wav", "PCM_24", True), (".wav", "FLOAT", True), (".aiff", "PCM_16", True),
+     (".flac", "PCM_16", True), (".flac", "PCM_24", True), (".ogg", "VORBIS", False), (".mp3", None, False)],
+)  # fmt: skip
+def test_a_window_is_the_very_stretch_of_the_whole(tmp_path, suffix, subtype, sought):
+    path, rate = tmp_path / f"x{suffix}", 22_050
+    soundfile.write(path, 0.3 * np.random.default_rng(2).standard_normal((3 * rate, 2)), rate, subtype=subtype)
+    whole = audio.fetch(path)
+    for start, seconds in [(0.0, 0.5), (0.7001, 1.3), (1.0, 99.0), (2.9999, 1.0), (50.0, 1.0)]:
+        part = audio.fetch(path, window=(start, seconds))
+        first, last = round(start * rate), round(start * rate) + round(seconds * rate)
+        if sought:
+            assert part.first == min(first, len(whole.samples))
+            np.testing.assert_array_equal(part.samples, whole.samples[first:last])
+        else:
+            assert part.first == 0
+            np.testing.assert_array_equal(part.samples, whole.samples)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import AudioError
-from pipeline.store import audio, clips, places, recipe, segments
+from pipeline.store import clips, places, recipe, segments
 
 TRIM, MMAP = -1, -3  # what mallopt calls its two thresholds
 
@@ -74,7 +74,7 @@ def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.P
 def make(piece: Piece, folder: Path, settings: recipe.Recipe) -> dict[str, clips.Entry] | str:
     """Decode one clip and make its missing rows, or say why that cannot be."""
     try:
-        recording = audio.fetch(folder / piece.path, sha256=piece.sha256)
+        recording = recipe.fetch(folder / piece.path, settings.audio, sha256=piece.sha256)
     except AudioError as error:
         return str(error)
     wanted = {view: tuple(keys) for view, keys in piece.keys.items()}

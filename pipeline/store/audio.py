@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,17 @@ import soundfile
 import soxr
 
 from pipeline.errors import AudioError
+from pipeline.store.headers import promises_more
 
 VERSION = 1  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]
+Window = tuple[float, float]  # s before it, s within
 POINTER = b"version https://git-lfs"
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
 UNSTATED = 2**48  # frames; libsndfile says more where a FLAC states no length, and no recording lasts for decades
 RATES = (1_000, 768_000)  # Hz, what recordings have
 LOUDEST = 2**31  # full scales: some programs write whole numbers of 32 bits as floats, only damage says more
-UNKNOWN_SIZE = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what writers to a pipe put into a header they cannot go back to
+SOUGHT = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek lands on the very frame
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Recording:
     samples: npt.NDArray[Any]
     sample_rate: int  # Hz
     container: str  # libsndfile's word: WAV, FLAC, AIFF…
+    first: int = 0  # frames of the file that lie before the samples
 
 
 class Source(io.BytesIO):
@@ -44,8 +46,10 @@ class Source(io.BytesIO):
             return self.tell()
 
 
-def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the file") -> Recording:
-    """Decode the bytes of an audio file.
+def decode(
+    data: bytes, *, max_seconds: float = float("inf"), name: str = "the file", window: Window | None = None
+) -> Recording:
+    """Decode the bytes of an audio file, or a window of it where the format can be sought.
 
     Raises:
         AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``too_long`` or
@@ -63,8 +67,8 @@ def decode(data: bytes, *, max_seconds: float = float("inf"), name: str = "the f
         raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
     with file:
         refuse_header(file, max_seconds, name)
-        recording = read(file, name)
-        promised = file.frames
+        first, promised = stretch(file, window)
+        recording = read(file, first, promised, name)
     if len(recording.samples) < promised or promises_more(data):
         raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
     refuse_values(recording.samples, name)
@@ -88,14 +92,24 @@ def refuse_header(file: soundfile.SoundFile, max_seconds: float, name: str) -> N
         )
 
 
-def read(file: soundfile.SoundFile, name: str) -> Recording:
-    """Read all frames: int16 where that is exact, else float32.
+def stretch(file: soundfile.SoundFile, window: Window | None) -> tuple[int, int]:
+    """Give the first frame to read and how many."""
+    if window is None or file.format not in SOUGHT:
+        return 0, file.frames
+    first = min(file.frames, round(window[0] * file.samplerate))
+    return first, min(file.frames - first, round(window[1] * file.samplerate))
+
+
+def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Recording:
+    """Read ``count`` frames from ``first`` on: int16 where that is exact, else float32.
 
     A cut Ogg file cannot be told from a whole one, for it states no length.
     """
     kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
     try:
-        return Recording(file.read(file.frames, dtype=kind, always_2d=True), file.samplerate, file.format)
+        if first:
+            file.seek(first)
+        return Recording(file.read(count, dtype=kind, always_2d=True), file.samplerate, file.format, first)
     except soundfile.LibsndfileError as error:
         raise AudioError("truncated", f"{name} breaks off or is damaged within: fetch it again.") from error
     except MemoryError as error:
@@ -118,18 +132,6 @@ def refuse_values(samples: npt.NDArray[Any], name: str) -> None:
         )
 
 
-def promises_more(data: bytes) -> bool:
-    """Say whether a WAV or AIFF header states more sound than follows (libsndfile quietly reads what is there)."""
-    order = {b"RIFF": "<", b"FORM": ">"}.get(data[:4])
-    position = 12
-    while order and position + 8 <= len(data):
-        name, size = struct.unpack_from(f"{order}4sI", data, position)
-        if name in (b"data", b"SSND"):
-            return size not in UNKNOWN_SIZE and position + 8 + size > len(data)
-        position += 8 + size + size % 2
-    return False
-
-
 def samples_hash(samples: npt.NDArray[Any]) -> str:
     """SHA-256 of the samples, channels interleaved, little-endian: the same for WAV and FLAC of one recording."""
     little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
@@ -147,7 +149,8 @@ def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def mono(samples: npt.NDArray[Any]) -> Array:
     """Mix down to one channel at full scale 1. Shape: ``(frames, channels)`` to ``(frames,)``."""
     scale = np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
-    return np.asarray(samples.mean(axis=1, dtype=np.float32) * scale, np.float32)
+    mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    return np.asarray(mixed * scale, np.float32)
 
 
 def resample(signal: Array, source: int, target: int) -> Array:
@@ -160,8 +163,8 @@ def resample(signal: Array, source: int, target: int) -> Array:
     return np.asarray(soxr.resample(signal, source, target, quality="HQ"), np.float32)
 
 
-def fetch(path: Path, *, sha256: str = "") -> Recording:
-    """Read and decode a file.
+def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Recording:
+    """Read and decode a file, or a window of it where the format can be sought.
 
     Raises:
         AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
@@ -172,7 +175,7 @@ def fetch(path: Path, *, sha256: str = "") -> Recording:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
-    return decode(data, name=str(path))
+    return decode(data, name=str(path), window=window)
 
 
 def signal(recording: Recording, sample_rate: int) -> Array:

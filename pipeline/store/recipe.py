@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,13 +103,23 @@ def layout(recipe: Recipe, view: str) -> shards.Layout:
     )
 
 
+def fetch(path: Path, settings: conditioning.Audio, *, sha256: str) -> audio.Recording:
+    """Decode of a file that was ingested whole what `condition` needs of it.
+
+    Raises:
+        AudioError: it cannot be decoded, or has changed since.
+    """
+    window = (settings.offset, settings.seconds) if settings.trim_db is None else None
+    return audio.fetch(path, sha256=sha256, window=window)
+
+
 def condition(recording: audio.Recording, settings: conditioning.Audio) -> audio.Array:
     """Turn a recording into the signal that is analysed, of shape ``(samples,)``.
 
     Without trimming the stretch of time is cut out before it is resampled, as published systems do.
     """
     if settings.trim_db is None:
-        first = round(settings.offset * recording.sample_rate)
+        first = max(0, round(settings.offset * recording.sample_rate) - recording.first)
         stop = first + round(settings.seconds * recording.sample_rate)
         recording = replace(recording, samples=recording.samples[first:stop])
         settings = replace(settings, offset=0.0)
