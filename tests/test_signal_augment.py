@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from pipeline import config
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.signal import augment, vocoder
 from pipeline.signal.augment import Augment, Noise, Step, apply, draw, generator, identity, variants
+from pipeline.signal.noise import white
 
 RATE = 16_000
 FIRST, SECOND = "00c0ffee" * 8, "00c0ffef" + "00c0ffee" * 7  # hashes of two recordings
@@ -127,6 +129,19 @@ def test_noise_is_white_and_normal():
     assert np.mean(noise) == pytest.approx(0, abs=0.02)
     assert np.mean(noise**4) == pytest.approx(3, abs=0.15)
     assert np.mean(noise[1:] * noise[:-1]) == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_noise_by_the_table_is_normal_noise(seed):
+    noise = white(200_003, seed=seed)
+    assert (noise.shape, noise.dtype) == ((200_003,), np.float32)
+    assert scipy.stats.kstest(noise, "norm").pvalue > 0.01
+    spectrum = np.abs(np.fft.rfft(noise[:200_000].reshape(-1, 1000))) ** 2 / 1000  # mean 1 in every bin, 200 frames
+    assert np.abs(spectrum.mean(axis=0)[1:-1] - 1).max() < 0.35  # five standard errors
+    assert np.abs(np.correlate(noise[:20_000], noise[:20_000], "full")[20_000:20_050] / 20_000).max() < 0.04
+    assert white(200_003, seed=seed).tobytes() == noise.tobytes()
+    assert white(7, seed=seed).tobytes() == noise[:7].tobytes()
+    assert noise[:1000].tobytes() != white(1000, seed=seed + 1).tobytes()
 
 
 def test_steps_are_taken_one_after_the_other():
@@ -245,6 +260,6 @@ def test_the_section_is_read_from_params():
 
 def test_the_numbers_are_those_of_this_version():
     steps = drawn("pitch+noise", Augment(), seed=7)
-    assert augment.VERSION == 1
-    assert steps == (Step(name="pitch", value=1.3811), Step(name="noise", value=15.6641, seed=4104651515))
-    np.testing.assert_allclose(apply(tone(4000), steps)[[0, 1000, 3999]], [-0.04484, -0.67427, 0.07299], atol=1e-4)
+    assert augment.VERSION == 2
+    assert steps == (Step(name="pitch", value=1.9978), Step(name="noise", value=27.0057, seed=2620439628))
+    np.testing.assert_allclose(apply(tone(4000), steps)[[0, 1000, 3999]], [-0.15171, -0.51733, 0.04071], atol=1e-4)

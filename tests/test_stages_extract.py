@@ -281,6 +281,24 @@ def test_real_clips_equal_librosa_from_file_to_view(corpora):
             assert np.abs(found[view] - expected[view]).max() <= 1e-3, (path.name, view)
 
 
+@pytest.mark.parametrize("seconds", [1.1, 1.8, 2.5])
+def test_what_is_made_together_changes_no_number(tmp_path, seconds):
+    """The vocoder may take over the spectrum of a view; it must not matter whether that view is wanted."""
+    path = tmp_path / "x.wav"
+    soundfile.write(path, speechlike(3), RATE)
+    features = replace(SETTINGS.features, logmel=frontend.LogMel(n_fft=2048, hop=512))
+    settings = replace(
+        SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),
+        augment=augment.Augment(copies=("pitch", "stretch", "pitch+noise")),
+    )  # fmt: skip
+    names, recording = augment.variants(settings.augment), audio.fetch(path)
+    together = recipe.make(recording, settings, "ab" * 32, dict.fromkeys(recipe.DTYPES, names))
+    for view in recipe.DTYPES:
+        for number, name in enumerate(names):
+            alone = recipe.make(recording, settings, "ab" * 32, {view: (name,)})[view]
+            assert alone.tensors[0].tobytes() == together[view].tensors[number].tobytes()
+
+
 def test_a_window_is_cut_before_it_is_resampled(tmp_path):
     """As the published systems do it: what lies outside the window does not ring into it."""
     path, rate = tmp_path / "x.wav", 48_000

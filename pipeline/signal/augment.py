@@ -15,9 +15,9 @@ import numpy as np
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.signal import noise, vocoder
 from pipeline.signal.ranges import expect
-from pipeline.signal.spectra import Array
+from pipeline.signal.spectra import Array, Stft, stft
 
-VERSION = 1  # raise it when the same settings and seed would draw other numbers, or the same numbers give other samples
+VERSION = 2  # raise it when the same settings and seed would draw other numbers, or the same numbers give other samples
 ORIGINAL = "original"
 STEPS = ("noise", "pitch", "stretch")
 REPEAT = re.compile(r"#([2-9]|[1-9]\d+)$")
@@ -117,7 +117,7 @@ def identity(config: Augment, variant: str) -> dict[str, Any]:
     """Give what decides the samples of a variant: the settings of its own steps and the versions of the code they run.
 
     >>> identity(Augment(pitch=0.7), "pitch#2")
-    {'steps': ['pitch'], 'pitch': 0.7, 'version': 1, 'vocoder': 2}
+    {'steps': ['pitch'], 'pitch': 0.7, 'version': 2, 'vocoder': 2}
     >>> identity(Augment(), "original")
     {}
     """
@@ -137,8 +137,8 @@ def generator(seed: int, recording: str, variant: str) -> np.random.Generator:
     """
     if seed < 0:
         raise SettingError(f"the seed of the augmentation is {seed}, expected a whole number of at least 0.")
-    name = hashlib.sha256(variant.encode()).hexdigest()
-    return np.random.default_rng([seed, int(recording, 16), int(name, 16)])
+    digest = hashlib.sha256(f"{seed} {recording} {variant}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, "<u4"))
 
 
 def draw(variant: str, config: Augment, rng: np.random.Generator) -> tuple[Step, ...]:
@@ -174,8 +174,11 @@ def apply(signal: Array, drawn: tuple[Step, ...]) -> Array:
     return apply_all(signal, {"": drawn})[""]
 
 
-def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]]) -> dict[str, Array]:
-    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra."""
+def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]], *, stft: Stft = stft) -> dict[str, Array]:
+    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra.
+
+    ``stft`` may know the spectrum of the signal already.
+    """
 
     @cache
     def after(steps: tuple[Step, ...]) -> Array:
@@ -183,7 +186,7 @@ def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]]) -> dict[str,
 
     @cache
     def analysis(steps: tuple[Step, ...]) -> vocoder.Analysis:
-        return vocoder.analyse(after(steps))
+        return vocoder.analyse(after(steps)) if steps else vocoder.analyse(signal, stft=stft)
 
     return {variant: after(steps) for variant, steps in drawn.items()}
 

@@ -16,7 +16,7 @@ from pipeline.signal.chroma import CLASSES, chroma
 from pipeline.signal.contours import rms, zcr
 from pipeline.signal.deltas import delta
 from pipeline.signal.ranges import expect
-from pipeline.signal.spectra import Array, Bins, band_power, decibel, frames, mel_filters, sparse_filters, stft
+from pipeline.signal.spectra import Array, Bins, Stft, band_power, decibel, frames, mel_filters, sparse_filters, stft
 
 __all__ = [
     "VERSION", "LogMel", "Mfcc", "check", "chroma", "decibel", "delta", "frames", "mel_filters", "mfcc", "rms", "rows",
@@ -102,8 +102,10 @@ def mfcc(levels: Array, *, n_mfcc: int) -> Array:
     return cepstrum[:, :n_mfcc]
 
 
-def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
+def views(signal: Array, rate: int, configs: Mapping[str, Bands], *, stft: Stft = stft) -> dict[str, Array]:
     """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
+
+    ``stft`` may know the spectrum of the signal already.
 
     >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
     >>> {name: view.shape for name, view in out.items()}
@@ -114,12 +116,12 @@ def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, A
     """
     for config in configs.values():
         check(config, rate)
-    sums = summed(signal, rate, configs.values())
+    sums = summed(signal, rate, configs.values(), stft)
     sums |= {each: decibel(sums[each], top_db=each.top_db) for each in sums if isinstance(each, LogMel)}
     return {name: view(signal, config, sums) for name, config in configs.items()}
 
 
-def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
+def summed(signal: Array, rate: int, configs: Iterable[Bands], stft: Stft) -> dict[Bands, Array]:
     """Sum the spectrum as the views need it: mel power under their `LogMel`, chroma under their `Mfcc`."""
     wanted: dict[tuple[int, int], dict[Bands, Callable[[Bins], Array]]] = {}
     for config in configs:

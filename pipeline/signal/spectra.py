@@ -3,9 +3,9 @@
 It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where their numbers change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from pipeline.signal.compiled import compiled
 
 Array = npt.NDArray[np.float32]
 Bins = npt.NDArray[np.complex128]
+Stft = Callable[..., Iterable[Bins]]
 Whole = npt.NDArray[np.int64]
 FLOOR = 1e-10  # power, re 1: what digital silence counts as
-BLOCK = 2**20  # bytes of frames worked on at once: three seconds of speech in one go, hours in little memory
+BLOCK = 2**21  # bytes of frames worked on at once: three seconds of speech in one go, hours in little memory
 LANES = 8  # frames whose bands are summed side by side
 
 
@@ -79,6 +80,19 @@ def stft(signal: Array, *, n_fft: int, hop: int) -> Iterator[Bins]:
         pieces = np.empty((min(step, count - first), n_fft))
         cut(signal, taper(n_fft), hop, first, pieces)
         yield np.fft.rfft(pieces)
+
+
+def once(signal: Array) -> Stft:
+    """Give an `stft` that works out the spectrum of this signal once for each setting, and gives it for any signal.
+
+    It serves the signal itself, and what it was before zeros were appended: that has the same frames, though fewer.
+    """
+
+    @cache
+    def blocks(n_fft: int, hop: int) -> tuple[Bins, ...]:
+        return tuple(stft(signal, n_fft=n_fft, hop=hop))
+
+    return lambda _, *, n_fft, hop: blocks(n_fft, hop)
 
 
 def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -143,25 +157,38 @@ def band_power(bins: Bins, filters: Sparse) -> Array:
 
 @compiled
 def sum_bands(bins: Bins, weights: Array, starts: Whole, first: Whole, out: Array) -> None:
-    """Write the bands of several frames side by side: a processor adds 8 numbers as fast as one."""
-    power, total = np.zeros((bins.shape[1], LANES), np.float32), np.empty(LANES, np.float32)
+    """Write the bands of eight frames side by side: a processor adds eight numbers as fast as one."""
+    size = bins.shape[1]
+    rows, lanes = np.zeros((LANES, size), np.float32), np.zeros((size, LANES), np.float32)
     for top in range(0, len(bins), LANES):
         count = min(LANES, len(bins) - top)
         for lane in range(count):
-            row = bins[top + lane]
-            for f in range(bins.shape[1]):
-                value = row[f]
-                power[f, lane] = value.real * value.real + value.imag * value.imag
+            source, row = bins[top + lane], rows[lane]
+            for k in range(size):
+                value = source[k]
+                row[k] = value.real * value.real + value.imag * value.imag
+        lanes[:] = rows.T
         for band in range(len(first)):
-            for lane in range(LANES):
-                total[lane] = 0
-            some = weights[starts[band] : starts[band + 1]]
+            some, power = weights[starts[band] : starts[band + 1]], lanes[first[band] :]
+            # named sums, since an array of them would go through memory
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
             for k in range(len(some)):
-                weight, lanes = some[k], power[first[band] + k]
-                for lane in range(LANES):
-                    total[lane] += weight * lanes[lane]
+                weight, frame = some[k], power[k]
+                s0, s1, s2, s3 = (
+                    s0 + weight * frame[0],
+                    s1 + weight * frame[1],
+                    s2 + weight * frame[2],
+                    s3 + weight * frame[3],
+                )
+                s4, s5, s6, s7 = (
+                    s4 + weight * frame[4],
+                    s5 + weight * frame[5],
+                    s6 + weight * frame[6],
+                    s7 + weight * frame[7],
+                )
+            sums = (s0, s1, s2, s3, s4, s5, s6, s7)
             for lane in range(count):
-                out[top + lane, band] = total[lane]
+                out[top + lane, band] = sums[lane]
 
 
 def decibel(power: Array, *, top_db: float | None) -> Array:

@@ -17,7 +17,7 @@ import soxr
 from pipeline.errors import SettingError
 from pipeline.signal.compiled import compiled
 from pipeline.signal.conditioning import fit
-from pipeline.signal.spectra import Array, cut, frames, taper
+from pipeline.signal.spectra import Array, Bins, Stft, frames, stft, taper
 
 VERSION = 2  # raise it when the same rate or interval would give other samples
 N_FFT = 2048  # samples of a frame; frames lie a quarter of it apart
@@ -39,33 +39,32 @@ class Analysis:
 
 @lru_cache
 def window(n_fft: int) -> Array:
-    """Give the window of analysis and synthesis in float32, which is enough here. Shape ``(n_fft,)``."""
+    """Give the window of synthesis in float32, which is enough here. Shape ``(n_fft,)``."""
     narrow = taper(n_fft).astype(np.float32)
     narrow.flags.writeable = False
     return narrow
 
 
-def analyse(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
-    """Work out levels and turns of a signal of shape ``(samples,)``."""
-    pieces = np.empty((frames(len(signal), n_fft // 4), n_fft), np.float32)
-    cut(signal, window(n_fft), n_fft // 4, 0, pieces)
-    bins: Spectrum = scipy.fft.rfft(pieces, overwrite_x=True)
-    rows, size = bins.shape
-    level = np.zeros((rows + 1, size), np.float32)
-    turn, start = np.empty((2, rows, size), np.float32), np.empty((2, size), np.float32)
-    take_turns(bins, level, turn[0], turn[1], start[0], start[1])
+def analyse(signal: Array, *, n_fft: int = N_FFT, stft: Stft = stft) -> Analysis:
+    """Work out levels and turns of a signal of shape ``(samples,)``; ``stft`` may know its spectrum already."""
+    count, size = frames(len(signal), n_fft // 4), 1 + n_fft // 2
+    blocks = tuple(stft(signal, n_fft=n_fft, hop=n_fft // 4))
+    bins = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    level = np.empty((count + 1, size), np.float32)
+    turn, start = np.empty((2, count, size), np.float32), np.empty((2, size), np.float32)
+    take_turns(bins[:count], level, turn[0], turn[1], start[0], start[1])
     return Analysis(len(signal), level, turn[0], turn[1], start[0], start[1])
 
 
 @compiled
 def take_turns(
-    bins: Spectrum, level: Array, turn_real: Array, turn_imag: Array, start_real: Array, start_imag: Array
+    bins: Bins, level: Array, turn_real: Array, turn_imag: Array, start_real: Array, start_imag: Array
 ) -> None:
     """Write the fields of an `Analysis`.
 
     A turn is the quotient of two unit phasors: no arctan. The phasor of zero is 1, since numpy has its angle as 0.
     """
-    one, zero = np.float32(1), np.float32(0)
+    one, zero, silence = np.float32(1), np.float32(0), np.zeros(bins.shape[1], np.complex128)
     real, imag = np.empty((2, bins.shape[1]), np.float32), np.empty((2, bins.shape[1]), np.float32)
     for row in range(len(bins) + 1):
         here_real, here_imag, there_real, there_imag = (
@@ -74,19 +73,21 @@ def take_turns(
             real[1 - row % 2],
             imag[1 - row % 2],
         )
-        for f in range(bins.shape[1]):
-            a, b = (bins[row, f].real, bins[row, f].imag) if row < len(bins) else (zero, zero)
+        sizes, some = level[row], bins[row] if row < len(bins) else silence
+        for f in range(len(some)):
+            a, b = some[f].real, some[f].imag
             size = np.sqrt(a * a + b * b)
-            level[row, f] = size
+            sizes[f] = size
             here_real[f] = a / size if size > 0 else one
             here_imag[f] = b / size if size > 0 else zero
         if row == 0:
             start_real[:] = here_real
             start_imag[:] = here_imag
         else:
-            for f in range(bins.shape[1]):
-                turn_real[row - 1, f] = here_real[f] * there_real[f] + here_imag[f] * there_imag[f]
-                turn_imag[row - 1, f] = here_imag[f] * there_real[f] - here_real[f] * there_imag[f]
+            across, along = turn_real[row - 1], turn_imag[row - 1]
+            for f in range(len(some)):
+                across[f] = here_real[f] * there_real[f] + here_imag[f] * there_imag[f]
+                along[f] = here_imag[f] * there_real[f] - here_real[f] * there_imag[f]
 
 
 @compiled

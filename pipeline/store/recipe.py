@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
-from pipeline.signal import augment, conditioning, frontend, vocoder
+from pipeline.signal import augment, conditioning, frontend, spectra, vocoder
 from pipeline.signal.augment import Step
 from pipeline.store import audio, clips, files, shards
 
@@ -138,22 +138,24 @@ def make(
         wanted: the variants of each view; views share each variant's signal and spectrum.
     """
     drawn = draw(recipe, samples_sha256)
-    some = {name: drawn[name] for name in dict.fromkeys(name for names in wanted.values() for name in names)}
-    signals = augment.apply_all(condition(recording, recipe.audio), some)
-    tensors = {
-        name: analyse(signal, recipe, [view for view in wanted if name in wanted[view]])
-        for name, signal in signals.items()
-    }
+    names = dict.fromkeys(name for some in wanted.values() for name in some)
+    original = condition(recording, recipe.audio)
+    known = spectra.once(conditioning.fit(original, recipe.samples))
+    signals = augment.apply_all(original, {name: drawn[name] for name in names}, stft=known)
+    tensors = {}
+    for name, signal in signals.items():
+        views = [view for view in wanted if name in wanted[view]]
+        tensors[name] = analyse(signal, recipe, views, spectra.stft if drawn[name] else known)
     return {
-        view: entry([tensors[name][view] for name in names], [signals[name] for name in names], recipe, view)
-        for view, names in wanted.items()
+        view: entry([tensors[name][view] for name in some], [signals[name] for name in some], recipe, view)
+        for view, some in wanted.items()
     }
 
 
-def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str]) -> dict[str, Any]:
+def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str], stft: spectra.Stft) -> dict[str, Any]:
     """Make the views of one variant in their stored dtype: rounding to it is a view's last step, wherever made."""
     fitted = conditioning.fit(signal, recipe.samples)
-    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views})
+    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views}, stft=stft)
     return {view: tensor.astype(DTYPES[view]) for view, tensor in made.items()}
 
 
