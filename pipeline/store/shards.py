@@ -63,6 +63,7 @@ def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
         "compression": "zstd",
         "use_dictionary": ["clip_id", "variant"],
         "column_encoding": {"x.list.element": "BYTE_STREAM_SPLIT"},
+        "write_statistics": ["clip_id"],  # the least and greatest of 50 million numbers help nobody and cost a quarter
     }
     with files.aside(path) as part, pq.ParquetWriter(part, schema, **options) as writer:
         for rows in groups:
