@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store import clips, files, mapped, predictions, roles, shards, statistics
+from pipeline.store import clips, files, mapped, predictions, roles, segments, shards, statistics
+from pipeline.store.places import Place
 
 LAYOUT = shards.Layout(
     view="logmel",
@@ -101,6 +102,9 @@ def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
     shards.write(paths[0], LAYOUT, [other])
     table = mapped.open_table(paths, tmp_path / "cache")
     np.testing.assert_array_equal(table.gather(np.array([0]))[0], other.tensors[0].astype(np.float32))
+    stored = table.stored(np.array([0]))
+    assert stored.dtype == other.tensors.dtype
+    np.testing.assert_array_equal(stored[0], other.tensors[0])
 
 
 def test_shards_of_different_settings_do_not_mix(two, tmp_path):
@@ -183,18 +187,43 @@ def test_roles_read_back_with_what_they_are_about(tmp_path):
         roles.read(tmp_path / "clips.parquet")
 
 
-def test_the_clip_cache_gives_back_what_it_was_given(tmp_path):
-    cache = clips.Cache(tmp_path)
-    entry = clips.Entry(np.arange(24, dtype=np.float16).reshape(2, 3, 4), np.array([3, 2], np.int32))
-    assert cache.get(["a", "b"]) is None
-    cache.put(["a", "b"], entry)
-    assert cache.has(["a", "b"])
-    assert not cache.has(["b", "a"])
-    found = cache.get(["a", "b"])
-    np.testing.assert_array_equal(found.tensors, entry.tensors)
-    np.testing.assert_array_equal(found.valid_frames, entry.valid_frames)
-    cache.path(["a", "b"]).write_bytes(cache.path(["a", "b"]).read_bytes()[:-5])
-    assert cache.get(["a", "b"]) is None
+def cached(place, keys, first):
+    """Keep rows that begin with the number ``first``, and give them."""
+    identity = {"view": "x", "dtype": "float16"}
+    tensors = (first + np.arange(12 * len(keys), dtype=np.float16)).reshape(-1, 3, 4)
+    rows = segments.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
+    clips.put(place, identity, rows)
+    return clips.Drawer(place, identity), rows
+
+
+def test_the_clip_cache_gives_back_what_it_was_given_in_any_order(tmp_path):
+    place, keys = Place(str(tmp_path)), [f"{n:064x}" for n in range(5)]
+    cached(place, keys[:2], 0)
+    drawer, rows = cached(place, keys[2:4], 100)
+    assert drawer.missing(keys) == keys
+    drawer.look(keys)
+    assert drawer.missing(keys) == [keys[4]]
+    found = drawer.get([keys[3], keys[0], keys[2]])
+    np.testing.assert_array_equal(found.tensors[[2, 0]], rows.tensors)
+    assert found.tensors[1, 0].tolist() == [0, 1, 2, 3]
+    assert (found.tensors.dtype, found.valid_frames.tolist()) == (np.float16, [1, 0, 0])
+    assert len(drawer.used(keys[:4])) == 2
+    cached(place, keys[4:], 200)
+    assert drawer.missing(keys) == [keys[4]], "it has not looked again yet"
+    drawer.look(keys)
+    assert drawer.missing(keys) == []
+
+
+def test_a_segment_is_named_by_its_keys_and_its_bytes(tmp_path):
+    place, keys = Place(str(tmp_path)), ["ab" * 32, "cd" * 32]
+    drawer, _ = cached(place, keys, 0)
+    (path,) = (tmp_path / drawer.name).iterdir()
+    assert clips.is_there(place, drawer.identity, keys)
+    assert not clips.is_there(place, drawer.identity, keys[::-1])
+    assert segments.is_whole(path)
+    assert segments.describe(path) == {"view": "x", "dtype": "float16", "shape": [3, 4]}
+    again, _ = cached(place, keys, 0)
+    assert [each.name for each in (tmp_path / again.name).iterdir()] == [path.name]
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -226,3 +255,10 @@ def test_json_refuses_what_is_no_number(tmp_path):
         files.write_json({"uar": float("nan")}, tmp_path / "eval.json")
     with pytest.raises(StoreError, match="run 'dvc repro split'"):
         files.read_json(tmp_path / "audit.json", stage="split")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StoreError, match=r"taken/x\.json could not be written: (Not a directory|File exists)"):
+        files.write_json({}, tmp_path / "taken" / "x.json")
+    assert (tmp_path / "taken").read_text() == "a file"

@@ -25,13 +25,14 @@ def aside(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         swap(part, path)
     except OSError as error:
-        if error.filename and not str(error.filename).startswith((str(part), str(path))):
+        named = str(error.filename or path)
+        if not named.startswith((str(part), str(path))) and not str(path).startswith(named):
             raise  # it is about another file, opened within the block
         raise StoreError(
             f"{path} could not be written: {error.strerror or error}; what was there is unharmed."
@@ -51,7 +52,7 @@ def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
-    else:
+    elif path.exists():
         path.unlink(missing_ok=True)
 
 
