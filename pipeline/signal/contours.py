@@ -17,10 +17,9 @@ def zcr(signal: Array, *, n_fft: int, hop: int) -> Array:
     0.484375
     """
     negative = signal < -ZERO
-    turns = np.zeros(len(signal), np.int32)  # up to and including this sample
-    np.cumsum(negative[1:] != negative[:-1], out=turns[1:])
+    turns = np.flatnonzero(negative[1:] != negative[:-1])  # the sample before each
     first = hop * np.arange(frames(len(signal), hop)) - n_fft // 2
-    inside = turns.take(first + n_fft - 1, mode="clip") - turns.take(first, mode="clip")
+    inside = np.searchsorted(turns, first + n_fft - 1) - np.searchsorted(turns, np.maximum(first, 0))
     return inside.astype(np.float32) / np.float32(n_fft)
 
 
