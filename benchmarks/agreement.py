@@ -1,0 +1,121 @@
+"""How far our numbers lie from librosa's on every clip, before they are rounded to what is stored.
+
+Effects are compared with librosa fed float64, and fed float32 as people do: its vocoder adds up phases to some 1e5 rad
+in the precision of its input, and in float32 neighbouring numbers lie 0.01 rad apart there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import joblib
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import corpus, extraction
+from benchmarks.corpus import SAME, Corpus, Job
+from pipeline.signal import augment, conditioning, frontend, spectra
+from pipeline.store import audio, recipe
+
+Array = npt.NDArray[Any]
+Gaps = dict[str, float]  # quantity -> largest difference in one clip
+EFFECTS: dict[str, Callable[[Array, float, int], Array]] = {
+    "stretch": lambda signal, rate, _: librosa.effects.time_stretch(signal, rate=rate),
+    "pitch": lambda signal, semitones, rate: librosa.effects.pitch_shift(signal, sr=rate, n_steps=semitones),
+}
+LIMITS = {  # what we mean to keep to
+    "log-mel, dB": 1e-3, "MFCC, dB": 1e-3, "RMS, of full scale": 1e-6, "ZCR, turns per sample": 0.0,
+    "stretch, % of the peak": 1e-3, "stretch, % of the peak, librosa in float32": 1.0,
+    "pitch, % of the peak": 1e-3, "pitch, % of the peak, librosa in float32": 1.0,
+}  # fmt: skip
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Compare every clip of every corpus under the recipe of params.yaml and under the published one."""
+    recipes = {"params.yaml": corpus.standard(), "published": SAME}
+    return {name: of_recipe(job, settings) for name, settings in recipes.items()} | {
+        "librosa": librosa.__version__,
+        "clips": {each.name: corpus.count(each) for each in job.corpora},
+    }
+
+
+def of_recipe(job: Job, settings: recipe.Recipe) -> dict[str, Any]:
+    """Sum up the largest differences of all clips."""
+    work = [(each, row) for each in job.corpora for row in extraction.records(each)]
+    with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
+        gaps = joblib.Parallel()(joblib.delayed(clip)(each, row, settings) for each, row in work)
+    return {name: summary([each[name] for each in gaps], limit) for name, limit in LIMITS.items()}
+
+
+def summary(gaps: Sequence[float], limit: float) -> dict[str, float]:
+    """Give the largest of some clips' differences, their 99th percentile, and the share beyond the limit.
+
+    >>> summary([0.0, 2.0, 1.0, 0.0], 1.0)
+    {'largest': 2.0, 'percentile_99': 1.97, 'limit': 1.0, 'share_beyond': 0.25}
+    """
+    return {
+        "largest": rounded(max(gaps)),
+        "percentile_99": rounded(float(np.percentile(gaps, 99))),
+        "limit": limit,
+        "share_beyond": float(np.mean(np.array(gaps) > limit)),
+    }
+
+
+def rounded(value: float) -> float:
+    """Keep three digits."""
+    return float(f"{value:.3g}")
+
+
+def clip(source: Corpus, row: Mapping[str, Any], settings: recipe.Recipe) -> Gaps:
+    """Compare the views of a clip, and copies of it with the strengths drawn for it."""
+    signal = recipe.condition(audio.fetch(source.folder / row["path"]), settings.audio)
+    fitted = conditioning.fit(signal, settings.samples)
+    return compare_views(fitted, settings) | compare_effects(signal, fitted, row["samples_sha256"], settings)
+
+
+def compare_views(signal: Array, settings: recipe.Recipe) -> Gaps:
+    """Compare both views of a signal."""
+    rate = settings.audio.sample_rate
+    ours = frontend.views(signal, rate, {view: settings.view(view) for view in recipe.DTYPES})
+    zcr, rms, *cepstrum = ours["mfcc"].T
+    other = librosas(signal, rate, settings.features)
+    own = (ours["logmel"].T, np.array(cepstrum), rms, zcr)
+    return {name: float(np.abs(a - b).max()) for name, a, b in zip(LIMITS, own, other, strict=False)}
+
+
+def librosas(signal: Array, rate: int, features: recipe.Features) -> tuple[Array, Array, Array, Array]:
+    """Make librosa's log-mel, MFCC, RMS and ZCR."""
+    mel, cepstral = features.logmel, features.mfcc
+    cut = {"frame_length": cepstral.n_fft, "hop_length": cepstral.hop}
+    power = librosa.feature.melspectrogram(y=signal, sr=rate, **bands(mel))
+    return (
+        librosa.power_to_db(power, top_db=mel.top_db),
+        librosa.feature.mfcc(y=signal, sr=rate, n_mfcc=cepstral.n_mfcc, **bands(cepstral)),
+        librosa.feature.rms(y=signal, **cut)[0],
+        librosa.feature.zero_crossing_rate(signal, **cut)[0],
+    )
+
+
+def bands(config: frontend.Bands) -> dict[str, Any]:
+    """Say our settings in librosa's words."""
+    return {
+        "n_fft": config.n_fft,
+        "hop_length": config.hop,
+        "n_mels": config.n_mels,
+        "fmin": config.fmin,
+        "fmax": config.fmax,
+    }
+
+
+def compare_effects(signal: Array, fitted: Array, recording: str, settings: recipe.Recipe) -> Gaps:
+    """Compare stretch and pitch, ours made of the spectrum that the views share."""
+    some = replace(settings.augment, copies=tuple(EFFECTS))
+    drawn = {name: augment.draw(name, some, augment.generator(settings.seed, recording, name)) for name in EFFECTS}
+    ours = augment.apply_all(signal, drawn, stft=spectra.once(fitted))
+    gaps = {}
+    for name, effect in EFFECTS.items():
+        for kind, note in ((np.float64, ""), (np.float32, ", librosa in float32")):
+            other = effect(signal.astype(kind), drawn[name][0].value, settings.audio.sample_rate)
+            gaps[f"{name}, % of the peak{note}"] = 100 * float(np.abs(ours[name] - other).max() / np.abs(other).max())
+    return gaps

@@ -1,0 +1,121 @@
+"""Where the audio comes from, and what every part is given: a few corpora with their manifests, and how much to do."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.timing import quiet
+from pipeline import config
+from pipeline.corpora import registry
+from pipeline.signal import augment, conditioning, frontend
+from pipeline.stages import ingest
+from pipeline.store import facts, recipe
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "data/raw/demo"
+FEWEST = 8  # clips that say anything
+SHORTEST = 1.0  # s: the published window begins at 0.6 s
+EVERYTHING = facts.Limits(max_bad=1)
+SAME = recipe.Recipe(  # what the published way makes
+    seed=42,
+    audio=conditioning.Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
+    augment=augment.Augment(noise=augment.Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
+    features=recipe.Features(
+        mfcc=frontend.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=frontend.LogMel(n_fft=2048, hop=512, n_mels=128)
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A folder of audio and the manifest of the clips that are measured."""
+
+    name: str
+    folder: Path
+    manifest: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a part is given."""
+
+    corpora: tuple[Corpus, ...]  # time is taken on the first
+    scratch: Path
+    workers: int = 2
+    rounds: int = 4  # of blocks in turn
+    rows: int = 5_760  # of the table that is loaded: RAVDESS with its copies
+    csv_rows: int = 2_000
+    batches: int = 500
+    sizes: tuple[int, ...] = (1_000, 4_000)  # clips of the corpora whose extraction's memory is watched
+
+    @property
+    def first(self) -> Corpus:
+        """The corpus on which time is taken."""
+        return self.corpora[0]
+
+
+def standard() -> recipe.Recipe:
+    """The recipe of params.yaml."""
+    return recipe.from_params(config.read(ROOT / "params.yaml"))
+
+
+def root() -> Path:
+    """The folder that holds corpora: ``SER_CORPORA``, or else the demo's."""
+    return Path(os.environ.get("SER_CORPORA") or DEMO)
+
+
+def is_synthetic() -> bool:
+    """Say whether nobody speaks in this audio."""
+    return any((path / "SYNTHETIC.txt").exists() for path in root().glob("*"))
+
+
+def gather(scratch: Path, *, clips: int, workers: int) -> tuple[Corpus, ...]:
+    """Ingest what lies in the folder of corpora, RAVDESS first, and keep at most ``clips`` clips of each."""
+    folders = {page.name: root() / page.title for page in registry.KNOWN.values()}
+    found = tuple(
+        take(name, folder, scratch, clips=clips, workers=workers) for name, folder in folders.items() if folder.is_dir()
+    )
+    if not found:
+        raise SystemExit(f"{root()} holds no corpus: run 'make repro' first, or set SER_CORPORA to a folder of them.")
+    return found
+
+
+def take(name: str, folder: Path, scratch: Path, *, clips: int, workers: int) -> Corpus:
+    """Ingest a corpus and keep some of its usable clips, spread over all of them."""
+    whole, part = scratch / "ingested" / f"{name}.parquet", scratch / f"{name}.parquet"
+    with quiet():
+        ingest.run(name, folder, whole, limits=EVERYTHING, processes=workers)
+    table = pq.read_table(whole)
+    usable = table.filter(pc.and_(pc.equal(table["status"], "ok"), pc.greater(table["seconds"], SHORTEST)))
+    if len(usable) < FEWEST:
+        raise SystemExit(f"{folder} holds {len(usable)} usable clips, {FEWEST} are needed: is it a whole corpus?")
+    write(usable, spread(len(usable), clips), part)
+    return Corpus(name, folder, part)
+
+
+def spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
+    """Choose at most ``wanted`` of ``count`` rows, evenly.
+
+    >>> spread(10, 4).tolist(), spread(3, 9).tolist()
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    wanted = min(count, wanted)
+    return np.arange(wanted) * count // wanted
+
+
+def write(table: pa.Table, rows: npt.NDArray[np.int64], target: Path) -> Path:
+    """Write some rows of a manifest as a manifest."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.take(pa.array(rows)), target)
+    return target
+
+
+def count(corpus: Corpus) -> int:
+    """The clips of a corpus that are measured."""
+    return int(pq.read_metadata(corpus.manifest).num_rows)

@@ -1,0 +1,160 @@
+"""Extraction, ours and the published way: both make two views of four rows a clip, 2.5 s at 22,050 Hz, in processes.
+
+Each way has a process that drives workers of its own, so that neither works with memory the other has warmed or set up
+for it. Their blocks take turns over the same clips.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pyarrow.parquet as pq
+from joblib.externals.loky import get_reusable_executor
+
+from benchmarks import corpus, published_way
+from benchmarks.corpus import SAME, Corpus, Job
+from benchmarks.timing import milliseconds, quiet, ratio, seconds
+from pipeline.stages import batch, crew, extract
+from pipeline.store import manifest, places, recipe
+
+WARM = 16  # clips before the first block: compiling and late imports are over by then
+Block = Callable[[], float]
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Compare the published way, which ends with its arrays in memory, with ours up to there and up to the shards."""
+    groups = cut(job.first, job.rounds, job.scratch / "extraction")
+    taken: dict[str, list[float]] = {"published": [], "arrays": [], "shards": []}
+    with drivers() as do:
+        for way in taken:
+            do(way, warm(job), job)
+        for turn, group in enumerate(groups):
+            for way in rotate(list(taken), turn):
+                taken[way].append(do(way, group, job))
+    clips = corpus.count(groups[0])
+    return {
+        "shards": ratio(taken["published"], taken["shards"]),
+        "arrays": ratio(taken["published"], taken["arrays"]),
+        "clips": corpus.count(job.first),
+        "workers": job.workers,
+        "rounds": job.rounds,
+        "milliseconds_a_clip": {way: milliseconds(every, clips) for way, every in taken.items()},
+    }
+
+
+@contextmanager
+def drivers() -> Iterator[Callable[[str, Corpus, Job], float]]:
+    """Start a process for the published way and one for ours; give what takes the seconds of a block in them."""
+    with ExitStack() as stack:
+        own, other = (stack.enter_context(driver()) for _ in ("own", "other"))
+        blocks = {"published": (other, published), "arrays": (own, arrays), "shards": (own, to_shards)}
+        yield lambda way, group, job: blocks[way][0].submit(blocks[way][1], group, job).result()
+
+
+@contextmanager
+def driver() -> Iterator[ProcessPoolExecutor]:
+    """Start a process that starts workers, and end both: joblib's would idle for five minutes."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        yield process
+        process.submit(dismiss).result()
+
+
+def dismiss() -> None:
+    """End the workers of this process."""
+    get_reusable_executor().shutdown()
+
+
+def rotate(ways: list[str], turn: int) -> list[str]:
+    """Let another way begin each round.
+
+    >>> rotate(["a", "b", "c"], 4)
+    ['b', 'c', 'a']
+    """
+    first = turn % len(ways)
+    return ways[first:] + ways[:first]
+
+
+def cut(source: Corpus, rounds: int, folder: Path) -> list[Corpus]:
+    """Deal the clips into groups of one size."""
+    table = pq.read_table(source.manifest)
+    size = len(table) // rounds
+    deal = [np.arange(size) * rounds + turn for turn in range(rounds)]
+    paths = [corpus.write(table, rows, folder / f"{turn}.parquet") for turn, rows in enumerate(deal)]
+    return [Corpus(source.name, source.folder, path) for path in paths]
+
+
+def warm(job: Job) -> Corpus:
+    """Give the few clips that make workers warm."""
+    table = pq.read_table(job.first.manifest)
+    path = job.scratch / "extraction/warm.parquet"
+    return Corpus(job.first.name, job.first.folder, corpus.write(table, corpus.spread(len(table), WARM), path))
+
+
+def published(group: Corpus, job: Job) -> float:
+    """Take the seconds of the published way up to its arrays, in this process's workers."""
+    return spread(theirs, [group.folder / row["path"] for row in records(group)], job)
+
+
+def arrays(group: Corpus, job: Job) -> float:
+    """Take the seconds of ours up to the arrays."""
+    return spread(partial(ours, folder=group.folder, settings=SAME), pieces(group, SAME), job)
+
+
+def to_shards(group: Corpus, job: Job) -> float:
+    """Take the seconds of ours from an empty cache to the shards of both views, written."""
+    folder = job.scratch / f"extraction/{group.manifest.stem}"
+    return seconds(partial(run, group, folder, settings=SAME, workers=job.workers))
+
+
+def spread(function: Callable[[Any], Any], items: Sequence[Any], job: Job) -> float:
+    """Take the seconds of a map over joblib's processes, one native thread each, that gives back the arrays."""
+    with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
+        return seconds(lambda: joblib.Parallel()(joblib.delayed(function)(item) for item in items))
+
+
+def theirs(path: Path) -> Any:
+    """Make the rows of a clip the published way."""
+    return published_way.clip(path, np.random.default_rng(0))
+
+
+def ours(piece: batch.Piece, *, folder: Path, settings: recipe.Recipe) -> Any:
+    """Make the rows of a clip as our workers do."""
+    batch.keep_memory()
+    rows = batch.make(piece, folder, settings)
+    if isinstance(rows, str):
+        raise RuntimeError(rows)
+    return rows
+
+
+def records(group: Corpus) -> list[dict[str, Any]]:
+    """The rows of a manifest."""
+    return manifest.records(manifest.read(group.manifest))
+
+
+def pieces(group: Corpus, settings: recipe.Recipe) -> list[batch.Piece]:
+    """Say of every clip where it is and what to make of it."""
+    rows = records(group)
+    every = extract.name(rows, settings, dict.fromkeys(recipe.DTYPES, group.manifest))
+    return [
+        batch.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+        for row, keys in zip(rows, every, strict=True)
+    ]
+
+
+def run(group: Corpus, folder: Path, *, settings: recipe.Recipe, workers: int, out: str = "features") -> int:
+    """Extract into a folder that holds cache and shards, as the stage does; give the number of clips decoded."""
+    with quiet():
+        return extract.run(
+            group.folder,
+            group.manifest,
+            {view: folder / out / view / f"{group.name}.parquet" for view in recipe.DTYPES},
+            settings=settings,
+            place=places.Place(str(folder / "cache")),
+            team=crew.Crew(workers),
+        )

@@ -1,0 +1,112 @@
+"""What results.json says, as lines for people: shared by the table and the picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Results = Mapping[str, Any]
+STEPS = {  # of shares: those that belong together
+    "decode": ("read and check the file", "decode"),
+    "mix, resample, trim": ("mix, resample, trim",),
+    "noise": ("noise",),
+    "vocoder": ("vocoder",),
+    "STFT": ("STFT",),
+    "mel, dB, DCT, RMS, ZCR": ("mel bands", "dB, DCT, RMS, zero crossings"),
+    "write": ("write segments", "write shards"),
+    "rest": ("names, look-up", "rest"),
+}
+
+
+@dataclass(frozen=True)
+class Times:
+    """How many times as long another way takes as ours."""
+
+    label: str
+    other: str
+    path: str  # in results.json
+    wanted: float | None = None  # the least we mean to keep to
+    median: float = 0.0
+    lowest: float = 0.0
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A time or a size."""
+
+    label: str
+    unit: str
+    path: str
+    wanted: float | None = None  # the most
+    value: float = 0.0
+
+
+RATIOS = (
+    Times("extraction, to finished shards", "the published way", "extraction/shards"),
+    Times("extraction, to arrays", "the published way", "extraction/arrays"),
+    Times("MFCC, RMS, ZCR and log-mel", "librosa", "rows/MFCC, RMS, ZCR and log-mel"),
+    Times("log-mel", "librosa", "rows/log-mel"),
+    Times("time stretch", "librosa", "rows/time stretch"),
+    Times("pitch shift", "librosa", "rows/pitch shift"),
+    Times("trim", "librosa", "rows/trim"),
+    Times("resample", "librosa", "rows/resample"),
+    Times("again, all cached", "the first time", "resuming/call/cold_over_cached", 3.0),
+    Times("again, the whole command", "the first time", "resuming/command/cold_over_cached", 3.0),
+    Times("32 random rows, as stored", "Parquet", "loading/batch/parquet_over_stored"),
+    Times("32 random rows, as float32", "Parquet", "loading/batch/parquet_over_float32"),
+    Times("whole table, as stored", "CSV", "loading/whole/csv_over_stored", 100.0),
+    Times("whole table, as float32", "CSV", "loading/whole/csv_over_float32"),
+)
+AMOUNTS = (
+    Amount("extract, empty cache", "s", "resuming/call/seconds/cold"),
+    Amount("extract, all cached", "s", "resuming/call/seconds/cached"),
+    Amount("extract, one clip added", "s", "resuming/call/seconds/one_added"),
+    Amount("the whole command, empty cache", "s", "resuming/command/seconds/cold"),
+    Amount("the whole command, all cached", "s", "resuming/command/seconds/cached"),
+    Amount("the whole command, one clip added", "s", "resuming/command/seconds/one_added", 5.0),
+    Amount("32 random rows, as stored", "ms", "loading/batch/milliseconds/stored", 0.2),
+    Amount("32 random rows, as float32", "ms", "loading/batch/milliseconds/float32", 1.0),
+    Amount("32 random rows, as Keras gets them", "ms", "loading/batch/milliseconds/keras"),
+)
+PEAK = 600.0  # MB
+
+
+def ratios(results: Results) -> list[Times]:
+    """All ratios there are; of parts that were not run there are none."""
+    found = [(each, find(results, each.path)) for each in RATIOS]
+    return [replace(each, median=value["median"], lowest=value["lowest"]) for each, value in found if value]
+
+
+def amounts(results: Results) -> list[Amount]:
+    """All times and sizes that have a limit or that people ask for."""
+    found = [(each, find(results, each.path)) for each in (*AMOUNTS, *peaks(results))]
+    return [replace(each, value=value) for each, value in found if value is not None]
+
+
+def peaks(results: Results) -> list[Amount]:
+    """Name the memory at each size."""
+    kinds = {"worker": "a worker", "main": "the main process"}
+    return [
+        Amount(f"peak memory of {words}, {int(clips):,} clips", "MB", f"memory/megabytes/{clips}/{kind}", PEAK)
+        for kind, words in kinds.items()
+        for clips in find(results, "memory/megabytes") or ()
+    ]
+
+
+def shares(results: Results) -> dict[str, dict[str, float]]:
+    """The shares of the time of an extraction, by recipe and step, those that belong together added up."""
+    every = {name: each for name, each in results.get("shares", {}).items() if isinstance(each, Mapping)}
+    return {
+        name: {step: sum(each[part] for part in parts) for step, parts in STEPS.items()} for name, each in every.items()
+    }
+
+
+def find(results: Results, path: str) -> Any:
+    """Look up a value; None where it is not there.
+
+    >>> find({"a": {"b": 1}}, "a/b"), find({}, "a/b")
+    (1, None)
+    """
+    value: Any = results
+    for name in path.split("/"):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,108 @@
+"""Memory of an extraction: the largest resident set of a worker and of the main process, small corpus and large.
+
+More clips than there are come from altering one sample of each. The real command runs in a fresh process and is looked
+at from outside many times a second; ``ru_maxrss`` would not do, for a worker inherits it from whoever started it.
+"""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import soundfile
+
+from benchmarks import corpus, extraction
+from benchmarks.corpus import Corpus, Job
+from benchmarks.workspace import Workspace, furnish
+from pipeline.store import audio, files, manifest
+
+PAUSE = 0.02  # s between two looks
+Row = dict[str, Any]
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Give the peaks at each size in MB, and those of the largest over those of the smallest corpus."""
+    crowd = multiply(job.first, max(job.sizes), job)
+    peaks = {str(size): at_size(crowd, size, job) for size in job.sizes}
+    small, large = peaks[str(min(job.sizes))], peaks[str(max(job.sizes))]
+    growth = {name: round(large[name] / small[name], 2) for name in small}
+    return {"growth": growth, "megabytes": peaks, "workers": job.workers}
+
+
+def multiply(source: Corpus, count: int, job: Job) -> Corpus:
+    """Write ``count`` distinct FLAC files and their manifest."""
+    folder = job.scratch / "memory/clips"
+    folder.mkdir(parents=True)
+    originals = extraction.records(source)
+    turns = [range(first, count, len(originals)) for first in range(min(count, len(originals)))]
+    with joblib.parallel_config(backend="loky", n_jobs=job.workers):
+        rows = joblib.Parallel()(
+            joblib.delayed(copies)(source.folder / row["path"], turn, folder, source.name)
+            for row, turn in zip(originals, turns, strict=False)
+        )
+    target = job.scratch / f"memory/{source.name}.parquet"
+    manifest.write([row for some in rows for row in some], target, synthetic=True)
+    return Corpus(source.name, folder, target)
+
+
+def copies(path: Path, numbers: range, folder: Path, name: str) -> list[Row]:
+    """Write a clip under several numbers; all but the first have the last bit of one sample turned over."""
+    samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    return list(write(samples, rate, numbers, folder, name))
+
+
+def write(samples: Any, rate: int, numbers: range, folder: Path, name: str) -> Iterator[Row]:
+    """Write the files one by one and give the columns of the manifest that extract reads."""
+    for turn, number in enumerate(numbers):
+        altered = samples.copy()
+        altered[turn - 1] ^= np.int16(turn > 0)
+        path = folder / f"{number:05}.flac"
+        soundfile.write(path, altered, rate, compression_level=0)
+        yield {
+            "clip_id": f"{name}/{path.name}",
+            "corpus": name,
+            "path": path.name,
+            "sha256": files.file_hash(path),
+            "samples_sha256": audio.samples_hash(altered),
+            "sample_rate": rate,
+            "status": "ok",
+        }
+
+
+def at_size(crowd: Corpus, size: int, job: Job) -> dict[str, float]:
+    """Extract the first ``size`` clips in a fresh process and give its peaks in MB."""
+    space = furnish(job.scratch / f"memory/{size}", crowd, workers=job.workers)
+    target = job.scratch / f"memory/{size}.parquet"
+    space.use(corpus.write(pq.read_table(crowd.manifest), np.arange(size), target))
+    return watch(space)
+
+
+def watch(space: Workspace) -> dict[str, float]:
+    """Run the command and give the peaks."""
+    peaks: dict[str, float] = {}
+    with subprocess.Popen(space.command, cwd=space.folder, env=space.environment, stdout=subprocess.DEVNULL) as running:
+        main = psutil.Process(running.pid)
+        while running.poll() is None:
+            for name, value in look(main):
+                peaks[name] = max(peaks.get(name, 0.0), round(value / 1e6, 1))
+            time.sleep(PAUSE)
+    if running.returncode:
+        raise SystemExit(f"'{' '.join(space.command)}' failed: see above.")
+    return peaks
+
+
+def look(main: psutil.Process) -> Iterator[tuple[str, int]]:
+    """Give the resident bytes of the main process and of each worker, and those without files mapped from the cache."""
+    try:
+        every = [("main", main.memory_info())]
+        every += [("worker", child.memory_info()) for child in main.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for name, held in every:
+        yield name, held.rss
+        yield f"{name}_unshared", held.rss - getattr(held, "shared", 0)  # Linux tells them apart

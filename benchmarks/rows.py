@@ -1,0 +1,96 @@
+"""Each feature and effect, ours and librosa's, in turn on the same signals in one process with one thread."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from benchmarks import corpus, extraction, published_way
+from benchmarks.corpus import SAME, Job
+from benchmarks.timing import milliseconds, ratio, seconds
+from pipeline.signal import conditioning, frontend, vocoder
+from pipeline.stages import batch
+from pipeline.store import audio, recipe
+
+CLIPS = 30  # whose signals are used, several times
+RATE = SAME.audio.sample_rate
+SOURCE_RATE = 48_000  # Hz, what resampling starts from
+SEMITONES, TEMPO, TOP_DB = 0.7, 0.9, 30.0
+Array = npt.NDArray[np.float32]
+Function = Callable[[Array], Any]
+
+
+def our_views(*names: str) -> Function:
+    """Make views under the published settings."""
+    return lambda signal: frontend.views(signal, RATE, {name: SAME.view(name) for name in names})
+
+
+def log_mel(signal: Array) -> Array:
+    """Make librosa's log-mel view."""
+    return librosa.power_to_db(librosa.feature.melspectrogram(y=signal, sr=RATE, n_mels=128))
+
+
+PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
+    "MFCC, RMS, ZCR and log-mel": (our_views("mfcc", "logmel"), published_way.views),
+    "log-mel": (our_views("logmel"), log_mel),
+    "time stretch": (
+        lambda signal: vocoder.stretch(signal, TEMPO),
+        lambda signal: librosa.effects.time_stretch(signal, rate=TEMPO),
+    ),
+    "pitch shift": (
+        lambda signal: vocoder.pitch(signal, SEMITONES),
+        lambda signal: librosa.effects.pitch_shift(signal, sr=RATE, n_steps=SEMITONES),
+    ),
+    "trim": (
+        lambda signal: conditioning.trim(signal, top_db=TOP_DB),
+        lambda signal: librosa.effects.trim(signal, top_db=TOP_DB),
+    ),
+    "resample": (
+        lambda signal: audio.resample(signal, SOURCE_RATE, RATE),
+        lambda signal: librosa.resample(signal, orig_sr=SOURCE_RATE, target_sr=RATE),
+    ),
+}
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Give the ratio of each pair; resampling is the same code on both sides and shows what the machine adds."""
+    heard = signals(job)
+    batch.keep_memory()  # as our workers do; here librosa has it too
+    with threadpool_limits(1):
+        return {name: compare(ours, theirs, heard, rounds=job.rounds) for name, (ours, theirs) in PAIRS.items()}
+
+
+def signals(job: Job) -> list[Array]:
+    """Decode and cut some clips as the published way does."""
+    rows = extraction.records(job.first)
+    some = [rows[index] for index in corpus.spread(len(rows), CLIPS)]
+    heard = [recipe.condition(audio.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
+    return [conditioning.fit(signal, SAME.samples) for signal in heard]
+
+
+def compare(ours: Function, theirs: Function, heard: Sequence[Array], *, rounds: int) -> dict[str, Any]:
+    """Time a pair clip by clip in turn, and add up each round."""
+    for function in (ours, theirs):
+        function(heard[0])
+    every = np.array([one_round(ours, theirs, heard) for _ in range(rounds)])
+    own, other = every.T.tolist()
+    spent = {"ours": milliseconds(own, len(heard)), "librosa": milliseconds(other, len(heard))}
+    return ratio(other, own) | {"milliseconds": spent}
+
+
+def one_round(ours: Function, theirs: Function, heard: Sequence[Array]) -> tuple[float, float]:
+    """Add up the seconds of both over all signals, another one first each time."""
+    pairs = [turn(ours, theirs, signal, swap=bool(number % 2)) for number, signal in enumerate(heard)]
+    return sum(own for own, _ in pairs), sum(other for _, other in pairs)
+
+
+def turn(ours: Function, theirs: Function, signal: Array, *, swap: bool) -> tuple[float, float]:
+    """Time both on one signal, the other first where asked to ``swap``."""
+    if swap:
+        other, own = seconds(lambda: theirs(signal)), seconds(lambda: ours(signal))
+    else:
+        own, other = seconds(lambda: ours(signal)), seconds(lambda: theirs(signal))
+    return own, other

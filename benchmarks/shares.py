@@ -1,0 +1,102 @@
+"""Where the time of an extraction goes: the functions of a run in one process are timed as they are called."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import scipy.fft
+from threadpoolctl import threadpool_limits
+
+from benchmarks import corpus, extraction
+from benchmarks.corpus import Job
+from pipeline.signal import frontend, noise, spectra, vocoder
+from pipeline.stages import batch, extract
+from pipeline.store import audio, clips, recipe
+
+REST = "rest"
+STEPS: dict[str, tuple[tuple[Any, str], ...]] = {
+    "read and check the file": ((audio, "fetch"),),
+    "decode": ((audio, "decode"),),
+    "mix, resample, trim": ((recipe, "condition"),),
+    "noise": ((noise, "add_by_snr"), (noise, "add_by_share")),
+    "vocoder": ((vocoder, "analyse"), (vocoder, "pitch"), (vocoder, "stretch")),
+    "STFT": ((spectra, "cut"), (np.fft, "rfft"), (scipy.fft, "rfft")),  # the vocoder's too
+    "mel bands": ((frontend, "band_power"),),
+    "dB, DCT, RMS, zero crossings": ((frontend, "views"),),
+    "names, look-up": ((extract, "name"), (extract, "look"), (extract, "piece")),
+    "write segments": ((clips, "put"), (batch, "gather")),
+    "write shards": ((extract, "write_all"),),
+}
+
+
+@dataclass
+class Clock:
+    """Seconds by step, each without those of the steps within it."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
+    since: float = 0.0
+
+    def pass_on(self) -> None:
+        """Book the time since the last change of step to the step that is open."""
+        now = time.perf_counter()
+        if self.open:
+            self.spent[self.open[-1]] = self.spent.get(self.open[-1], 0.0) + now - self.since
+        self.since = now
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Book the block to a step."""
+        self.pass_on()
+        self.open.append(name)
+        try:
+            yield
+        finally:
+            self.pass_on()
+            self.open.pop()
+
+    def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """Book the calls of a function to a step."""
+
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            with self.step(name):
+                return function(*args, **options)
+
+        return call
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Give the shares under the recipe of params.yaml and under the published one."""
+    return {
+        "params.yaml": of_recipe(job, corpus.standard(), "standard"),
+        "published": of_recipe(job, corpus.SAME, "same"),
+        "clips": corpus.count(job.first),
+    }
+
+
+def of_recipe(job: Job, settings: recipe.Recipe, name: str) -> dict[str, float]:
+    """Extract twice, into two empty caches, and give the shares of the second run; they sum to 1."""
+    clock = Clock()
+    with threadpool_limits(1):
+        extraction.run(extraction.warm(job), job.scratch / f"shares/warm-{name}", settings=settings, workers=1)
+        with watched(clock), clock.step(REST):
+            extraction.run(job.first, job.scratch / f"shares/{name}", settings=settings, workers=1)
+    total = sum(clock.spent.values())
+    return {step: round(clock.spent.get(step, 0.0) / total, 4) for step in (*STEPS, REST)}
+
+
+@contextmanager
+def watched(clock: Clock) -> Iterator[None]:
+    """Time the steps within the block."""
+    with ExitStack() as stack:
+        for name, functions in STEPS.items():
+            for owner, attribute in functions:
+                timed = clock.timed(getattr(owner, attribute), name)
+                stack.enter_context(mock.patch.object(owner, attribute, timed))
+        yield

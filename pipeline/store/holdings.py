@@ -1,0 +1,199 @@
+"""Every file of ours in the clip cache: in the folder on this machine, in the shared place, and unpacked for training.
+
+What does not bear a folder and a name of a form that we give is not ours: it is neither listed nor deleted.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.store import files, places, references
+from pipeline.store.places import Place
+from pipeline.store.references import Reference
+
+UNPACKED = "unpacked"
+FORMS = {  # folder and name of each kind of file
+    "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
+    "note": rf"{references.DRAWER}/[0-9a-f]{{32}}\.json",
+    "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}\.npy",
+    "lock": r"locks/[0-9a-f]{32}\.lock",
+}
+Notes = dict[str, Reference | None]  # by name; None for one that cannot be read
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file."""
+
+    kind: str  # a key of FORMS, or unfinished
+    drawer: str
+    name: str
+    path: str  # absolute, or the URL of what lies in the shared place
+    size: int  # bytes
+    written: float  # s since 1970
+    shared: bool = False
+
+
+def place(params: Mapping[str, Any]) -> Place:
+    """Find the clip cache. Parameters without a section ``store`` leave it to the environment."""
+    return config.build(places.Store, params.get("store", {}), "store").place
+
+
+def kind(drawer: str, name: str) -> str:
+    """Say what a file is, or nothing if it is not ours.
+
+    >>> kind("references", "8f434346648f6b96df89dda901c5176b.json"), kind("references", "notes.txt")
+    ('note', '')
+    """
+    path = f"{drawer}/{name}"
+    whole = re.sub(r"\.[\w-]+\.tmp\Z", "", path)
+    found = next((kind for kind, form in FORMS.items() if re.fullmatch(form, whole)), "")
+    return found and ("unfinished" if whole != path else found)
+
+
+def is_drawer(name: str) -> bool:
+    """Say whether a folder is one of a clip cache."""
+    return name != UNPACKED and any(re.fullmatch(form.partition("/")[0], name) for form in FORMS.values())
+
+
+def here(place: Place) -> list[Item]:
+    """List our files in the folder on this machine."""
+    return [item for path in inside(place.folder) if is_drawer(path.name) for item in scan(path)]
+
+
+def unpacked() -> list[Item]:
+    """List the files unpacked for training, which all caches of this machine have in common."""
+    return scan(files.cache_folder() / UNPACKED)
+
+
+def scan(drawer: Path) -> list[Item]:
+    """List our files in one folder; what vanishes meanwhile is left out."""
+    found = []
+    for path in inside(drawer):
+        if what := kind(drawer.name, path.name):
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                found.append(Item(what, drawer.name, path.name, str(path), facts.st_size, facts.st_mtime))
+    return found
+
+
+def inside(folder: Path) -> list[Path]:
+    """List a folder, in order; nothing if it is none."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def shared(place: Place) -> list[Item]:
+    """List our files in the shared place; none where there is no such place.
+
+    Raises:
+        StoreError: it cannot be reached.
+    """
+    if not place.remote:
+        return []
+    with places.reached(place.url):
+        system, root = places.filesystem(place.url)
+        system.invalidate_cache()
+        drawers = [entry["name"].rstrip("/") for entry in entries(system, root) if entry["type"] == "directory"]
+        ours = [drawer for drawer in drawers if is_drawer(drawer.rpartition("/")[2])]
+        found = [item(place, entry) for drawer in ours for entry in entries(system, drawer)]
+    return [each for each in found if each.kind]
+
+
+def entries(system: Any, path: str) -> list[dict[str, Any]]:
+    """List a folder of a shared place, in order."""
+    try:
+        return sorted(system.ls(path, detail=True), key=lambda entry: str(entry["name"]))
+    except FileNotFoundError:
+        return []
+
+
+def item(place: Place, entry: dict[str, Any]) -> Item:
+    """Read an entry of a listing by fsspec."""
+    drawer, name = entry["name"].rsplit("/", 2)[-2:]
+    path = f"{place.url.rstrip('/')}/{drawer}/{name}"
+    return Item(kind(drawer, name), drawer, name, path, entry["size"] or 0, moment(entry), shared=True)
+
+
+def moment(entry: dict[str, Any]) -> float:
+    """When an entry was written, in s since 1970, or now if nobody knows: each file system has its own word for it.
+
+    >>> moment({"name": "bucket/ser/x", "LastModified": "1970-01-02T00:00:00+00:00"})
+    86400.0
+    """
+    words = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
+    value = next((entry[word] for word in words if entry.get(word)), time.time())
+    with suppress(ValueError):
+        value = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return value.timestamp() if isinstance(value, datetime) else float(value)
+    return time.time()
+
+
+def content(place: Place, item: Item) -> Iterator[bytes]:
+    """Read a file, a piece at a time.
+
+    Raises:
+        OSError: it is gone or cannot be read.
+        StoreError: the shared place cannot be reached.
+    """
+    if not item.shared:
+        with Path(item.path).open("rb") as file:
+            yield from iter(partial(file.read, 2**20), b"")
+        return
+    with places.reached(place.url):
+        system, root = places.filesystem(place.url)
+        with system.open(f"{root}/{item.drawer}/{item.name}", "rb") as file:
+            yield from iter(partial(file.read, 2**20), b"")
+
+
+def notes(place: Place, items: Iterable[Item]) -> Notes:
+    """Read the notes among these files; of a copy here and one in the shared place the newer one counts."""
+    found: Notes = {}
+    for each in items:
+        if each.kind == "note":
+            new, old = note(place, each), found.get(each.name)
+            found[each.name] = new if old is None or (new and new.written > old.written) else old
+    return found
+
+
+def note(place: Place, item: Item) -> Reference | None:
+    """Read one note, or nothing where that cannot be."""
+    with suppress(OSError):
+        return parse(b"".join(content(place, item)))
+    return None
+
+
+def parse(text: bytes) -> Reference | None:
+    """Read the text of a note, or nothing where it is none."""
+    try:
+        return Reference(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def living(found: Notes) -> list[Reference]:
+    """Pick the notes of shards that are still there; what this user may not look at counts as there."""
+    return [reference for reference in found.values() if reference and is_alive(reference)]
+
+
+def dead(found: Notes) -> set[str]:
+    """Name the notes of shards that are gone."""
+    return {name for name, reference in found.items() if reference and not is_alive(reference)}
+
+
+def is_alive(reference: Reference) -> bool:
+    """Say whether a shard is still there, or may be."""
+    try:
+        return reference.alive
+    except PermissionError:
+        return True

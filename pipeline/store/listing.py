@@ -1,0 +1,131 @@
+"""An inventory of the clip cache in lines of text, within 100 columns but for long paths."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.inventory import Drawer, Inventory, Shard
+from pipeline.store.tally import ago, counted, short, size
+
+GONE = 3  # so many of the shards that are gone are named
+Identities = Mapping[str, Mapping[str, Any]]  # by view
+
+
+def inventory(found: Inventory, now: float, current: Identities) -> Iterator[str]:
+    """Write an inventory.
+
+    Args:
+        found: what is there.
+        now: s since 1970.
+        current: what params.yaml asks for, by view; empty without it.
+    """
+    yield f"Clip cache {found.folder}" + (f", in front of {found.url}" if found.url else "")
+    if not found.drawers:
+        yield "Nothing is in it: the first extraction fills it."
+    own = [drawer for drawer in found.drawers if not drawer.shared]
+    beyond = [drawer for drawer in found.drawers if drawer.shared]
+    yield from table("", own, found.drawers, now, current)
+    yield from table(found.url, beyond, found.drawers, now, current)
+    yield from training(found, now)
+    yield from ["", *total(found)]
+
+
+def table(url: str, some: Sequence[Drawer], every: Sequence[Drawer], now: float, current: Identities) -> Iterator[str]:
+    """Write the drawers of one place, each with its remarks, once for those that both places have."""
+    known = {drawer.name for drawer in every if not drawer.shared} if url else set()
+    if some:
+        yield from ["", *([f"In {url}"] if url else [])]
+        yield f"{'drawer':26}{'rows':>9}{'segments':>10}{'size':>13}   {'first written':16}last written"
+    for drawer in some:
+        yield figures(drawer, now)
+        yield from (f"    {remark}" for remark in remarks(drawer, every, current) if drawer.name not in known)
+
+
+def figures(drawer: Drawer, now: float) -> str:
+    """Write the figures of a drawer. In the shared place rows are not counted."""
+    rows = "" if drawer.shared else f"{drawer.rows:,}"
+    first, last = ago(now - drawer.first_written), ago(now - drawer.last_written)
+    return f"{drawer.name:26}{rows:>9}{drawer.segments:>10,}{size(drawer.size):>13}   {first:16}{last}"
+
+
+def remarks(drawer: Drawer, every: Sequence[Drawer], current: Identities) -> Iterator[str]:
+    """Say of a drawer its settings, its faults and its shards."""
+    if settings := differences(drawer, every, current):
+        yield settings
+    if drawer.unreadable:
+        yield f"{drawer.unreadable} damaged, their rows are not counted: 'ser-features store verify' names them"
+    yield from shards(drawer.shards)
+    if drawer.unused:
+        share = "it" if drawer.unused == drawer.size else f"{size(drawer.unused)} of it"
+        yield f"no shard that is still there needs {share}"
+
+
+def shards(some: Sequence[Shard]) -> list[str]:
+    """Say which shards were made of a drawer, and which of them are gone."""
+    gone = [shard for shard in some if not shard.alive]
+    named = [f"{place(shard)}, {shard.clips:,} clips" if shard.clips else place(shard) for shard in some if shard.alive]
+    named += [f"gone: {place(shard)}" for shard in gone[:GONE]]
+    return named + ([f"gone: {len(gone) - GONE} more"] if len(gone) > GONE else [])
+
+
+def place(shard: Shard) -> str:
+    """Say where a shard is; what cannot be read from here is on another machine, or another user's."""
+    return short(shard.path) if shard.clips is not None or not shard.alive else f"{shard.machine}: {shard.path}"
+
+
+def differences(drawer: Drawer, every: Iterable[Drawer], current: Identities) -> str:
+    """Say by which settings a drawer differs: from params.yaml, or without it from the other drawers of its view."""
+    own = flat(drawer.identity)
+    if not own:
+        return "its settings are unknown here: no whole segment of it is on this machine"
+    asked = flat(current.get(own["view"], {}))
+    if asked:
+        names = [name for name in own | asked if own.get(name) != asked.get(name)]
+        changes = [f"{name} {word(own.get(name))} (now {word(asked.get(name))})" for name in names]
+        return ", ".join(changes) or "as in params.yaml"
+    rivals = [flat(other.identity) for other in every if other.identity.get("view") == own["view"]]
+    names = [name for name in own if any(each.get(name) != own[name] for each in rivals)]
+    return ", ".join(f"{name} {word(own[name])}" for name in names)
+
+
+def word(value: Any) -> str:
+    """Write a setting as params.yaml does."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name nested settings by their dotted names, as params.yaml has them.
+
+    >>> flat({"dtype": "float16", "settings": {"audio": {"trim_db": None}}, "versions": {"audio": 1}})
+    {'dtype': 'float16', 'audio.trim_db': None, 'versions.audio': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, prefix if name == "settings" else f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def training(found: Inventory, now: float) -> Iterator[str]:
+    """Write the files unpacked for training."""
+    if found.unpacked:
+        yield from ["", f"Unpacked for training, in {short(str(Path(found.unpacked[0].path).parent))}"]
+    for each in found.unpacked:
+        owner = short(each.shard) if each.shard else "for a shard that is gone"
+        yield f"{Path(each.path).name[:16] + '….npy':26}{size(each.size):>32}   {ago(now - each.written):16}{owner}"
+
+
+def total(found: Inventory) -> Iterator[str]:
+    """Sum up what is on this machine, and what of it no shard needs."""
+    if found.leftovers:
+        yield "Left over: " + ", ".join(counted(found.leftovers))
+    own = [drawer for drawer in found.drawers if not drawer.shared]
+    weights = [sum(each.size for each in some) for some in (own, found.unpacked, found.leftovers)]
+    idle = [drawer.unused for drawer in own] + [each.size for each in found.unpacked if not each.shard]
+    free = size(sum(idle) + weights[2])
+    training = f", {size(weights[1])} of it unpacked for training" if found.unpacked else ""
+    remedy = f"; no shard needs {free} of it: ser-features store gc" if free != size(0) else ""
+    yield f"On this machine {size(sum(weights))}{training}{remedy}"

@@ -1,0 +1,185 @@
+"""Upkeep of the clip cache: find damaged segments, and delete what no shard needs any more.
+
+An extraction may run meanwhile: nothing young is deleted, and nothing that changed since it was looked at.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from pipeline.store import holdings, inventory, places
+from pipeline.store.holdings import Item, Notes
+from pipeline.store.places import Place
+
+HOUR, DAY = 3600, 86_400  # s
+PATIENCE = {"unfinished": HOUR, "lock": DAY}  # s after which such a file belongs to no running process
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file whose every byte was read, and what is wrong with it; nothing if it is whole."""
+
+    item: Item
+    fault: str
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What no shard needs: what may go, and what is too young to tell; and notes that forbid to tell."""
+
+    old: tuple[Item, ...]
+    young: tuple[Item, ...]
+    unreadable: tuple[str, ...]  # paths
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What was deleted, and a sentence for each file that could not be."""
+
+    items: tuple[Item, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+def verify(place: Place) -> list[Checked]:
+    """Read every byte of all segments and notes, on this machine and in the shared place; show how far it is.
+
+    Raises:
+        StoreError: the shared place cannot be reached.
+    """
+    items = [item for item in [*holdings.here(place), *holdings.shared(place)] if item.kind in ("segment", "note")]
+    return [Checked(item, fault) for item in watched(items) if (fault := check(place, item)) is not None]
+
+
+def watched(items: Sequence[Item]) -> Iterator[Item]:
+    """Go through files with a progress bar, on a terminal only."""
+    total = sum(item.size for item in items)
+    with tqdm(total=total, unit="B", unit_scale=True, leave=False, disable=None, file=sys.stderr) as bar:
+        for item in items:
+            bar.set_description(item.drawer, refresh=False)
+            yield item
+            bar.update(item.size)
+
+
+def check(place: Place, item: Item) -> str | None:
+    """Say what is wrong with a file: nothing if it is whole, None if it has gone meanwhile."""
+    pieces = holdings.content(place, item)
+    try:
+        if item.kind == "note":
+            return "" if holdings.parse(b"".join(pieces)) else "it is no note of a shard"
+        promised = Path(item.name).stem.partition("-")[2]
+        return "" if digest(pieces).startswith(promised) else "its bytes are not those that its name promises"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def digest(pieces: Iterable[bytes]) -> str:
+    """SHA-256 of bytes that come in pieces, as hexadecimal text."""
+    found = hashlib.sha256()
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()
+
+
+def garbage(place: Place, *, days: float = 1, shared: bool = False) -> Garbage:
+    """Find what no living shard needs.
+
+    Args:
+        place: the clip cache.
+        days: how old a file must be to go; unfinished files and locks have an age of their own.
+        shared: look through the shared place too, where notes of other machines count.
+
+    Raises:
+        StoreError: the shared place cannot be reached.
+    """
+    training = idle(place)
+    items, beyond = holdings.here(place), holdings.shared(place)
+    found = holdings.notes(place, [*items, *beyond])
+    candidates = [*items, *beyond] if shared else [item for item in items if item.kind != "note" or not place.remote]
+    useless = [*unneeded(candidates, found), *training]
+    now = time.time()
+    is_old = [now - item.written > PATIENCE.get(item.kind, days * DAY) for item in useless]
+    old = [item for item, old in zip(useless, is_old, strict=True) if old]
+    young = [item for item, old in zip(useless, is_old, strict=True) if not old and item.kind not in PATIENCE]
+    unreadable = [item.path for item in [*items, *beyond] if item.kind == "note" and found[item.name] is None]
+    return Garbage(tuple(old), tuple(young), tuple(unreadable))
+
+
+def unneeded(items: Iterable[Item], found: Notes) -> list[Item]:
+    """Pick what no living shard needs; while a note cannot be read, nobody knows of any segment."""
+    used = {(note.drawer, name) for note in holdings.living(found) for name in note.segments}
+    dead = holdings.dead(found)
+    blind = None in found.values()
+
+    def useless(item: Item) -> bool:
+        if item.kind == "segment":
+            return not blind and (item.drawer, item.name) not in used
+        return item.name in dead if item.kind == "note" else True
+
+    return [item for item in items if useless(item)]
+
+
+def idle(place: Place) -> list[Item]:
+    """Pick the files unpacked for training whose shards are gone, and unfinished ones."""
+    items = holdings.unpacked()
+    owned = {each.path for each in inventory.unpacked(items, place) if each.shard}
+    return [item for item in items if item.path not in owned]
+
+
+def delete(place: Place, items: Iterable[Item]) -> Swept:
+    """Delete files, and drawers that become empty by it.
+
+    Raises:
+        StoreError: the shared place cannot be reached.
+    """
+    gone, failures = [], []
+    for item in items:
+        try:
+            if remove(place, item):
+                gone.append(item)
+        except (OSError, Timeout) as error:
+            failures.append(f"{item.path} could not be deleted: {getattr(error, 'strerror', None) or error}.")
+    for drawer in {item.drawer for item in gone if item.kind in ("segment", "unfinished")}:
+        with suppress(OSError):  # there is more in it, or nothing
+            (place.folder / drawer).rmdir()
+    return Swept(tuple(gone), tuple(failures))
+
+
+def remove(place: Place, item: Item) -> bool:
+    """Delete a file, unless it has changed or gone since it was listed."""
+    with suppress(FileNotFoundError):
+        if item.shared:
+            return remove_shared(place, item)
+        path = Path(item.path)
+        if item.kind == "lock":
+            return remove_lock(path)
+        if path.stat().st_mtime == item.written:
+            path.unlink()
+            return True
+    return False
+
+
+def remove_shared(place: Place, item: Item) -> bool:
+    """Delete a file of the shared place."""
+    with places.reached(place.url):
+        system, root = places.filesystem(place.url)
+        system.rm_file(f"{root}/{item.drawer}/{item.name}")
+    return True
+
+
+def remove_lock(path: Path) -> bool:
+    """Delete a lock that nobody holds: who waits for it meanwhile finds that it is gone and makes a new one."""
+    try:
+        with FileLock(path, timeout=0):
+            path.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True
