@@ -21,9 +21,10 @@ def clip(path: Path, rng: np.random.Generator) -> list[tuple[Array, Array]]:
 
 def load(path: Path) -> Array:
     """Read 2.5 s from 0.6 s on, mixed down, at 22,050 Hz (what ``librosa.load`` does, without its second decoder)."""
-    rate = soundfile.info(path).samplerate
-    start, stop = round(OFFSET * rate), round((OFFSET + SECONDS) * rate)
-    samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
+    with soundfile.SoundFile(path) as file:
+        rate = file.samplerate
+        file.seek(int(OFFSET * rate))
+        samples = file.read(int(SECONDS * rate), dtype="float32", always_2d=True)
     return librosa.resample(librosa.to_mono(samples.T), orig_sr=rate, target_sr=RATE)
 
 

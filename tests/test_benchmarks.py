@@ -222,6 +222,8 @@ def test_nothing_in_the_picture_is_cut_off_or_small(written):
     assert min(ink.x0, ink.y0) >= 0
     assert ink.x1 <= figure.get_figwidth()
     assert ink.y1 <= figure.get_figheight()
+    for axes in figure.axes:
+        assert all(text.get_window_extent().x1 <= axes.bbox.x1 for text in axes.texts)
 
 
 def test_the_demo_is_stamped(written):

@@ -408,6 +408,7 @@ def test_a_lock_goes_after_a_day_unless_it_is_held(place):
             pass
     grow_old(place.folder)
     (place.folder / f"locks/{names[2]}.lock").touch()
+    assert upkeep.garbage(place).young == ()  # no use to speak of locks and unfinished files
     with place.lock(names[0]):
         assert sweep(place, days=0) == {f"locks/{names[1]}.lock"}
     assert sweep(place, days=30) == {f"locks/{names[0]}.lock"}
@@ -538,6 +539,17 @@ def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place)
     assert [item.path for item in upkeep.garbage(place).old] == [str(unpacked)]
 
 
+def test_a_clip_cache_may_lie_where_files_are_unpacked(tmp_path):
+    place = Place(str(files.cache_folder()))
+    name = keep(place)
+    unpacked = place.folder / "unpacked" / f"{HEX * 4}.npy"
+    unpacked.parent.mkdir()
+    unpacked.write_bytes(b"x")
+    grow_old(place.folder)
+    assert [item.path for item in holdings.here(place)] == [str(place.folder / name)]
+    assert [item.path for item in upkeep.garbage(place).old] == [str(place.folder / name), str(unpacked)]
+
+
 def test_after_gc_nothing_of_a_living_shard_is_made_again(corpus, place, monkeypatch, capsys):
     extracted(corpus, place)
     gone = extracted(corpus, place, "b", OTHER)
@@ -662,7 +674,8 @@ def test_the_shared_place_is_cleaned_on_request_only(tmp_path, cloud):
     refer(place, tmp_path / "a.parquet", used)
     refer(place, tmp_path / "gone.parquet", unused)
     (tmp_path / "gone.parquet").unlink()
-    system.pipe_file(f"{root}/thesis/draft.txt", b"mine")
+    for foreign in ("thesis/draft.txt", "references/paper.json", unused.replace(".arrow", ".arrow.bak")):
+        system.pipe_file(f"{root}/{foreign}", b"mine")
     there = names_in(system, root)
     grow_old(place.folder)
     grow_old_there(system, root)

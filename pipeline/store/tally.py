@@ -24,7 +24,8 @@ def verdict(checked: Sequence[Checked], deleted: Swept) -> Iterator[str]:
         some = [each for each in checked if (each.item.shared, each.item.drawer) == (shared, drawer)]
         bad = sum(bool(each.fault) for each in some)
         name, heavy = f"{drawer} (shared)" if shared else drawer, size(sum(each.item.size for each in some))
-        yield f"{name:36}{len(some):>8,} files{heavy:>13}   {f'{bad} damaged' if bad else 'whole'}"
+        files = f"{len(some):,} file{'s' if len(some) > 1 else ' '}"
+        yield f"{name:34}{files:>14}{heavy:>13}   {f'{bad} damaged' if bad else 'whole'}"
     for item, fault in ((each.item, each.fault) for each in checked if each.fault):
         how = "Deleted" if item in deleted.items else "Delete it with 'ser-features store verify --repair'"
         yield f"{item.path} is damaged: {fault}. {how}: the next extraction that needs it makes it again."

@@ -122,7 +122,7 @@ def unneeded(items: Iterable[Item], found: Notes) -> list[Item]:
     def useless(item: Item) -> bool:
         if item.kind == "segment":
             return not blind and (item.drawer, item.name) not in used
-        return item.name in dead if item.kind == "note" else True
+        return item.name in dead if item.kind == "note" else item.kind in PATIENCE
 
     return [item for item in items if useless(item)]
 
