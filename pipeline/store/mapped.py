@@ -3,7 +3,7 @@
 Reading rows at random from compressed Parquet is a thousand times slower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
+from pipeline.signal.compiled import compiled
 from pipeline.store import files, shards
 
 
@@ -44,19 +45,41 @@ class Table:
 
     def gather(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Fetch rows as float32. Shape: ``(len(numbers), frames, rows)``."""
-        return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), np.float32))
+        out = np.empty((len(numbers), *self.layout.shape), np.float32)
+        if self.layout.dtype != "float16":
+            return self.fill(numbers, out)
+        bits = out.view(np.uint32).reshape(len(numbers), -1)
+        for into, row in zip(bits, self.each(numbers), strict=True):
+            widen(row.reshape(-1).view(np.uint16), into)
+        out *= np.float32(2**112)  # from the exponent that float16 counts from to that of float32
+        return out
 
     def stored(self, numbers: npt.NDArray[np.int64]) -> shards.Tensors:
         """Fetch rows as they are stored. Shape: ``(len(numbers), frames, rows)``."""
         return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), self.layout.dtype))
 
     def fill(self, numbers: npt.NDArray[np.int64], out: shards.Tensors) -> shards.Tensors:
-        """Write rows into ``out``, shard by shard, whatever the order."""
-        shard = np.searchsorted(self.starts, numbers, side="right") - 1
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            out[here] = self.arrays[number][numbers[here] - self.starts[number]]
+        """Copy rows into ``out``, one by one: an index of many would make a copy of its own first."""
+        for number, row in enumerate(self.each(numbers)):
+            out[number] = row
         return out
+
+    def each(self, numbers: npt.NDArray[np.int64]) -> Iterator[shards.Tensors]:
+        """Give rows as they lie in memory. Shape: ``(frames, rows)`` each."""
+        shard = np.searchsorted(self.starts, numbers, side="right") - 1
+        for number, row in zip(shard.tolist(), (numbers - self.starts[shard]).tolist(), strict=True):
+            yield self.arrays[number][row]
+
+
+@compiled
+def widen(half: npt.NDArray[np.uint16], out: npt.NDArray[np.uint32]) -> None:
+    """Move the bits of float16 where float32 has them; times 2**112 they are the same numbers, if they are finite.
+
+    NumPy takes ten times as long.
+    """
+    for i in range(len(half)):
+        bits = np.uint32(half[i])
+        out[i] = (bits & np.uint32(0x8000)) << np.uint32(16) | (bits & np.uint32(0x7FFF)) << np.uint32(13)
 
 
 def open_table(paths: Sequence[Path], cache: Path) -> Table:
@@ -87,5 +110,5 @@ def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path)
             np.lib.format.write_array_header_1_0(out, header)
             for some in shards.tensors(file, layout):
                 out.write(np.ascontiguousarray(some).tobytes())
-    tensors: shards.Tensors = np.load(target, mmap_mode="r", allow_pickle=False)
-    return tensors
+    mapped: shards.Tensors = np.load(target, mmap_mode="r", allow_pickle=False)
+    return mapped.view(np.ndarray)  # a memmap takes ten times as long to find a row
