@@ -262,16 +262,3 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"taken/x\.json could not be written: (Not a directory|File exists)"):
         files.write_json({}, tmp_path / "taken" / "x.json")
     assert (tmp_path / "taken").read_text() == "a file"
-
-
-def test_widening_is_exact_for_every_finite_float16(tmp_path):
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    values = np.append(every[np.isfinite(every)], np.zeros(16, np.float16)).reshape(2646, 6, 4)
-    assert {2.0**-24, -65504.0} <= set(values.ravel().astype(np.float64))
-    keys = [f"x/{n}" for n in range(2646)]
-    some = shards.Rows(keys, ["original"] * 2646, keys, np.full(2646, 6, np.int32), values)
-    shards.write(tmp_path / "x.parquet", LAYOUT, [some])
-    table = mapped.open_table([tmp_path / "x.parquet"], tmp_path / "cache")
-    order = np.random.default_rng(0).permutation(2646)
-    assert table.gather(order).tobytes() == values[order].astype(np.float32).tobytes()
-    assert table.stored(order).tobytes() == values[order].tobytes()

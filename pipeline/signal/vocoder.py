@@ -20,6 +20,7 @@ from pipeline.signal.conditioning import fit
 from pipeline.signal.spectra import Array, Bins, Stft, frames, stft, taper
 
 VERSION = 2  # raise it when the same rate or interval would give other samples
+SMALLEST = np.finfo(np.float32).tiny  # sum of windows that can be divided by
 N_FFT = 2048  # samples of a frame; frames lie a quarter of it apart
 Spectrum = npt.NDArray[np.complex64]
 Positions = npt.NDArray[np.float64]
@@ -118,7 +119,10 @@ def walk(
 
 @compiled
 def overlap(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
-    """Add centred, windowed frames, a quarter apart, to ``sound``, and the windows' squares to ``weight``."""
+    """Add centred, windowed frames, a quarter apart, to ``sound``, and divide it by the sum of the windows' squares.
+
+    ``weight`` is that sum; it and ``sound`` begin as zeros.
+    """
     for row in range(len(waves)):
         first = row * (len(taper) // 4) - len(taper) // 2
         low = max(0, -first)
@@ -128,6 +132,8 @@ def overlap(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
         for i in range(len(part)):
             into[i] += wave[i] * part[i]
             norm[i] += part[i] * part[i]
+    for i in range(len(sound)):
+        sound[i] = sound[i] / weight[i] if weight[i] > SMALLEST else sound[i]
 
 
 def check(rate: float) -> None:
@@ -156,7 +162,7 @@ def play(analysis: Analysis, rate: float) -> Array:
     waves = scipy.fft.irfft(bins, n_fft, overwrite_x=True)
     sound, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     overlap(waves, window(n_fft), sound, weight)
-    return np.divide(sound, weight, out=sound, where=weight > np.finfo(np.float32).tiny)
+    return sound
 
 
 def stretch(signal: Array, rate: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:

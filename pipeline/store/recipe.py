@@ -11,7 +11,7 @@ from pipeline import config
 from pipeline.errors import UnknownNameError
 from pipeline.signal import augment, conditioning, frontend, spectra, vocoder
 from pipeline.signal.augment import Step
-from pipeline.store import audio, clips, files, shards
+from pipeline.store import audio, clips, files, halves, shards
 
 Keys = dict[str, dict[str, str]]  # view -> variant -> key, all of one clip
 DTYPES = {"mfcc": "float32", "logmel": "float16"}  # float16 steps by 0.03 dB at -80 dB, but by 0.5 at MFCC's c0
@@ -156,7 +156,7 @@ def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str], stft: spe
     """Make the views of one variant in their stored dtype: rounding to it is a view's last step, wherever made."""
     fitted = conditioning.fit(signal, recipe.samples)
     made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views}, stft=stft)
-    return {view: tensor.astype(DTYPES[view]) for view, tensor in made.items()}
+    return {view: halves.narrow(tensor) if DTYPES[view] == "float16" else tensor for view, tensor in made.items()}
 
 
 def entry(tensors: list[audio.Array], variants: list[audio.Array], recipe: Recipe, view: str) -> clips.Entry:
