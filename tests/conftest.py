@@ -1,11 +1,20 @@
 """Fixtures that several tests share."""
 
 import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).parents[1]
+RATE = 48_000
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +24,122 @@ def corpora() -> Path:
     if not folder:
         pytest.skip("SER_CORPORA names no folder of real corpora")
     return Path(folder)
+
+
+class Workplace:
+    """A folder with params.yaml and a manifest, in which the stage ``extract`` runs in processes of its own."""
+
+    def __init__(self, folder: Path, corpus: Path, settings: dict[str, str]) -> None:
+        self.folder, self.corpus, self.cache = folder, corpus, folder / "cache"
+        (folder / "data/manifest").mkdir(parents=True)
+        shutil.copy(corpus / "ravdess.parquet", folder / "data/manifest")
+        params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        for old, new in {"ravdess: data/raw/demo/RAVDESS": f"ravdess: {corpus / 'RAVDESS'}", **settings}.items():
+            assert params.count(old) == 1, old
+            params = params.replace(old, new)
+        (folder / "params.yaml").write_text(params, encoding="utf-8")
+
+    def environment(self, more: dict[str, object]) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        own = {"PATH": path, "PYTHONPATH": str(ROOT), "SER_CACHE_DIR": str(self.cache)}
+        return {**os.environ, **own, **{name: str(value) for name, value in more.items()}}
+
+    def start(self, *words: str, **more: object) -> subprocess.Popen[str]:
+        """Start an extraction as the leader of a process group; more are environment variables."""
+        command = [sys.executable, "-m", "pipeline.stages.extract", "ravdess", *words]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment(more), text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *words: str, code: int = 0, **more: object) -> str:
+        """Run an extraction and return what it says on both streams."""
+        return self.ended(self.start(*words, **more), code)
+
+    def ended(self, child: subprocess.Popen[str], code: int = 0) -> str:
+        """Wait for the end of an extraction and return what it said."""
+        said = "".join(child.communicate(timeout=240))
+        assert child.returncode == code, said
+        return said
+
+    def refused(self, *words: str, **more: object) -> str:
+        """Run an extraction that cannot go well, and return the sentence it ends with."""
+        said = self.run(*words, code=1, **more)
+        last = said.splitlines()[-1]
+        assert last.startswith("ser-features: "), said
+        assert "Traceback" not in said, said
+        return last
+
+    def shards(self) -> dict[str, bytes]:
+        """The bytes of the shards, by view."""
+        return {path.parent.name: path.read_bytes() for path in sorted(self.folder.glob("features/*/*.parquet"))}
+
+    def segments(self, below: Path | None = None) -> dict[str, int]:
+        """The finished segments in a clip cache and when each was written, in ns."""
+        found = sorted((below or self.cache).rglob("*.arrow"))
+        return {f"{path.parent.name}/{path.name}": path.stat().st_mtime_ns for path in found}
+
+    def await_segments(self, child: subprocess.Popen[str], more_than: int = 0, below: Path | None = None) -> None:
+        """Wait until there are more segments than that, while the extraction runs."""
+        deadline = time.monotonic() + 120
+        while len(self.segments(below)) <= more_than and child.poll() is None:
+            assert time.monotonic() < deadline, "no segment appears"
+            time.sleep(0.001)
+        assert child.poll() is None, self.ended(child)
+
+    def whole_clips(self, below: Path | None = None) -> int:
+        """How many clips have all their rows in the cache, each in one whole segment."""
+        from pipeline.store import segments
+
+        drawers: dict[str, list[str]] = {}
+        for path in (below or self.cache).rglob("*.arrow"):
+            assert segments.is_whole(path), path
+            drawers.setdefault(path.parent.name, []).extend(segments.read(path).keys)
+        assert all(count == 1 for keys in drawers.values() for count in Counter(keys).values()), "a row was made twice"
+        return self.clips_of(drawers)
+
+    def clips_of(self, drawers: dict[str, list[str]]) -> int:
+        """How many clips have all their rows among these keys, by drawer."""
+        from pipeline import config
+        from pipeline.store import clips, manifest, recipe
+
+        settings = recipe.from_params(config.read(self.folder / "params.yaml"))
+        names = {view: clips.drawer_name(recipe.identity(settings, view)) for view in recipe.DTYPES}
+        had = {view: set(drawers.get(name, ())) for view, name in names.items()}
+        rows = manifest.records(manifest.read(self.folder / "data/manifest/ravdess.parquet"))
+        recordings = [(row["samples_sha256"], int(row["sample_rate"])) for row in rows]
+        keys = recipe.keys(settings, recipe.DTYPES, recordings)
+        return sum(all(set(own[view].values()) <= had[view] for view in recipe.DTYPES) for own in keys)
+
+
+def recordings(folder: Path, count: int, seconds: float) -> Path:
+    """A corpus of stereo clips at 48 kHz, each another chirp on one channel and noise on the other; its manifest."""
+    from pipeline.stages import ingest
+    from pipeline.store import facts
+
+    times = np.arange(round(seconds * RATE)) / RATE
+    for number in range(count):
+        actor, rest = number % 24 + 1, number // 24
+        path = folder / f"RAVDESS/Actor_{actor:02}/03-01-0{rest % 8 + 1}-01-0{rest // 8 + 1}-01-{actor:02}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chirp = 0.3 * np.sin(2 * np.pi * (110 + 3 * number + 200 * times) * times) * np.sin(np.pi * times / seconds)
+        noise = 0.01 * np.random.default_rng(number).standard_normal(len(times))
+        soundfile.write(path, np.stack([chirp, noise], axis=1), RATE)
+    ingest.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=facts.Limits(min_seconds=0.1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workplaces(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workplace]:
+    """Make workplaces; those with as many clips of the same length share a corpus."""
+    made: dict[tuple[int, float], Path] = {}
+
+    def make(clips: int = 24, seconds: float = 0.4, **settings: str) -> Workplace:
+        """Clips of so many seconds, in two processes; settings are lines of params.yaml that are changed."""
+        if (clips, seconds) not in made:
+            made[clips, seconds] = recordings(tmp_path_factory.mktemp("corpus"), clips, seconds)
+        lines = {"  seconds: 3.0": f"  seconds: {seconds}", "  workers:   ": "  workers: 2 "}
+        lines |= {f"{name}:": f"{name}: {value} #" for name, value in settings.items()}
+        return Workplace(tmp_path_factory.mktemp("workplace"), made[clips, seconds], lines)
+
+    return make

@@ -64,9 +64,10 @@ def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.P
             return Receipt(len(batch.pieces), 0)
         made = [make(piece, folder, settings) for piece in batch.pieces]
         done = [(piece, rows) for piece, rows in zip(batch.pieces, made, strict=True) if not isinstance(rows, str)]
-        for view, identity in identities.items():
-            if rows := gather(done, view):
-                clips.put(place, identity, rows)
+        rows = {view: some for view in identities if (some := gather(done, view))}
+        written = [clips.write(place, identities[view], some) for view, some in rows.items()]
+        for drawer, name in written:  # when all are on this machine, for the shared place may be out of reach
+            place.send(drawer, name)
     failures = tuple(each for each in made if isinstance(each, str))
     return Receipt(len(batch.pieces), len(done), failures)
 

@@ -1,31 +1,40 @@
 """The same work on a Dask cluster: its workers have this package, see the same files, and return receipts."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import joblib
-
-from pipeline.errors import SettingError
+from pipeline.errors import SerError, SettingError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+ANSWER = 10  # s that a scheduler has to answer
 PATIENCE = 120  # s to wait for the first worker
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
     """Map over the workers of the cluster at ``scheduler``, in the order in which results come.
 
-    A task whose worker dies is given to another one.
+    A task whose worker dies is given to another one. Dask's own futures, because joblib waits for ever for a task that
+    Dask has given up.
 
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
+        SerError: no worker comes, workers die again and again, or the scheduler does.
     """
     client = connect(scheduler)
+    from distributed import as_completed
+
     try:
-        with joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=PATIENCE):
-            work = (joblib.delayed(partial(alone, function))(item) for item in items)
-            yield from joblib.Parallel(return_as="generator_unordered")(work)
+        await_worker(client, scheduler)
+        # named nowhere else: a result that is held is made again when the worker dies that has it
+        for task in as_completed(
+            [client.submit(alone, function, item, pure=False) for item in items], loop=client.loop
+        ):
+            with explained(scheduler):
+                result = task.result()
+            yield result
     finally:
         client.close()
 
@@ -49,8 +58,64 @@ def connect(scheduler: str) -> Any:
     except ImportError as error:
         raise SettingError("execute.scheduler needs Dask: pip install -c constraints.txt -e '.[cluster]'.") from error
     try:
-        return Client(scheduler, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise SettingError(
-            f"execute.scheduler {scheduler}: no Dask scheduler answers ({error}): start one with 'dask scheduler'."
+        found = asyncio.run(kind(scheduler))  # first, because a client that finds none keeps the process for a minute
+    except Exception as error:
+        raise nobody(scheduler, str(error) or f"nothing within {ANSWER} s") from error
+    if found != "Scheduler":
+        raise nobody(scheduler, f"it is a {found.lower()}")
+    return Client(scheduler, set_as_default=False)
+
+
+async def kind(address: str) -> str:
+    """Ask who answers at an address of Dask's: a ``Scheduler`` or a ``Worker``."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    security = Security().get_connection_args("client")
+    async with rpc(address, timeout=ANSWER, connection_args=security) as other:
+        return str((await asyncio.wait_for(other.identity(), ANSWER))["type"])
+
+
+def nobody(scheduler: str, reason: str) -> SettingError:
+    """Say that there is no scheduler."""
+    return SettingError(
+        f"execute.scheduler {scheduler}: no Dask scheduler answers ({reason}): start one with 'dask scheduler', or "
+        "correct the address."
+    )
+
+
+def await_worker(client: Any, scheduler: str) -> None:
+    """Wait for the first worker.
+
+    Raises:
+        SerError: none comes.
+    """
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        raise SerError(
+            f"execute.scheduler {scheduler} has no worker, nor got one within {PATIENCE} s: start some with "
+            f"'dask worker {scheduler} --nthreads 1'."
         ) from error
+
+
+@contextmanager
+def explained(scheduler: str) -> Iterator[None]:
+    """Say in a sentence what went wrong with the cluster; errors of the work itself pass.
+
+    Raises:
+        SerError: workers died, or the scheduler did.
+    """
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm import CommClosedError
+
+    kept = "What was finished is kept: run the same command again"
+    try:
+        yield
+    except KilledWorker as error:
+        raise SerError(
+            f"execute.scheduler {scheduler}: several workers died over the same clips, perhaps stopped for want of "
+            f"memory. {kept}, with more memory for each."
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise SerError(f"execute.scheduler {scheduler} was lost while it worked. {kept}.") from error

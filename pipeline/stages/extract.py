@@ -153,7 +153,10 @@ def write_all(
 
     def write(view: str) -> None:
         layout = recipe.layout(settings, view)
-        shards.write(outputs[view], layout, groups(rows, [own[view] for own in keys], drawers[view], layout))
+        try:
+            shards.write(outputs[view], layout, groups(rows, [own[view] for own in keys], drawers[view], layout))
+        except StoreError as error:
+            raise StoreError(f"{error} What was finished is kept: make room there and run again.") from error
 
     with ThreadPoolExecutor(len(outputs)) as pool:
         list(pool.map(write, outputs))

@@ -18,6 +18,8 @@ from pipeline.errors import StoreError
 from pipeline.store import files, segments
 from pipeline.store.places import Place
 
+RECENT = 8  # segments
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,7 +38,7 @@ def drawer_name(identity: Mapping[str, Any]) -> str:
     """Name the folder of a view's rows.
 
     >>> drawer_name({"view": "logmel", "dtype": "float16"})
-    'logmel-a33e81ddba6e0d0e'
+    'logmel-7a6dd73630934bfb'
     """
     return f"{identity['view']}-{files.text_hash(identity)[:16]}"
 
@@ -49,9 +51,15 @@ class Drawer:
     identity: Mapping[str, Any]
     name: str = field(init=False)
     index: dict[str, tuple[str, int]] = field(default_factory=dict)  # key -> segment and row
-    open: dict[str, segments.Rows] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)  # segments whose rows are in the index
+    recent: dict[str, segments.Rows] = field(default_factory=dict)  # a few segments that stay mapped
     checked: set[str] = field(default_factory=set)  # segments whose bytes are what their names promise
     damaged: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        """Where its segments lie on this machine."""
+        return self.place.folder / self.name
 
     def __post_init__(self) -> None:
         self.name = drawer_name(self.identity)
@@ -59,55 +67,86 @@ class Drawer:
     def look(self, keys: Iterable[str]) -> None:
         """Take in the segments that have come since, and read every byte of those that hold these rows.
 
-        What is damaged counts as missing from then on; a shared place may have a whole copy of it.
+        What is damaged counts as missing from then on, unless the shared place has a whole copy of it; and the shared
+        place gets what it lacks, because it could not be reached when that was made.
+
+        Raises:
+            StoreError: a file cannot be read, the disk is full, or the shared place cannot be reached.
         """
         wanted = list(keys)
-        self.take_in()
-        if self.discard_damaged(wanted) and self.place.remote:
-            self.take_in()
-            self.discard_damaged(wanted)
+        for _ in range(3):  # damaged here, damaged in the shared place too, made by nobody yet
+            if all([*self.take_in(), *self.check(wanted)]):
+                break
+        self.place.share(self.name, self.checked)
 
-    def take_in(self) -> None:
-        """Open the segments that are not open yet."""
-        for name in sorted(self.place.names(self.name) - set(self.open)):
-            if not name.endswith(segments.SUFFIX):
-                continue
-            try:
-                self.open[name] = segments.read(self.place.path(self.name, name))
-            except StoreError:
-                self.discard(name)
-                continue
-            self.index |= {key: (name, row) for row, key in enumerate(self.open[name].keys) if key not in self.index}
+    def take_in(self) -> list[bool]:
+        """Open the segments that are not open yet; say of each whether that went well."""
+        new = sorted(self.place.names(self.name) - self.known)
+        return [self.take(name) for name in new if name.endswith(segments.SUFFIX)]
 
-    def discard_damaged(self, keys: Iterable[str]) -> bool:
-        """Check each segment once that holds one of these rows; say whether any was damaged."""
+    def take(self, name: str) -> bool:
+        """Open a segment and index its rows, or discard it."""
+        path = self.place.path(self.name, name)
+        try:
+            rows = segments.read(path)
+        except StoreError:
+            if segments.is_whole(path):  # then it is something else that ails, not the segment
+                raise
+            return self.discard(name)
+        self.known.add(name)
+        self.index |= rows_of(name, rows)
+        return True
+
+    def check(self, keys: Iterable[str]) -> list[bool]:
+        """Read every byte of the segments that hold these rows, each once; say of each whether it is whole."""
         new = sorted({self.index[key][0] for key in keys if key in self.index} - self.checked)
-        bad = [name for name in new if not segments.is_whole(self.place.folder / self.name / name)]
-        self.checked |= set(new) - set(bad)
-        for name in bad:
-            self.discard(name)
-        return bool(bad)
+        return [self.verify(name) for name in new]
 
-    def discard(self, name: str) -> None:
+    def verify(self, name: str) -> bool:
+        """Read every byte of a segment, and discard it if it is damaged."""
+        if not segments.is_whole(self.folder / name):
+            return self.discard(name)
+        self.checked.add(name)
+        return True
+
+    def discard(self, name: str) -> bool:
         """Report a damaged segment and delete it, in the shared place too if what came from there is damaged."""
         twice = name in self.damaged
         self.damaged.add(name)
-        self.open.pop(name, None)
-        self.index = {key: place for key, place in self.index.items() if place[0] != name}
-        path = self.place.folder / self.name / name
-        print(f"{path} is damaged and was deleted; its clips are made again.", file=sys.stderr, flush=True)
-        self.place.remove(self.name, name, shared=twice)
+        self.known.discard(name)
+        self.index = {}
+        for other in sorted(self.known):  # some of its rows may be in another segment too
+            self.index |= rows_of(other, segments.read(self.folder / other))
+        if (self.folder / name).exists():
+            remedy = "it is fetched or made again" if self.place.remote and not twice else "its clips are made again"
+            print(f"{self.folder / name} is damaged and was deleted; {remedy}.", file=sys.stderr, flush=True)
+            self.place.remove(self.name, name, shared=twice)
+        return False
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Which of these rows are not there."""
-        return [key for key in keys if key not in self.index]
+        """Which of these rows are not there, as far as `look` has read every byte."""
+        return [key for key in keys if key not in self.index or self.index[key][0] not in self.checked]
 
     def get(self, keys: Sequence[str]) -> Entry:
         """Fetch rows, all of which must be there. Shape ``(len(keys), frames, rows of the view)``."""
-        places = [self.index[key] for key in keys]
-        rows = [(self.open[name], row) for name, row in places]
+        rows = [(self.rows(name), row) for name, row in (self.index[key] for key in keys)]
         valid = np.array([some.valid_frames[row] for some, row in rows], np.int32)
         return Entry(np.stack([some.tensors[row] for some, row in rows]), valid)
+
+    def rows(self, name: str) -> segments.Rows:
+        """Map a segment; one that was not used of late is let go, or a large corpus would fill the memory.
+
+        Raises:
+            StoreError: it was deleted or damaged since `look`.
+        """
+        if name not in self.recent:
+            if len(self.recent) >= RECENT:
+                del self.recent[next(iter(self.recent))]
+            try:
+                self.recent[name] = segments.read(self.folder / name)
+            except StoreError as error:
+                raise StoreError(f"{error} It was whole a moment ago: run the same command again.") from error
+        return self.recent[name]
 
     def used(self, keys: Iterable[str]) -> list[str]:
         """The segments that hold these rows."""
@@ -120,14 +159,36 @@ def put(place: Place, identity: Mapping[str, Any], rows: segments.Rows) -> None:
     Raises:
         StoreError: the disk is full, or the shared place cannot be reached.
     """
+    place.send(*write(place, identity, rows))
+
+
+def write(place: Place, identity: Mapping[str, Any], rows: segments.Rows) -> tuple[str, str]:
+    """Keep finished rows on this machine alone; give drawer and name of the segment, for `Place.send`.
+
+    Raises:
+        StoreError: the disk is full.
+    """
     name, data = segments.encode(rows, dict(identity))
-    place.put(drawer_name(identity), name, data)
+    place.write(drawer_name(identity), name, data)
+    return drawer_name(identity), name
+
+
+def rows_of(name: str, rows: segments.Rows) -> dict[str, tuple[str, int]]:
+    """Say of each row of a segment where it is."""
+    return {key: (name, number) for number, key in enumerate(rows.keys)}
 
 
 def is_there(place: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    """Say whether a segment of just these rows is finished, without opening it."""
-    start = segments.prefix(keys)
-    return any(name.startswith(start) for name in place.names(drawer_name(identity)))
+    """Say whether a whole segment of just these rows is finished; see to it that the shared place has it too.
+
+    Raises:
+        StoreError: it cannot be read, or the shared place cannot be reached.
+    """
+    drawer, start = drawer_name(identity), segments.prefix(keys)
+    found = [name for name in place.names(drawer) if name.startswith(start)]
+    whole = [name for name in found if segments.is_whole(place.path(drawer, name))]
+    place.share(drawer, whole)
+    return bool(whole)
 
 
 def path(place: Place, identity: Mapping[str, Any]) -> Path:

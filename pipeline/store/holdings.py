@@ -50,7 +50,7 @@ def place(params: Mapping[str, Any]) -> Place:
 def kind(drawer: str, name: str) -> str:
     """Say what a file is, or nothing if it is not ours.
 
-    >>> kind("references", "8f434346648f6b96df89dda901c5176b.json"), kind("references", "notes.txt")
+    >>> kind("references", "271a413bd339c5709fdceaec41f14f11.json"), kind("references", "notes.txt")
     ('note', '')
     """
     path = f"{drawer}/{name}"

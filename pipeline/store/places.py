@@ -5,8 +5,8 @@ Files are read from the folder alone, mapped into memory; what only the shared p
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from filelock import FileLock
 
 from pipeline.errors import SerError, StoreError
 from pipeline.store import files
+
+KEPT = "What was finished is kept: make room, or move the clip cache (SER_CACHE_DIR, store.url), and run again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,9 @@ class Place:
 
     def names(self, drawer: str) -> set[str]:
         """List the files of a drawer, here and in the shared place."""
-        here = self.folder / drawer
-        found = {path.name for path in here.iterdir()} if here.is_dir() else set()
+        found: set[str] = set()
+        with suppress(FileNotFoundError):  # nothing was kept yet, or cleaning up was quicker
+            found = {path.name for path in (self.folder / drawer).iterdir()}
         return {name for name in found | self.shared_names(drawer) if not name.endswith(".tmp")}
 
     def shared_names(self, drawer: str) -> set[str]:
@@ -67,36 +70,77 @@ class Place:
                 return set()
 
     def put(self, drawer: str, name: str, data: Any) -> None:
-        """Keep a file, whole or not at all.
+        """Keep a file, whole or not at all: in the folder first, whatever becomes of the shared place.
 
         Raises:
             StoreError: the disk is full, or the shared place cannot be reached.
         """
-        with files.aside(self.folder / drawer / name) as part:
-            part.write_bytes(data)
-        if self.remote:
+        self.write(drawer, name, data)
+        self.send(drawer, name)
+
+    def write(self, drawer: str, name: str, data: Any) -> None:
+        """Write a file of the folder, whole or not at all.
+
+        Raises:
+            StoreError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            with files.aside(self.folder / drawer / name) as part:
+                part.write_bytes(data)
+        except StoreError as error:
+            raise StoreError(f"{error} {KEPT}") from error
+
+    def send(self, drawer: str, name: str) -> None:
+        """Put a file of the folder into the shared place, if there is one.
+
+        Raises:
+            StoreError: it cannot be reached.
+        """
+        if not self.remote:
+            return
+        try:
             with reached(self.url):
                 system, root = filesystem(self.url)
-                system.pipe_file(f"{root}/{drawer}/{name}", bytes(data))
+                system.pipe_file(f"{root}/{drawer}/{name}", (self.folder / drawer / name).read_bytes())
+        except (StoreError, FileNotFoundError) as error:
+            reason = error if isinstance(error, StoreError) else unusable(self.url, error)  # there is no such bucket
+            raise StoreError(f"{reason} What was made is in {self.folder}: the next run sends it.") from error
+
+    def share(self, drawer: str, names: Iterable[str]) -> None:
+        """Send those of some files of the folder that the shared place lacks.
+
+        Raises:
+            StoreError: it cannot be reached.
+        """
+        wanted = set(names) if self.remote else set()
+        for name in sorted(wanted - self.shared_names(drawer)) if wanted else ():
+            self.send(drawer, name)
 
     def path(self, drawer: str, name: str) -> Path:
         """Give the path of a file in the folder, fetched from the shared place where it is not there yet.
 
+        Nothing is there if it is in neither: another process may have deleted it since it was listed.
+
         Raises:
-            StoreError: it is in neither.
+            StoreError: the shared place cannot be reached, or the disk is full.
         """
         target = self.folder / drawer / name
         if self.remote and not target.exists():
-            with files.aside(target) as part, reached(self.url):
-                system, root = filesystem(self.url)
-                system.get_file(f"{root}/{drawer}/{name}", str(part))
+            with suppress(FileNotFoundError):
+                self.write(drawer, name, self.fetch(drawer, name))
         return target
+
+    def fetch(self, drawer: str, name: str) -> bytes:
+        """Read a file of the shared place."""
+        with reached(self.url):
+            system, root = filesystem(self.url)
+            return bytes(system.cat_file(f"{root}/{drawer}/{name}"))
 
     def remove(self, drawer: str, name: str, *, shared: bool = False) -> None:
         """Delete a file from the folder, and from the shared place if asked to."""
         (self.folder / drawer / name).unlink(missing_ok=True)
         if self.remote and shared:
-            with reached(self.url):
+            with reached(self.url), suppress(FileNotFoundError):
                 system, root = filesystem(self.url)
                 system.rm_file(f"{root}/{drawer}/{name}")
 
@@ -107,7 +151,7 @@ class Place:
         try:
             lock.acquire()
         except OSError as error:
-            raise StoreError(f"{lock.lock_file} could not be written: {error.strerror or error}.") from error
+            raise StoreError(f"{lock.lock_file} could not be written: {error.strerror or error}. {KEPT}") from error
         with lock:
             lock.release()  # the block's own hold goes on
             yield
@@ -127,6 +171,7 @@ def reached(url: str) -> Iterator[None]:
 
     Raises:
         StoreError: something went wrong in the block.
+        FileNotFoundError: what was asked for is not there.
     """
     try:
         yield
@@ -137,6 +182,11 @@ def reached(url: str) -> Iterator[None]:
             f"store.url {url} needs a package that is not installed ({error}): pip install '.[cluster]'."
         ) from error
     except Exception as error:
-        raise StoreError(
-            f"store.url {url} cannot be used ({type(error).__name__}: {error}): check the address and your credentials."
-        ) from error
+        raise unusable(url, error) from error
+
+
+def unusable(url: str, error: Exception) -> StoreError:
+    """Say that a shared place cannot be used."""
+    return StoreError(
+        f"store.url {url} cannot be used ({type(error).__name__}: {error}): check the address and your credentials."
+    )

@@ -6,11 +6,13 @@ Each shard leaves a note in the clip cache: where it is, on which machine, and t
 import hashlib
 import json
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.errors import StoreError
 from pipeline.store.places import Place
 
 DRAWER = "references"
@@ -36,12 +38,18 @@ class Reference:
 
 
 def write(place: Place, made: Mapping[Path, tuple[str, Sequence[str]]]) -> None:
-    """Note of each shard the drawer and the segments it was made of; a newer note replaces an older."""
+    """Note of each shard the drawer and the segments it was made of; a newer note replaces an older.
+
+    A place that can only be read, or is full, makes no shard worse: that there is no note is said, no more.
+    """
     for path, (drawer, names) in made.items():
         shard, machine = str(path.absolute()), platform.node()
         note = Reference(shard=shard, machine=machine, written=time.time(), drawer=drawer, segments=list(names))
         name = hashlib.sha256(f"{machine} {shard}".encode()).hexdigest()[:32]
-        place.put(DRAWER, f"{name}.json", json.dumps(asdict(note)).encode())
+        try:
+            place.put(DRAWER, f"{name}.json", json.dumps(asdict(note)).encode())
+        except StoreError as error:
+            print(f"{path} is whole, but cleaning up will not know what it was made of: {error}", file=sys.stderr)
 
 
 def read(place: Place) -> dict[str, Reference]:
@@ -50,6 +58,6 @@ def read(place: Place) -> dict[str, Reference]:
     for name in sorted(place.names(DRAWER)):
         try:
             found[name] = Reference(**json.loads(place.path(DRAWER, name).read_bytes()))
-        except (ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             continue
     return found

@@ -6,7 +6,8 @@ there, and a flipped bit shows. Arrow's file format lies uncompressed on disk, s
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,38 +54,53 @@ def prefix(keys: Sequence[str]) -> str:
     """Begin the name of the segment that holds just these rows.
 
     >>> prefix(["ab" * 32])
-    '8f434346648f6b96df89dda901c5176b'
+    '271a413bd339c5709fdceaec41f14f11'
     """
     return hashlib.sha256("".join(keys).encode()).hexdigest()[:SHORT]
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether the bytes are those that the name promises."""
+    """Say whether the bytes are those that the name promises; what is gone is not.
+
+    Raises:
+        StoreError: that cannot be said, because the system does not let it be read.
+    """
     promised = path.stem.partition("-")[2]
-    return files.file_hash(path)[:SHORT] == promised
+    try:
+        return files.file_hash(path)[:SHORT] == promised
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read ({error.strerror or error}): mend that, or delete it and its clips are made again."
+        ) from error
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What a segment says of its rows: view, identity, dtype, shape.
 
     Raises:
-        StoreError: it is damaged.
+        StoreError: it is damaged or gone.
     """
-    about: dict[str, Any] = json.loads(opened(path).schema.metadata[b"ser"])
-    return about
+    with legible(path):
+        about: dict[str, Any] = json.loads(opened(path).schema.metadata[b"ser"])
+        return about
 
 
 def read(path: Path) -> Rows:
     """Map a segment into memory.
 
     Raises:
-        StoreError: it is damaged. What lies within the tensors is not looked at: see `is_whole`.
+        StoreError: it is damaged or gone. What lies within the tensors is not looked at: see `is_whole`.
     """
-    table = opened(path)
-    shape = json.loads(table.schema.metadata[b"ser"])["shape"]
-    keys = [key.hex() for key in table["key"].to_pylist()]
-    tensors = table["x"].combine_chunks().flatten().to_numpy().reshape(-1, *shape)
-    return Rows(keys, tensors, table["valid_frames"].to_numpy())
+    with legible(path):
+        table = opened(path)
+        shape = json.loads(table.schema.metadata[b"ser"])["shape"]
+        keys = [key.hex() for key in table["key"].to_pylist()]
+        if not path.name.startswith(prefix(keys)):
+            raise ValueError("its keys are not those that its name promises")
+        tensors = table["x"].chunk(0).values.to_numpy().reshape(-1, *shape)  # combine_chunks would copy
+        return Rows(keys, tensors, table["valid_frames"].to_numpy())
 
 
 def opened(path: Path) -> pa.Table:
@@ -93,11 +109,22 @@ def opened(path: Path) -> pa.Table:
     Raises:
         StoreError: it is damaged or gone.
     """
-    try:
-        table: pa.Table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    with legible(path):
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate()
-    except (pa.ArrowException, OSError) as error:
+        return table
+
+
+@contextmanager
+def legible(path: Path) -> Iterator[None]:
+    """Take whatever goes wrong in reading for damage: a flipped bit may make text that is none, or shapes that misfit.
+
+    Raises:
+        StoreError: something went wrong in the block.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
         raise StoreError(f"{path} is damaged ({error}).") from error
-    if table.column_names != ["key", "valid_frames", "x"] or b"ser" not in (table.schema.metadata or {}):
-        raise StoreError(f"{path} is no segment of the clip cache.")
-    return table
