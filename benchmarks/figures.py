@@ -41,8 +41,8 @@ class Amount:
 
 
 RATIOS = (
-    Times("extraction, to finished shards", "the published way", "extraction/shards"),
-    Times("extraction, to arrays", "the published way", "extraction/arrays"),
+    Times("extraction, to finished shards", "the published way", "extraction/shards", 5.0),
+    Times("extraction, to arrays", "the published way", "extraction/arrays", 6.0),
     Times("MFCC, RMS, ZCR and log-mel", "librosa", "rows/MFCC, RMS, ZCR and log-mel"),
     Times("log-mel", "librosa", "rows/log-mel"),
     Times("time stretch", "librosa", "rows/time stretch"),
