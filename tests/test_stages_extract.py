@@ -12,7 +12,7 @@ import soundfile
 from pipeline import config
 from pipeline.errors import SerError, StoreError
 from pipeline.signal import augment, conditioning, frontend
-from pipeline.stages import crew, extract, ingest
+from pipeline.stages import batch, crew, extract, ingest
 from pipeline.store import audio, facts, recipe, segments, shards
 from pipeline.store.places import Place
 
@@ -327,3 +327,32 @@ def test_the_stored_rows_are_the_views_rounded_once(corpus):
         index, tensors, _ = loaded(path)
         here = index["clip_id"] == row["clip_id"]
         np.testing.assert_array_equal(tensors[here], made[view].tensors)
+
+
+def test_a_batch_of_which_one_view_was_kept_makes_the_other_alone(corpus):
+    """A worker killed between its two files: the first stays as it is."""
+    first = extracted(corpus, "first")
+    lost = segments_of(corpus.parent / "cache", "logmel")
+    for path in lost:
+        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in segments_of(corpus.parent / "cache")}
+    work = batch.Batch(
+        tuple(
+            batch.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+            for row, keys in zip(*named(corpus.parent / "ravdess.parquet"), strict=True)
+        )
+    )
+    runs = [batch.Batch(work.pieces[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
+    place = Place(str(corpus.parent / "cache"))
+    receipts = [batch.work(run, folder=corpus, settings=SETTINGS, place=place) for run in runs]
+    assert [receipt.made for receipt in receipts] == [4, 2]
+    assert segments_of(corpus.parent / "cache", "logmel") == lost
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert [batch.work(run, folder=corpus, settings=SETTINGS, place=place).made for run in runs] == [0, 0]
+    assert extracted(corpus, "again")["logmel"].read_bytes() == first["logmel"].read_bytes()
+
+
+def named(source: Path) -> tuple[list[dict], list[recipe.Keys]]:
+    """The rows of a manifest and their keys, as the stage has them."""
+    rows = extract.manifest.records(extract.manifest.read(source).sort_values("clip_id"))
+    return rows, extract.name(rows, SETTINGS, dict.fromkeys(recipe.DTYPES, source))

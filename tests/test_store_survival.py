@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import StoreError
-from pipeline.stages import batch
+from pipeline.stages import batch, extract
 from pipeline.store import clips, recipe, references, segments
 from pipeline.store.places import Place
 
@@ -58,11 +59,11 @@ def test_killed_at_twenty_moments_and_made_only_what_was_missing(workplaces, who
     """Every other moment lies anywhere in the run, the others after its first new segment."""
     duration, writing = timed(workplaces(CLIPS, SECONDS))
     rng = random.Random(9)
-    place, before, among = workplaces(CLIPS, SECONDS), {}, 0
-    for number in range(KILLS):
+    place, before, kills, among = workplaces(CLIPS, SECONDS), {}, 0, 0
+    while kills < KILLS:
         done = place.whole_clips()
         child = place.start()
-        if number % 2:
+        if kills % 2:
             place.await_segments(child, len(before))
             time.sleep(rng.uniform(0, writing))
         else:
@@ -71,13 +72,13 @@ def test_killed_at_twenty_moments_and_made_only_what_was_missing(workplaces, who
         assert f"{done} from the clip cache, {CLIPS - done} to extract" in said or not said
         after = place.segments()
         assert after.items() >= before.items(), "a finished segment was touched"
-        among += len(before) < len(after) < len(whole.segments())
         assert all(whole.shards()[view] == data for view, data in place.shards().items()), "half a shard"
+        kills += child.returncode == -signal.SIGKILL  # it may have ended before
+        among += len(before) < len(after) < len(whole.segments())
         before = after
-        if number % 4 == 3 or len(after) == len(whole.segments()):
+        if kills % 4 == 0 or len(after) == len(whole.segments()):
             finish(place, whole, before)
             place, before = workplaces(CLIPS, SECONDS), {}
-    finish(place, whole, before)
     assert among >= 5, "most kills came before or after the writing"
 
 
@@ -134,6 +135,20 @@ def test_what_another_process_is_making_is_awaited(tmp_path):
         clips.put(how["place"], recipe.identity(SETTINGS, "logmel"), rows)
     thread.join(10)
     assert receipts == [batch.Receipt(1, 0)]
+
+
+def test_whoever_comes_later_means_the_same_batches():
+    """Whatever is missing by then: the batches are runs of the whole list, or two would make rows in other company."""
+    pieces = [batch.Piece(f"{number}.wav", "", "", {"mfcc": {"original": f"{number:064x}"}}) for number in range(300)]
+    done = {3, 10, 11, 12, 13, 14, 222}
+    later = [replace(each, keys={}) if number in done else each for number, each in enumerate(pieces)]
+    before, after = (
+        {tuple(piece.path for piece in each.pieces) for each in extract.batches(some)} for some in (pieces, later)
+    )
+    assert sorted(len(each) for each in before) == [5] * 60
+    assert len(after - before) == 2
+    assert all(any(set(part) < set(run) for run in before) for part in after - before)
+    assert len(after) == 59
 
 
 def test_a_damaged_segment_of_the_same_rows_does_not_count_as_made(tmp_path):

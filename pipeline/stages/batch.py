@@ -5,8 +5,8 @@ Arrays never travel: a worker gets paths and keys, and returns a receipt.
 
 import ctypes
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -56,20 +56,25 @@ class Receipt:
 
 
 def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place) -> Receipt:
-    """Make a batch, unless another process has just done so."""
+    """Make a batch, or what of it no other process has made by now, be it one that was killed."""
     keep_memory()
     identities = {view: recipe.identity(settings, view) for view in batch.keys}
     with place.lock(batch.name):
-        if all(clips.is_there(place, identities[view], keys) for view, keys in batch.keys.items()):
-            return Receipt(len(batch.pieces), 0)
-        made = [make(piece, folder, settings) for piece in batch.pieces]
-        done = [(piece, rows) for piece, rows in zip(batch.pieces, made, strict=True) if not isinstance(rows, str)]
+        missing = {view for view, keys in batch.keys.items() if not clips.is_there(place, identities[view], keys)}
+        todo = [only(piece, missing) for piece in batch.pieces if missing & piece.keys.keys()]
+        made = [make(piece, folder, settings) for piece in todo]
+        done = [(piece, rows) for piece, rows in zip(todo, made, strict=True) if not isinstance(rows, str)]
         rows = {view: some for view in identities if (some := gather(done, view))}
         written = [clips.write(place, identities[view], some) for view, some in rows.items()]
         for drawer, name in written:  # when all are on this machine, for the shared place may be out of reach
             place.send(drawer, name)
     failures = tuple(each for each in made if isinstance(each, str))
     return Receipt(len(batch.pieces), len(done), failures)
+
+
+def only(piece: Piece, views: Collection[str]) -> Piece:
+    """Leave the rows of other views out."""
+    return replace(piece, keys={view: keys for view, keys in piece.keys.items() if view in views})
 
 
 def make(piece: Piece, folder: Path, settings: recipe.Recipe) -> dict[str, clips.Entry] | str:

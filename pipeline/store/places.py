@@ -53,7 +53,7 @@ class Place:
     def names(self, drawer: str) -> set[str]:
         """List the files of a drawer, here and in the shared place."""
         found: set[str] = set()
-        with suppress(FileNotFoundError):  # nothing was kept yet, or cleaning up was quicker
+        with suppress(FileNotFoundError, NotADirectoryError):  # nothing was kept yet, or cleaning up was quicker
             found = {path.name for path in (self.folder / drawer).iterdir()}
         return {name for name in found | self.shared_names(drawer) if not name.endswith(".tmp")}
 
