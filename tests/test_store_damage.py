@@ -146,6 +146,22 @@ def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
     assert not capsys.readouterr().err
 
 
+def test_another_process_may_discard_all_that_is_damaged_first(place, monkeypatch, capsys):
+    damaged, kept, check = [put(place, 3), put(place, 4)], put(place, 5), segments.is_whole
+
+    def quicker(path: Path) -> bool:
+        for each in damaged:
+            each.unlink(missing_ok=True)
+        return check(path)
+
+    monkeypatch.setattr(segments, "is_whole", quicker)
+    drawer = clips.Drawer(place, IDENTITY)
+    drawer.look(rows(3, 4, 5).keys)
+    assert drawer.missing(rows(3, 4, 5).keys) == rows(3, 4).keys
+    assert drawer.used(rows(5).keys) == [kept.name]
+    assert not capsys.readouterr().err
+
+
 def test_what_the_system_does_not_let_be_read_is_not_deleted(place, monkeypatch):
     """Too many open files, say: the segment is as whole as ever."""
     path = put(place, 3)

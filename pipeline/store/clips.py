@@ -51,7 +51,7 @@ class Drawer:
     identity: Mapping[str, Any]
     name: str = field(init=False)
     index: dict[str, tuple[str, int]] = field(default_factory=dict)  # key -> segment and row
-    known: set[str] = field(default_factory=set)  # segments whose rows are in the index
+    known: dict[str, Sequence[str]] = field(default_factory=dict)  # segment -> the keys of its rows
     recent: dict[str, segments.Rows] = field(default_factory=dict)  # a few segments that stay mapped
     checked: set[str] = field(default_factory=set)  # segments whose bytes are what their names promise
     damaged: set[str] = field(default_factory=set)
@@ -81,20 +81,19 @@ class Drawer:
 
     def take_in(self) -> list[bool]:
         """Open the segments that are not open yet; say of each whether that went well."""
-        new = sorted(self.place.names(self.name) - self.known)
+        new = sorted(self.place.names(self.name) - set(self.known))
         return [self.take(name) for name in new if name.endswith(segments.SUFFIX)]
 
     def take(self, name: str) -> bool:
         """Open a segment and index its rows, or discard it."""
         path = self.place.path(self.name, name)
         try:
-            rows = segments.read(path)
+            self.known[name] = segments.read(path).keys
         except StoreError:
             if segments.is_whole(path):  # then it is something else that ails, not the segment
                 raise
             return self.discard(name)
-        self.known.add(name)
-        self.index |= rows_of(name, rows)
+        self.index |= rows_of(name, self.known[name])
         return True
 
     def check(self, keys: Iterable[str]) -> list[bool]:
@@ -111,13 +110,13 @@ class Drawer:
 
     def discard(self, name: str) -> bool:
         """Report a damaged segment and delete it, in the shared place too if what came from there is damaged."""
-        twice = name in self.damaged
-        self.damaged.add(name)
-        self.known.discard(name)
+        self.known.pop(name, None)
         self.index = {}
-        for other in sorted(self.known):  # some of its rows may be in another segment too
-            self.index |= rows_of(other, segments.read(self.folder / other))
+        for other, keys in self.known.items():  # some of its rows may be in another segment too
+            self.index |= rows_of(other, keys)
         if (self.folder / name).exists():
+            twice = name in self.damaged
+            self.damaged.add(name)
             remedy = "it is fetched or made again" if self.place.remote and not twice else "its clips are made again"
             print(f"{self.folder / name} is damaged and was deleted; {remedy}.", file=sys.stderr, flush=True)
             self.place.remove(self.name, name, shared=twice)
@@ -173,9 +172,9 @@ def write(place: Place, identity: Mapping[str, Any], rows: segments.Rows) -> tup
     return drawer_name(identity), name
 
 
-def rows_of(name: str, rows: segments.Rows) -> dict[str, tuple[str, int]]:
+def rows_of(name: str, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Say of each row of a segment where it is."""
-    return {key: (name, number) for number, key in enumerate(rows.keys)}
+    return {key: (name, number) for number, key in enumerate(keys)}
 
 
 def is_there(place: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
