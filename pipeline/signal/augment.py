@@ -117,7 +117,7 @@ def identity(config: Augment, variant: str) -> dict[str, Any]:
     """Give what decides the samples of a variant: the settings of its own steps and the versions of the code they run.
 
     >>> identity(Augment(pitch=0.7), "pitch#2")
-    {'steps': ['pitch'], 'pitch': 0.7, 'version': 2, 'vocoder': 2}
+    {'steps': ['pitch'], 'pitch': 0.7, 'version': 2, 'vocoder': 3}
     >>> identity(Augment(), "original")
     {}
     """

@@ -23,7 +23,7 @@ __all__ = [
     "stft", "unit", "views", "zcr",
 ]  # fmt: skip
 
-VERSION = 2  # raise it when the same settings would give other numbers, here or in the modules imported above
+VERSION = 3  # raise it when the same settings would give other numbers, here or in the modules imported above
 
 
 @dataclass(frozen=True, kw_only=True)

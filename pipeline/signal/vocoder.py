@@ -19,8 +19,8 @@ from pipeline.signal.compiled import compiled
 from pipeline.signal.conditioning import fit
 from pipeline.signal.spectra import Array, Bins, Stft, frames, stft, taper
 
-VERSION = 2  # raise it when the same rate or interval would give other samples
-SMALLEST = np.finfo(np.float32).tiny  # sum of windows that can be divided by
+VERSION = 3  # raise it when the same rate or interval would give other samples
+SMALLEST = np.finfo(np.float32).tiny  # what can be divided by
 N_FFT = 2048  # samples of a frame; frames lie a quarter of it apart
 Spectrum = npt.NDArray[np.complex64]
 Positions = npt.NDArray[np.float64]
@@ -76,11 +76,12 @@ def take_turns(
         )
         sizes, some = level[row], bins[row] if row < len(bins) else silence
         for f in range(len(some)):
-            a, b = some[f].real, some[f].imag
-            size = np.sqrt(a * a + b * b)
+            x, y = np.float32(some[f].real), np.float32(some[f].imag)
+            size = np.sqrt(x * x + y * y)
+            share = one / max(size, SMALLEST)
             sizes[f] = size
-            here_real[f] = a / size if size > 0 else one
-            here_imag[f] = b / size if size > 0 else zero
+            here_real[f] = x * share if size > SMALLEST else one
+            here_imag[f] = y * share if size > SMALLEST else zero
         if row == 0:
             start_real[:] = here_real
             start_imag[:] = here_imag

@@ -33,6 +33,7 @@ class Batch:
     """A run of clips."""
 
     pieces: tuple[Piece, ...]
+    first: int = 0  # number of the clip at which the run begins
 
     @property
     def keys(self) -> dict[str, list[str]]:
@@ -53,13 +54,22 @@ class Receipt:
     clips: int
     made: int
     failures: tuple[str, ...] = ()
+    first: int = 0  # number of the clip at which the run begins
+    busy: bool = False  # another process is making it
 
 
-def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place) -> Receipt:
-    """Make a batch, or what of it no other process has made by now, be it one that was killed."""
+def work(
+    batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place, patient: bool = True
+) -> Receipt:
+    """Make a batch, or what of it no other process has made by now, be it one that was killed.
+
+    While another process makes it, be ``patient`` or say that it is busy.
+    """
     keep_memory()
     identities = {view: recipe.identity(settings, view) for view in batch.keys}
-    with place.lock(batch.name):
+    with place.lock(batch.name, patient=patient) as held:
+        if not held:
+            return Receipt(0, 0, first=batch.first, busy=True)
         missing = {view for view, keys in batch.keys.items() if not clips.is_there(place, identities[view], keys)}
         todo = [only(piece, missing) for piece in batch.pieces if missing & piece.keys.keys()]
         made = [make(piece, folder, settings) for piece in todo]
@@ -69,7 +79,7 @@ def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.P
         for drawer, name in written:  # when all are on this machine, for the shared place may be out of reach
             place.send(drawer, name)
     failures = tuple(each for each in made if isinstance(each, str))
-    return Receipt(len(batch.pieces), len(done), failures)
+    return Receipt(len(batch.pieces), len(done), failures, batch.first)
 
 
 def only(piece: Piece, views: Collection[str]) -> Piece:

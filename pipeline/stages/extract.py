@@ -4,9 +4,8 @@ With ``--shard 2/8`` a job of an array makes the second eighth of the rows and k
 """
 
 import argparse
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import config
-from pipeline.errors import SerError, StoreError
+from pipeline.errors import SerError
 from pipeline.signal import augment
-from pipeline.stages import batch, crew, entry
-from pipeline.stages.batch import Batch, Piece
-from pipeline.store import clips, manifest, places, recipe, references, shards
-
-GROUP = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough to hold
-Drawers = dict[str, clips.Drawer]
-Records = Sequence[Mapping[str, Any]]
+from pipeline.stages import assembly, batch, crew, entry
+from pipeline.stages.assembly import Drawers, Records
+from pipeline.stages.batch import Batch, Piece, Receipt
+from pipeline.store import clips, manifest, places, recipe, references
 
 
 def run(
@@ -57,12 +53,14 @@ def run(
     pieces = [piece(row, own, drawers) for row, own in zip(rows, keys, strict=True)]
     count = sum(1 for each in pieces if each.keys)
     print(forecast(source.stem, len(rows), count, settings, outputs), flush=True)
-    fill(batches(pieces), count, folder, settings, place, team, label=f"extract {source.stem}")
+    work = batches(pieces)
+    front = assembly.Front((each.first for each in work), len(rows))
+    do = partial(batch.work, folder=folder.absolute(), settings=settings, place=place)
+    shards = assembly.Work(outputs, rows, keys, drawers, settings)
+    with nullcontext() if part else assembly.writing(shards, front):
+        fill(work, do, team, front, label=f"extract {source.stem}")
     if part:
         return count
-    look(drawers, keys)
-    complete(drawers, keys)
-    write_all(outputs, rows, keys, drawers, settings)
     references.write(place, {outputs[view]: (drawers[view].name, used(drawers, keys, view)) for view in outputs})
     return count
 
@@ -100,86 +98,50 @@ def piece(row: Mapping[str, Any], keys: recipe.Keys, drawers: Drawers) -> Piece:
 def batches(pieces: Sequence[Piece]) -> list[Batch]:
     """Cut the work into runs of clips that each make a segment a view.
 
-    The runs are those of the whole list, whatever is missing of it, so that two extractions at once mean the same ones;
-    and each process begins elsewhere, so that they help rather than follow each other.
+    The runs are those of the whole list, whatever is missing of it, so that two extractions at once mean the same ones.
     """
     size = min(64, max(4, -(-len(pieces) // 64)))
-    runs = [pieces[start : start + size] for start in range(0, len(pieces), size)]
-    work = [Batch(some) for run in runs if (some := tuple(each for each in run if each.keys))]
-    first = os.getpid() % len(work) if work else 0
-    return work[first:] + work[:first]
+    runs = {start: pieces[start : start + size] for start in range(0, len(pieces), size)}
+    wanted = {start: tuple(each for each in run if each.keys) for start, run in runs.items()}
+    return [Batch(some, first=start) for start, some in wanted.items() if some]
 
 
 def fill(
-    work: Sequence[Batch],
-    total: int,
-    folder: Path,
-    settings: recipe.Recipe,
-    place: places.Place,
-    team: crew.Crew,
-    *,
-    label: str,
+    work: Sequence[Batch], do: Callable[..., Receipt], team: crew.Crew, front: assembly.Front, *, label: str
 ) -> None:
     """Put what is missing into the cache; a bad file stops nothing but itself.
+
+    What another process is making is left to it, and looked for when all else is done.
 
     Raises:
         SerError: there were bad files.
     """
-    do = partial(batch.work, folder=folder.absolute(), settings=settings, place=place)
-    receipts = crew.spread(do, work, crew=team, label=label, total=total, size=lambda receipt: receipt.clips)
-    failures = sorted(failure for receipt in receipts for failure in receipt.failures)
+    failures: list[str] = []
+    total = spread(partial(do, patient=False), work, team, front, failures, label=label)
+    if left := [each for each in work if each.first in front.unfinished]:
+        spread(do, left, team, front, failures, label=f"{label}, begun elsewhere")
     if failures:
-        raise SerError(f"{len(failures)} of {total} clips could not be read, first: {failures[0]}")
+        raise SerError(f"{len(failures)} of {total} clips could not be read, first: {min(failures)}")
 
 
-def complete(drawers: Drawers, keys: Sequence[recipe.Keys]) -> None:
-    """Refuse to go on without all rows.
-
-    Raises:
-        StoreError: rows that were made are not there.
-    """
-    for view, drawer in drawers.items():
-        if missing := drawer.missing(every(keys, view)):
-            raise StoreError(
-                f"{len(missing)} {view} rows just made are not in {drawer.place.folder / drawer.name}: workers "
-                "on other machines need a store.url that all of them reach; on one machine, check the disk."
-            )
-
-
-def write_all(
-    outputs: Mapping[str, Path], rows: Records, keys: Sequence[recipe.Keys], drawers: Drawers, settings: recipe.Recipe
-) -> None:
-    """Write the shards, all at once: compression is most of the work and runs outside Python's lock."""
-
-    def write(view: str) -> None:
-        layout = recipe.layout(settings, view)
-        try:
-            shards.write(outputs[view], layout, groups(rows, [own[view] for own in keys], drawers[view], layout))
-        except StoreError as error:
-            raise StoreError(f"{error} What was finished is kept: make room there and run again.") from error
-
-    with ThreadPoolExecutor(len(outputs)) as pool:
-        list(pool.map(write, outputs))
-
-
-def groups(
-    rows: Records, keys: Sequence[Mapping[str, str]], drawer: clips.Drawer, layout: shards.Layout
-) -> Iterator[shards.Rows]:
-    """Read the cache in the order of the manifest, a row group at a time."""
-    variants = len(layout.augment)
-    bytes_a_clip = variants * layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize
-    step = max(1, GROUP // bytes_a_clip)
-    for start in range(0, len(rows), step):
-        some = keys[start : start + step]
-        names = [key for own in some for key in own.values()]
-        entry = drawer.get(names)
-        yield shards.Rows(
-            clip_id=[row["clip_id"] for row in rows[start : start + step] for _ in range(variants)],
-            variant=[variant for own in some for variant in own],
-            key=names,
-            valid_frames=entry.valid_frames,
-            tensors=entry.tensors,
-        )
+def spread(
+    do: Callable[[Batch], Receipt],
+    work: Sequence[Batch],
+    team: crew.Crew,
+    front: assembly.Front,
+    failures: list[str],
+    *,
+    label: str,
+) -> int:
+    """Have batches made, move the front, gather what could not be read; return the number of clips."""
+    total = sum(len(each.pieces) for each in work)
+    for receipt in crew.spread(do, work, crew=team, label=label, total=total, size=lambda receipt: receipt.clips):
+        failures += receipt.failures
+        if failures:
+            front.stop()
+        if not receipt.busy:
+            front.finish(receipt.first)
+    return total
 
 
 def forecast(corpus: str, clips: int, todo: int, settings: recipe.Recipe, views: Mapping[str, Path]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def aside(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

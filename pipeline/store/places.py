@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pipeline.errors import SerError, StoreError
 from pipeline.store import files
@@ -145,16 +145,22 @@ class Place:
                 system.rm_file(f"{root}/{drawer}/{name}")
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Keep other processes of this machine from making the same thing; it ends with the process, killed or not."""
-        lock = FileLock(self.folder / "locks" / f"{name}.lock")
+    def lock(self, name: str, *, patient: bool = True) -> Iterator[bool]:
+        """Keep other processes of this machine from making the same thing; it ends with the process, killed or not.
+
+        Where another has it, wait for it, or without patience give False.
+        """
+        lock = FileLock(self.folder / "locks" / f"{name}.lock", blocking=patient)
         try:
             lock.acquire()
+        except Timeout:
+            yield False
+            return
         except OSError as error:
             raise StoreError(f"{lock.lock_file} could not be written: {error.strerror or error}. {KEPT}") from error
         with lock:
             lock.release()  # the block's own hold goes on
-            yield
+            yield True
 
 
 def filesystem(url: str) -> tuple[Any, str]:

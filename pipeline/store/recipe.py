@@ -62,10 +62,9 @@ def identity(recipe: Recipe, view: str) -> dict[str, Any]:
 
 def draw(recipe: Recipe, recording: str) -> dict[str, tuple[Step, ...]]:
     """Draw the numbers of every variant of the recording with this samples_sha256."""
-    return {
-        variant: augment.draw(variant, recipe.augment, augment.generator(recipe.seed, recording, variant))
-        for variant in augment.variants(recipe.augment)
-    }
+    generators = {name: augment.generator(recipe.seed, recording, name) for name in recipe.augment.copies}
+    copies = {name: augment.draw(name, recipe.augment, rng) for name, rng in generators.items()}
+    return {augment.ORIGINAL: ()} | copies
 
 
 def keys(recipe: Recipe, views: Iterable[str], recordings: Iterable[tuple[str, int]]) -> Iterator[Keys]:
@@ -84,7 +83,7 @@ def keys(recipe: Recipe, views: Iterable[str], recordings: Iterable[tuple[str, i
 
 def spell(steps: Iterable[Step]) -> dict[str, Any]:
     """Say how a variant is made. The original needs no version of the augmentation."""
-    drawn = [asdict(step) for step in steps]
+    drawn = [vars(step) for step in steps]
     return {"steps": drawn, "versions": [augment.VERSION, vocoder.VERSION]} if drawn else {}
 
 
