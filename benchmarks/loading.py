@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
 from benchmarks.timing import Ratio, milliseconds, quiet, ratio, seconds
-from pipeline.stages import extract
+from pipeline.stages import assembly
 from pipeline.store import mapped, shards
 
 BATCH = 32  # rows
@@ -49,7 +49,7 @@ def grow(source: Path, rows: int, target: Path) -> Path:
 
 def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.Rows]:
     """Give row groups as large as those of extract."""
-    step = max(1, extract.GROUP // tensors[0].nbytes)
+    step = max(1, assembly.GROUP // tensors[0].nbytes)
     for start in range(0, rows, step):
         turn, number = np.divmod(np.arange(start, min(start + step, rows)), len(index))
         some = index.iloc[number]

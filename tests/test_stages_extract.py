@@ -1,5 +1,8 @@
 """From a manifest to shards: the same bytes for any number of workers, nothing made twice, librosa's numbers."""
 
+import os
+import threading
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import soundfile
 from pipeline import config
 from pipeline.errors import SerError, StoreError
 from pipeline.signal import augment, conditioning, frontend
-from pipeline.stages import batch, crew, extract, ingest
+from pipeline.stages import assembly, batch, crew, extract, ingest
 from pipeline.store import audio, facts, recipe, segments, shards
 from pipeline.store.places import Place
 
@@ -117,6 +120,119 @@ def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
     assert first["logmel"].read_bytes() == again["logmel"].read_bytes()
 
 
+@pytest.fixture
+def small_groups(monkeypatch):
+    """Row groups of one clip, and batches of four and two: there is something to write before all is made."""
+    monkeypatch.setattr(assembly, "GROUP", 1)
+
+
+def wait_for(condition) -> None:
+    """Give other threads ten seconds."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.01)
+
+
+def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypatch):
+    expected, work = extracted(corpus, "quiet", cache="other"), batch.work
+
+    def late(some, **options):
+        if some.first == 4:  # the first four clips are made: their row groups go out before the others are begun
+            wait_for(lambda: written.count("mfcc") == written.count("logmel") == 4)
+        return work(some, **options)
+
+    written, table = [], shards.table
+    monkeypatch.setattr(batch, "work", late)
+    monkeypatch.setattr(
+        shards, "table", lambda rows, layout, schema: written.append(layout.view) or table(rows, layout, schema)
+    )
+    found = extracted(corpus)
+    assert {view: path.read_bytes() for view, path in found.items()} == {
+        view: path.read_bytes() for view, path in expected.items()
+    }
+
+
+def test_no_shard_is_left_where_the_making_fails_halfway(corpus, small_groups, monkeypatch):
+    work, written = batch.work, []
+    table = shards.table
+
+    def failing(some, **options):
+        if some.first == 4:
+            wait_for(lambda: written)
+            raise KeyboardInterrupt
+        return work(some, **options)
+
+    monkeypatch.setattr(batch, "work", failing)
+    monkeypatch.setattr(shards, "table", lambda rows, *others: written.append(1) or table(rows, *others))
+    with pytest.raises(KeyboardInterrupt):
+        extracted(corpus)
+    assert not [path for path in (corpus.parent / "features").rglob("*") if path.is_file()]
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+
+
+def test_a_shard_that_cannot_be_written_stops_no_extraction(corpus):
+    blocked = corpus.parent / "features/mfcc"
+    blocked.parent.mkdir()
+    blocked.write_text("a file where the folder should be")
+    with pytest.raises(StoreError, match=r"mfcc.*What was finished is kept: make room there and run again"):
+        extracted(corpus)
+    assert [len(keys) for keys in rows_in(corpus.parent / "cache").values()] == [24, 24]
+    assert not (corpus.parent / "features/mfcc/ravdess.parquet").exists()
+
+
+def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus, capsys):
+    """It holds the first of two batches; the second is made meanwhile, then the first is waited for."""
+    place = Place(str(corpus.parent / "cache"))
+    rows, keys = named(corpus.parent / "ravdess.parquet")
+    pieces = [
+        batch.Piece(row["path"], row["sha256"], row["samples_sha256"], own) for row, own in zip(rows, keys, strict=True)
+    ]
+    first, second = extract.batches(pieces)
+    thread = threading.Thread(target=extracted, args=[corpus])
+    with place.lock(first.name) as held:
+        assert held
+        thread.start()
+        wait_for(lambda: len(segments_of(place.folder)) == 2)
+        thread.join(0.3)
+        assert thread.is_alive(), "it did not wait"
+        assert batch.work(first, folder=corpus, settings=SETTINGS, place=place, patient=False).busy
+    thread.join(20)
+    assert [len(keys) for keys in rows_in(place.folder).values()] == [24, 24]
+    assert batch.work(second, folder=corpus, settings=SETTINGS, place=place).made == 0
+    assert all(path.exists() for path in extracted(corpus).values())
+    assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("order", "reached"), [([0, 4, 8], [4, 8, 10]), ([8, 4, 0], [0, 0, 10]), ([4, 0, 8], [0, 8, 10])]
+)
+def test_the_front_is_where_the_first_gap_is(order, reached):
+    front, found = assembly.Front([0, 4, 8], 10), []
+    for first in order:
+        front.finish(first)
+        found.append(max(count for count in range(11) if min(front.unfinished, default=front.total) >= count))
+        front.reach(found[-1])  # returns at once
+    assert found == reached
+    front.stop()
+    with pytest.raises(assembly.StoppedError):
+        front.reach(1)
+
+
+def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
+    folder = corpus.parent / "features/mfcc"
+    folder.mkdir(parents=True)
+    old, young, other = (
+        folder / f"{name}.tmp" for name in ("ravdess.parquet.1-a", "ravdess.parquet.2-b", "x.parquet.1-a")
+    )
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (time.time() - 4000,) * 2)
+    extracted(corpus)
+    assert {path.name for path in folder.iterdir()} == {"ravdess.parquet", young.name, other.name}
+
+
 def test_a_new_clip_is_the_only_one_extracted(corpus, capsys):
     extracted(corpus)
     soundfile.write(corpus / "Actor_01/03-01-07-01-01-01-01.wav", speechlike(9), RATE)
@@ -199,7 +315,7 @@ def test_a_raised_version_of_augmentation_spares_the_original(monkeypatch):
 
 def test_the_key_of_a_known_recording_is_frozen():
     """Whoever changes it on purpose raises a VERSION, or every cache serves old numbers."""
-    assert row_keys("logmel")[0][:16] == "7782623df2356a0b"
+    assert row_keys("logmel")[0][:16] == "564d69eb780d4b5a"
 
 
 @pytest.mark.parametrize("place", ["start", "keys", "tensor", "end", "cut", "empty"])
@@ -232,7 +348,7 @@ def test_a_changed_file_is_named_and_loses_nothing_else(corpus):
     soundfile.write(victim, speechlike(30), RATE)
     with pytest.raises(SerError, match="1 of 6 clips could not be read.*03-01-03.*changed since it was ingested"):
         extracted(corpus)
-    assert not (corpus.parent / "features").exists()
+    assert not [path for path in (corpus.parent / "features").rglob("*") if path.is_file()]
     assert [len(keys) for keys in rows_in(corpus.parent / "cache").values()] == [20, 20]  # the other five, both views
     victim.write_bytes(whole)
     extracted(corpus)

@@ -1,5 +1,8 @@
 """Shards, random access to them, statistics, predictions and roles: what is written is what is read."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -105,6 +108,41 @@ def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
     stored = table.stored(np.array([0]))
     assert stored.dtype == other.tensors.dtype
     np.testing.assert_array_equal(stored[0], other.tensors[0])
+
+
+def test_the_hash_of_a_shard_is_remembered_until_the_file_changes(two, tmp_path, monkeypatch):
+    (path, _), cache = two[0], tmp_path / "cache"
+    os.utime(path, (1e9, 1e9))
+    found = mapped.shard_hash(path, cache)
+    assert found == files.file_hash(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "file_hash", lambda _: pytest.fail("hashed again"))
+        assert mapped.shard_hash(path, cache) == found
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, (1e9, 1e9 + 1))
+    assert mapped.shard_hash(path, cache) == files.file_hash(path) != found
+    for note in cache.iterdir():
+        note.write_text("no hash")
+    assert mapped.shard_hash(path, cache) == files.file_hash(path)
+
+
+def test_a_file_changed_just_now_is_hashed_each_time(two, tmp_path):
+    """It may change again within the same tick of the clock."""
+    (path, _), cache = two[0], tmp_path / "cache"
+    mapped.shard_hash(path, cache)
+    assert not cache.exists()
+
+
+def test_many_threads_may_write_one_file_aside(tmp_path):
+    def write(number):
+        with files.aside(tmp_path / "x") as part:
+            part.write_text(str(number) * 50_000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(64)))
+    assert len(set((tmp_path / "x").read_text())) <= 2
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_shards_of_different_settings_do_not_mix(two, tmp_path):

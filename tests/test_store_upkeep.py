@@ -16,7 +16,7 @@ import soundfile
 from pipeline import config
 from pipeline.errors import StoreError
 from pipeline.signal import augment
-from pipeline.stages import crew, extract, ingest
+from pipeline.stages import assembly, crew, extract, ingest
 from pipeline.store import (
     audio,
     clips,
@@ -593,16 +593,17 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
     first, whole = extracted(corpus, place), found_in(place.folder)
     for path in first.values():
         path.unlink()  # as DVC does before it runs a stage
-    fill = extract.fill
+    fetch, swept = assembly.fetch, []
 
-    def clean(*args, **kwargs):
-        fill(*args, **kwargs)
-        assert sweep(place, days=0) >= whole
+    def clean(*args):
+        swept.append(sweep(place, days=0))
+        return fetch(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract, "fill", clean)
+        patch.setattr(assembly, "fetch", clean)
         with pytest.raises(StoreError, match="It was whole a moment ago: run the same command again"):
             extracted(corpus, place, "again")
+    assert set().union(*swept) >= whole
     assert found_in(place.folder) == set()
     assert not (corpus.parent / "again/features").exists() or not list((corpus.parent / "again").rglob("*.parquet"))
     extracted(corpus, place, "later")

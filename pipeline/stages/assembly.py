@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import StoreError
-from pipeline.store import clips, recipe, shards
+from pipeline.store import clips, files, recipe, shards
 
 GROUP = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough to hold
 Drawers = Mapping[str, clips.Drawer]
@@ -93,6 +93,7 @@ def write(work: Work, view: str, front: Front) -> None:
         StoreError: rows are not there, or the shard cannot be written.
     """
     layout = recipe.layout(work.settings, view)
+    files.sweep(work.outputs[view])
     try:
         shards.write(work.outputs[view], layout, groups(work, view, layout, front))
     except StoreError as error:

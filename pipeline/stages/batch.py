@@ -58,9 +58,7 @@ class Receipt:
     busy: bool = False  # another process is making it
 
 
-def work(
-    batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place, patient: bool = True
-) -> Receipt:
+def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place, patient: bool = True) -> Receipt:
     """Make a batch, or what of it no other process has made by now, be it one that was killed.
 
     While another process makes it, be ``patient`` or say that it is busy.

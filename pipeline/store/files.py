@@ -1,12 +1,14 @@
 """Write whole files or none: aside first, then renamed, so that no reader ever meets half a file."""
 
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
+
+HOUR = 3600  # s
 
 
 @contextmanager
@@ -40,6 +44,14 @@ def aside(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         remove(part)
+
+
+def sweep(path: Path) -> None:
+    """Delete what killed processes left of a file that is written aside: what nobody has written to for an hour."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > HOUR:
+                remove(part)
 
 
 def swap(part: Path, path: Path) -> None:

@@ -24,6 +24,7 @@ FORMS = {  # folder and name of each kind of file
     "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
     "note": rf"{references.DRAWER}/[0-9a-f]{{32}}\.json",
     "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}\.npy",
+    "hash": rf"{UNPACKED}/[0-9a-f]{{64}}\.sha256",
     "lock": r"locks/[0-9a-f]{32}\.lock",
 }
 Notes = dict[str, Reference | None]  # by name; None for one that cannot be read

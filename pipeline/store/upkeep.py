@@ -19,7 +19,7 @@ from pipeline.store.holdings import Item, Notes
 from pipeline.store.places import Place
 
 HOUR, DAY = 3600, 86_400  # s
-PATIENCE = {"unfinished": HOUR, "lock": DAY}  # s after which such a file belongs to no running process
+PATIENCE = {"unfinished": HOUR, "lock": DAY, "hash": DAY}  # s after which such a file is of no use to anybody
 
 
 @dataclass(frozen=True)
