@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks import corpus, extraction
 from benchmarks.corpus import SAME, Corpus, Job
-from pipeline.signal import augment, conditioning, frontend, spectra
+from pipeline.signal import augment, conditioning, frontend
 from pipeline.store import audio, recipe
 
 Array = npt.NDArray[Any]
@@ -71,7 +71,7 @@ def clip(source: Corpus, row: Mapping[str, Any], settings: recipe.Recipe) -> Gap
     """Compare the views of a clip, and copies of it with the strengths drawn for it."""
     signal = recipe.condition(audio.fetch(source.folder / row["path"]), settings.audio)
     fitted = conditioning.fit(signal, settings.samples)
-    return compare_views(fitted, settings) | compare_effects(signal, fitted, row["samples_sha256"], settings)
+    return compare_views(fitted, settings) | compare_effects(signal, row["samples_sha256"], settings)
 
 
 def compare_views(signal: Array, settings: recipe.Recipe) -> Gaps:
@@ -108,11 +108,11 @@ def bands(config: frontend.Bands) -> dict[str, Any]:
     }
 
 
-def compare_effects(signal: Array, fitted: Array, recording: str, settings: recipe.Recipe) -> Gaps:
-    """Compare stretch and pitch, ours made of the spectrum that the views share."""
+def compare_effects(signal: Array, recording: str, settings: recipe.Recipe) -> Gaps:
+    """Compare stretch and pitch, ours made of one spectrum."""
     some = replace(settings.augment, copies=tuple(EFFECTS))
     drawn = {name: augment.draw(name, some, augment.generator(settings.seed, recording, name)) for name in EFFECTS}
-    ours = augment.apply_all(signal, drawn, stft=spectra.once(fitted))
+    ours = augment.apply_all(signal, drawn)
     gaps = {}
     for name, effect in EFFECTS.items():
         for kind, note in ((np.float64, ""), (np.float32, ", librosa in float32")):

@@ -10,8 +10,8 @@ STEPS = {  # of shares: those that belong together
     "mix, resample, trim": ("mix, resample, trim",),
     "noise": ("noise",),
     "vocoder": ("vocoder",),
-    "STFT": ("STFT",),
-    "mel, dB, DCT, RMS, ZCR": ("mel bands", "dB, DCT, RMS, zero crossings"),
+    "STFT, mel": ("STFT, mel bands",),
+    "dB, DCT, RMS, ZCR": ("dB, DCT, RMS, zero crossings",),
     "write": ("write segments", "write shards"),
     "rest": ("names, look-up", "rest"),
 }

@@ -8,13 +8,11 @@ from functools import wraps
 from typing import Any
 from unittest import mock
 
-import numpy as np
-import scipy.fft
 from threadpoolctl import threadpool_limits
 
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
-from pipeline.signal import frontend, noise, spectra, vocoder
+from pipeline.signal import frontend, noise, vocoder
 from pipeline.stages import assembly, batch, extract
 from pipeline.store import audio, clips, recipe
 
@@ -25,8 +23,7 @@ STEPS: dict[str, tuple[tuple[Any, str], ...]] = {
     "mix, resample, trim": ((recipe, "condition"),),
     "noise": ((noise, "add_by_snr"), (noise, "add_by_share")),
     "vocoder": ((vocoder, "analyse"), (vocoder, "pitch"), (vocoder, "stretch")),
-    "STFT": ((spectra, "cut"), (np.fft, "rfft"), (scipy.fft, "rfft")),  # the vocoder's too
-    "mel bands": ((frontend, "band_power"),),
+    "STFT, mel bands": ((frontend, "band_power"), (vocoder, "planes")),  # one loop does both
     "dB, DCT, RMS, zero crossings": ((frontend, "views"),),
     "names, look-up": ((extract, "name"), (extract, "look"), (extract, "piece")),
     "write segments": ((clips, "write"), (batch, "gather")),

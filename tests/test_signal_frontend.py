@@ -13,10 +13,11 @@ import soundfile
 import soxr
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline import config
 from pipeline.errors import SettingError
-from pipeline.signal import frontend, spectra
+from pipeline.signal import contours, fourier, frontend, spectra
 from pipeline.signal.frontend import LogMel, Mfcc, views
 
 RATE = 16_000
@@ -65,7 +66,8 @@ def theirs(signal, rate, settings):
 
 
 def power(signal, *, n_fft, hop):
-    return np.abs(np.concatenate(list(frontend.stft(signal, n_fft=n_fft, hop=hop)))) ** 2
+    real, imag = spectra.planes(signal, n_fft=n_fft, hop=hop)
+    return real**2 + imag**2
 
 
 def agree(signal, rate, settings):
@@ -198,18 +200,23 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, hop):
     """Plain Python checks every index, which the compiled code does not."""
     signal, configs = hiss(samples), {"a": LogMel(n_fft=64, hop=hop, n_mels=7), "b": Mfcc(n_fft=64, hop=hop, n_mels=20)}
     fast = views(signal, RATE, configs)
-    for name in ("cut", "sum_bands"):
-        monkeypatch.setattr(spectra, name, getattr(spectra, name).__wrapped__)
+    planes = spectra.planes(signal, n_fft=64, hop=hop)
+    for owner in (contours, fourier):
+        for name, each in vars(owner).copy().items():
+            if hasattr(each, "machine"):
+                monkeypatch.setattr(owner, name, each.__wrapped__)
     slow = views(signal, RATE, configs)
+    np.testing.assert_allclose(spectra.planes(signal, n_fft=64, hop=hop), planes, rtol=0, atol=1e-6)
     for name in configs:
         np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-4)
 
 
 def test_hours_come_in_blocks_that_change_no_number(monkeypatch):
-    signal, configs = tone_then_silence(40_000), {"a": LogMel(), "b": Mfcc(chroma=True)}
+    """Frames whose length is no power of two go through memory."""
+    signal, configs = tone_then_silence(40_000), {"a": LogMel(n_fft=800), "b": Mfcc(n_fft=800, chroma=True)}
     whole = views(signal, RATE, configs)
-    monkeypatch.setattr(spectra, "BLOCK", 8 * 1024 * 7)
-    assert len(list(frontend.stft(signal, n_fft=1024, hop=256))) == -(-157 // 7)
+    monkeypatch.setattr(spectra, "BLOCK", 8 * 800 * 7)
+    assert len(list(spectra.spectra(np.zeros(40_800, np.float32), 800, 256, 157))) == -(-157 // 7)
     for name, view in views(signal, RATE, configs).items():
         assert view.tobytes() == whole[name].tobytes()
 
@@ -255,12 +262,37 @@ def test_blocks_switch_off_and_keep_their_order(flags, rows):
     )
 
 
-def test_one_stft_serves_all_views_that_can_share_it():
-    calls = []
+@pytest.mark.parametrize("n_fft", [4, 8, 16, 512, 1024, 2048, 8192])
+@pytest.mark.parametrize("frames", [1, 7, 8, 20])
+def test_the_spectrum_is_numpys(n_fft, frames):
+    """The fast way against the plain one, for even and odd powers of two, and groups that are not full."""
+    hop = max(2, n_fft // 3)
+    signal = hiss((frames - 1) * hop + 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    pieces = sliding_window_view(np.pad(signal, (n_fft // 2, n_fft)), n_fft)[::hop][:frames]
+    bins = np.fft.rfft(pieces * window)
+    real, imag = spectra.planes(signal, n_fft=n_fft, hop=hop)
+    assert real.shape == imag.shape == bins.shape == (frames, n_fft // 2 + 1)
+    np.testing.assert_allclose(real + 1j * imag, bins, rtol=0, atol=1e-7 * np.abs(bins).max())
+    filters = spectra.sparse(np.random.default_rng(n_fft).random((3, bins.shape[1]), np.float32))
+    ours = spectra.band_power(signal, filters, n_fft=n_fft, hop=hop)
+    np.testing.assert_allclose(ours, spectra.reduce(bins, filters), rtol=1e-5)
 
-    def counted(signal, *, n_fft, hop):
+
+@pytest.mark.parametrize("n_fft", [2, 6, 400, 1000, 1536])
+def test_other_frames_take_the_plain_way(n_fft):
+    signal = hiss(4000)
+    real, imag = spectra.planes(signal, n_fft=n_fft, hop=n_fft // 2)
+    other = librosa.stft(signal.astype(np.float64), n_fft=n_fft, hop_length=n_fft // 2).T
+    np.testing.assert_allclose(real + 1j * imag, other, rtol=0, atol=1e-6 * np.abs(other).max())
+
+
+def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
+    calls, band_power = [], frontend.band_power
+
+    def counted(signal, filters, *, n_fft, hop):
         calls.append((n_fft, hop))
-        return frontend.stft(signal, n_fft=n_fft, hop=hop)
+        return band_power(signal, filters, n_fft=n_fft, hop=hop)
 
     configs = {
         "a": LogMel(),
@@ -271,7 +303,9 @@ def test_one_stft_serves_all_views_that_can_share_it():
         "f": Mfcc(mfcc=False, hop=9),
         "g": Mfcc(mfcc=False, chroma=True),
     }
-    together = views(tone_then_silence(9000), RATE, configs, stft=counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(frontend, "band_power", counted)
+        together = views(tone_then_silence(9000), RATE, configs)
     assert sorted(calls) == [(1024, 200), (1024, 256)]
     for name, settings in configs.items():
         alone = views(tone_then_silence(9000), RATE, {name: settings})[name]

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.signal import noise, vocoder
 from pipeline.signal.ranges import expect
-from pipeline.signal.spectra import Array, Stft, stft
+from pipeline.signal.spectra import Array
 
 VERSION = 2  # raise it when the same settings and seed would draw other numbers, or the same numbers give other samples
 ORIGINAL = "original"
@@ -174,11 +174,8 @@ def apply(signal: Array, drawn: tuple[Step, ...]) -> Array:
     return apply_all(signal, {"": drawn})[""]
 
 
-def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]], *, stft: Stft = stft) -> dict[str, Array]:
-    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra.
-
-    ``stft`` may know the spectrum of the signal already.
-    """
+def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]]) -> dict[str, Array]:
+    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra."""
 
     @cache
     def after(steps: tuple[Step, ...]) -> Array:
@@ -186,7 +183,7 @@ def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]], *, stft: Stf
 
     @cache
     def analysis(steps: tuple[Step, ...]) -> vocoder.Analysis:
-        return vocoder.analyse(after(steps)) if steps else vocoder.analyse(signal, stft=stft)
+        return vocoder.analyse(after(steps))
 
     return {variant: after(steps) for variant, steps in drawn.items()}
 

@@ -7,25 +7,22 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.signal.spectra import Array, Bins, Sparse, band_power, sparse
+from pipeline.signal.spectra import Array, Sparse, sparse
 
 CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
 
 
-def chroma(bins: Bins, rate: int, *, n_fft: int) -> Array:
-    """Turn a spectrum of shape ``(frames, bins)`` into shares of the strongest of `CLASSES`. Shape ``(frames, 12)``.
+def chroma(power: Array) -> Array:
+    """Turn power in `pitch_classes` into shares of the strongest of `CLASSES`. Shape: ``(frames, 12)``, as before.
 
     The pitch is that of A = 440 Hz in equal temperament, and digital silence is 0 in all classes: the numbers of
     ``librosa.feature.chroma_stft`` with ``tuning=0`` (after Ellis, Chroma feature analysis and synthesis, 2007).
 
-    >>> bins = np.zeros((1, 2049), complex)
-    >>> bins[0, 440] = 1  # at 4096 Hz a bin is a Hz
-    >>> CLASSES[chroma(bins, 4096, n_fft=4096).argmax()]
-    'a'
+    >>> chroma(np.float32([[2, 1] + 10 * [0]])).round(1).tolist()[0][:3]
+    [1.0, 0.5, 0.0]
     """
-    raw = band_power(bins, pitch_classes(rate, n_fft))
-    peak = raw.max(axis=1, keepdims=True)
-    return np.asarray(raw / np.where(peak < np.finfo(np.float32).tiny, np.float32(1), peak), np.float32)
+    peak = power.max(axis=1, keepdims=True)
+    return np.asarray(power / np.where(peak < np.finfo(np.float32).tiny, np.float32(1), peak), np.float32)
 
 
 @lru_cache

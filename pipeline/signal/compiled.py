@@ -1,31 +1,66 @@
 """Machine code for the loops that arrays alone do not make fast."""
 
 from collections.abc import Callable
-from functools import cache, wraps
-from typing import Any, TypeVar, cast
+from functools import cache, partial, wraps
+from types import FunctionType
+from typing import Any, TypeVar, cast, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
+@overload
+def compiled(function: Function) -> Function: ...
+@overload
+def compiled(*, apart: bool) -> Callable[[Function], Function]: ...
+def compiled(function: Any = None, *, apart: bool = False) -> Any:
     """Compile at the first call, kept on disk for the next process where a folder for it can be had.
 
     Compiled late because numba takes as long to import as all else together, and what comes out of a cache needs none.
     Dividing by zero gives infinity, as arrays do: a check for it would keep the loop from doing eight numbers at once.
     No ``fastmath``: processors would round differently.
+
+    Args:
+        function: it may call other compiled functions of its module.
+        apart: nothing that it writes through one argument is read or written through another. That spares the checks
+            that otherwise keep a loop over many arrays from doing several numbers at once.
     """
+    if function is None:
+        return partial(compiled, apart=apart)
 
     @cache
     def machine() -> Callable[..., Any]:
         import numba
 
+        options = {"pipeline_class": apart_compiler()} if apart else {}
         try:
-            return cast("Callable[..., Any]", numba.njit(cache=True, error_model="numpy")(function))
+            return cast("Callable[..., Any]", numba.njit(cache=True, error_model="numpy", **options)(linked(function)))
         except RuntimeError:  # neither the folder of this file nor the user's cache can be written
-            return cast("Callable[..., Any]", numba.njit(error_model="numpy")(function))
+            return cast("Callable[..., Any]", numba.njit(error_model="numpy", **options)(linked(function)))
 
     @wraps(function)
     def call(*args: Any) -> Any:
         return machine()(*args)
 
-    return cast("Function", call)
+    call.machine = machine  # type: ignore[attr-defined]
+    return call
+
+
+def linked(function: FunctionType) -> FunctionType:
+    """Have a function call the machine code of the compiled functions that it names."""
+    known: dict[str, Any] = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    machines = {name: each.machine() for name, each in known.items() if hasattr(each, "machine")}
+    twin = FunctionType(function.__code__, function.__globals__ | machines, function.__name__, function.__defaults__)
+    return cast("FunctionType", wraps(function)(twin)) if machines else function
+
+
+@cache
+def apart_compiler() -> type:
+    """Make the compiler that takes all arrays of a call for separate memory (numba: "Customizing the Compiler")."""
+    from numba.core.compiler import CompilerBase, DefaultPassBuilder
+
+    class Apart(CompilerBase):  # type: ignore[misc]
+        def define_pipelines(self) -> list[Any]:
+            self.state.flags.noalias = True
+            return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+    return Apart

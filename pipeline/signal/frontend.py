@@ -3,24 +3,24 @@
 Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, DCT-II ortho.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import ClassVar
 
 import numpy as np
 import scipy.fft
 
 from pipeline.errors import SettingError
-from pipeline.signal.chroma import CLASSES, chroma
+from pipeline.signal.chroma import CLASSES, chroma, pitch_classes
 from pipeline.signal.contours import rms, zcr
 from pipeline.signal.deltas import delta
 from pipeline.signal.ranges import expect
-from pipeline.signal.spectra import Array, Bins, Stft, band_power, decibel, frames, mel_filters, sparse_filters, stft
+from pipeline.signal.spectra import Array, Sparse, band_power, decibel, frames, join, mel_filters, sparse_filters
 
 __all__ = [
     "VERSION", "LogMel", "Mfcc", "check", "chroma", "decibel", "delta", "frames", "mel_filters", "mfcc", "rms", "rows",
-    "stft", "unit", "views", "zcr",
+    "unit", "views", "zcr",
 ]  # fmt: skip
 
 VERSION = 3  # raise it when the same settings would give other numbers, here or in the modules imported above
@@ -102,10 +102,8 @@ def mfcc(levels: Array, *, n_mfcc: int) -> Array:
     return cepstrum[:, :n_mfcc]
 
 
-def views(signal: Array, rate: int, configs: Mapping[str, Bands], *, stft: Stft = stft) -> dict[str, Array]:
+def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
     """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
-
-    ``stft`` may know the spectrum of the signal already.
 
     >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
     >>> {name: view.shape for name, view in out.items()}
@@ -116,45 +114,56 @@ def views(signal: Array, rate: int, configs: Mapping[str, Bands], *, stft: Stft 
     """
     for config in configs.values():
         check(config, rate)
-    sums = summed(signal, rate, configs.values(), stft)
-    sums |= {each: decibel(sums[each], top_db=each.top_db) for each in sums if isinstance(each, LogMel)}
-    return {name: view(signal, config, sums) for name, config in configs.items()}
+    sums = summed(signal, rate, configs.values())
+    made = {
+        each: chroma(some) if isinstance(each, Mfcc) else decibel(some, top_db=each.top_db)
+        for each, some in sums.items()
+    }
+    return {name: view(signal, config, made) for name, config in configs.items()}
 
 
-def summed(signal: Array, rate: int, configs: Iterable[Bands], stft: Stft) -> dict[Bands, Array]:
-    """Sum the spectrum as the views need it: mel power under their `LogMel`, chroma under their `Mfcc`."""
-    wanted: dict[tuple[int, int], dict[Bands, Callable[[Bins], Array]]] = {}
+def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
+    """Sum the spectrum as the views need it: mel power under their `LogMel`, pitch classes under their `Mfcc`."""
+    wanted: dict[tuple[int, int], dict[Bands, None]] = {}
     for config in configs:
-        wanted.setdefault((config.n_fft, config.hop), {}).update(reductions(config, rate))
+        wanted.setdefault((config.n_fft, config.hop), {}).update(dict.fromkeys(reductions(config)))
     result: dict[Bands, Array] = {}
-    for (n_fft, hop), functions in wanted.items():
-        if functions:
-            blocks = [[each(bins) for each in functions.values()] for bins in stft(signal, n_fft=n_fft, hop=hop)]
-            result |= dict(zip(functions, map(np.concatenate, zip(*blocks, strict=True)), strict=True))
+    for (n_fft, hop), some in wanted.items():
+        if some:
+            filters, ends = joint_filters(tuple(some), rate)
+            power = band_power(signal, filters, n_fft=n_fft, hop=hop)
+            result |= dict(zip(some, np.split(power, ends, axis=1), strict=True))
     return result
 
 
-def reductions(config: Bands, rate: int) -> dict[Bands, Callable[[Bins], Array]]:
-    """Say how a view sums the spectrum, which needs no more of it than a block at a time."""
-    found: dict[Bands, Callable[[Bins], Array]] = {}
-    if not isinstance(config, Mfcc) or config.mfcc:
-        filters = sparse_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
-        found[bands(config)] = lambda bins: band_power(bins, filters)
-    if isinstance(config, Mfcc) and config.chroma:
-        found[config] = lambda bins: chroma(bins, rate, n_fft=config.n_fft)
-    return found
+def reductions(config: Bands) -> list[Bands]:
+    """Say what sums of the spectrum a view needs: those of a log-mel view, and as an `Mfcc` with chroma its own."""
+    mel: list[Bands] = [bands(config)] if not isinstance(config, Mfcc) or config.mfcc else []
+    return [*mel, config] if isinstance(config, Mfcc) and config.chroma else mel
 
 
-def view(signal: Array, config: Bands, sums: Mapping[Bands, Array]) -> Array:
-    """Put one view together, mel bands being in dB by now. Shape ``(frames, rows)``."""
+@lru_cache
+def joint_filters(wanted: tuple[Bands, ...], rate: int) -> tuple[Sparse, tuple[int, ...]]:
+    """Give the filters of several sums at once, and where all but the first begin."""
+    parts = [
+        pitch_classes(rate, each.n_fft)
+        if isinstance(each, Mfcc)
+        else sparse_filters(rate, each.n_fft, each.n_mels, each.fmin, each.fmax)
+        for each in wanted
+    ]
+    return join(parts), tuple(int(end) for end in np.cumsum([len(each.first) for each in parts])[:-1])
+
+
+def view(signal: Array, config: Bands, made: Mapping[Bands, Array]) -> Array:
+    """Put one view together out of log-mel bands and chroma. Shape ``(frames, rows)``."""
     if not isinstance(config, Mfcc):
-        return sums[bands(config)]
+        return made[bands(config)]
     blocks = contours(signal, config)
     if config.mfcc:
-        cepstrum = mfcc(sums[bands(config)], n_mfcc=config.n_mfcc)
+        cepstrum = mfcc(made[bands(config)], n_mfcc=config.n_mfcc)
         blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
     if config.chroma:
-        blocks.append(sums[config])
+        blocks.append(made[config])
     return np.concatenate(blocks, axis=1)
 
 

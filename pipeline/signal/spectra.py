@@ -1,26 +1,25 @@
 """From a signal to its spectrum, mel bands and decibels: the definitions librosa has, at a fraction of its time.
 
+Frames are centred, zeros lie beyond the ends, the window is a periodic Hann. Frames of 2^n samples take the fast way of
+`fourier`, others NumPy's.
+
 It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where their numbers change.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.signal.compiled import compiled
+from pipeline.signal import fourier
 
 Array = npt.NDArray[np.float32]
-Bins = npt.NDArray[np.complex128]
-Stft = Callable[..., Iterable[Bins]]
 Whole = npt.NDArray[np.int64]
 FLOOR = 1e-10  # power, re 1: what digital silence counts as
-BLOCK = 2**21  # bytes of frames worked on at once: three seconds of speech in one go, hours in little memory
-LANES = 8  # frames whose bands are summed side by side
+BLOCK = 2**21  # bytes of frames that NumPy works on at once
 
 
 def frames(samples: int, hop: int) -> int:
@@ -40,59 +39,37 @@ def taper(n_fft: int) -> npt.NDArray[np.float64]:
     return window
 
 
-def framed(signal: Array, *, n_fft: int, hop: int) -> Array:
-    """Cut a signal into centred frames, zeros beyond its ends; ``n_fft`` is even. Shape ``(frames, n_fft)``, a view."""
-    padded = np.zeros(len(signal) + n_fft, np.float32)
-    padded[n_fft // 2 : n_fft // 2 + len(signal)] = signal
-    return sliding_window_view(padded, n_fft)[::hop]
+def planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
+    """Give real and imaginary part of the STFT. Shape: ``(samples,)`` to two of ``(frames, 1 + n_fft // 2)``.
 
-
-@compiled
-def cut(signal: Array, taper: npt.NDArray[Any], hop: int, first: int, out: npt.NDArray[Any]) -> None:
-    """Write centred frames times the window, from frame ``first`` on, zeros beyond the ends of the signal.
-
-    Shapes: ``(samples,)``, ``(n_fft,)``, ``(frames, n_fft)``.
+    >>> [plane.shape for plane in planes(np.ones(1000, np.float32), n_fft=512, hop=128)]
+    [(8, 257), (8, 257)]
     """
-    size = len(taper)
-    for row in range(len(out)):
-        start = (first + row) * hop - size // 2
-        low = min(size, max(0, -start))
-        high = max(low, min(size, len(signal) - start))
-        out[row, :low] = 0
-        out[row, high:] = 0
-        into, piece, part = out[row, low:high], signal[start + low : start + high], taper[low:high]
-        for i in range(len(piece)):
-            into[i] = piece[i] * part[i]
+    count = frames(len(signal), hop)
+    samples = fourier.padded(signal, n_fft, hop, count)
+    if not is_power_of_two(n_fft):
+        bins = np.concatenate([*spectra(samples, n_fft, hop, count)])
+        return bins.real.astype(np.float32), bins.imag.astype(np.float32)
+    real, imag = np.empty((2, count, 1 + n_fft // 2), np.float32)
+    fourier.write_planes(samples, taper(n_fft), hop, *fourier.turns(n_fft), real, imag)
+    return real, imag
 
 
-def stft(signal: Array, *, n_fft: int, hop: int) -> Iterator[Bins]:
-    """Give the spectrum, the one STFT all features of a signal share, some frames at a time.
+def is_power_of_two(n_fft: int) -> bool:
+    """Say whether `fourier` can transform so many samples.
 
-    In float64: in float32 the rounding of a loud vowel drowns its quiet bands, by up to 1.5e-3 dB on real speech.
-
-    Shape: ``(samples,)`` to several ``(frames, 1 + n_fft // 2)``.
-
-    >>> [block.shape for block in stft(np.ones(1000, np.float32), n_fft=512, hop=128)]
-    [(8, 257)]
+    >>> is_power_of_two(1024), is_power_of_two(400)
+    (True, False)
     """
-    count, step = frames(len(signal), hop), max(1, BLOCK // (8 * n_fft))
+    return n_fft >= 4 and n_fft & (n_fft - 1) == 0
+
+
+def spectra(samples: Array, n_fft: int, hop: int, count: int) -> Iterator[npt.NDArray[np.complex128]]:
+    """Give the spectra of frames of any length, some frames at a time. Shape: several ``(frames, 1 + n_fft // 2)``."""
+    pieces = sliding_window_view(samples, n_fft)[::hop][:count]
+    step = max(1, BLOCK // (8 * n_fft))
     for first in range(0, count, step):
-        pieces = np.empty((min(step, count - first), n_fft))
-        cut(signal, taper(n_fft), hop, first, pieces)
-        yield np.fft.rfft(pieces)
-
-
-def once(signal: Array) -> Stft:
-    """Give an `stft` that works out the spectrum of this signal once for each setting, and gives it for any signal.
-
-    It serves the signal itself, and what it was before zeros were appended: that has the same frames, though fewer.
-    """
-
-    @cache
-    def blocks(n_fft: int, hop: int) -> tuple[Bins, ...]:
-        return tuple(stft(signal, n_fft=n_fft, hop=hop))
-
-    return lambda _, *, n_fft, hop: blocks(n_fft, hop)
+        yield np.fft.rfft(pieces[first : first + step] * taper(n_fft))
 
 
 def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -148,47 +125,34 @@ def sparse_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float 
     return sparse(mel_filters(rate, n_fft, n_mels, fmin, fmax))
 
 
-def band_power(bins: Bins, filters: Sparse) -> Array:
-    """Sum power into bands. Shape ``(frames, bins)`` to ``(frames, bands)``."""
-    out = np.empty((len(bins), len(filters.first)), np.float32)
-    sum_bands(bins, filters.weights, filters.starts, filters.first, out)
+def join(filters: Sequence[Sparse]) -> Sparse:
+    """Put several sets of filters into one."""
+    sizes = np.concatenate([np.diff(each.starts) for each in filters])
+    weights, first = (np.concatenate([getattr(each, name) for each in filters]) for name in ("weights", "first"))
+    return Sparse(weights, np.append(0, np.cumsum(sizes)), first)
+
+
+def band_power(signal: Array, filters: Sparse, *, n_fft: int, hop: int) -> Array:
+    """Sum the power of each frame into bands: the one STFT that all views of a signal share.
+
+    Shape: ``(samples,)`` to ``(frames, bands)``.
+    """
+    count = frames(len(signal), hop)
+    samples = fourier.padded(signal, n_fft, hop, count)
+    if not is_power_of_two(n_fft):
+        return np.concatenate([reduce(bins, filters) for bins in spectra(samples, n_fft, hop, count)])
+    out = np.empty((count, len(filters.first)), np.float32)
+    passes, fold = fourier.turns(n_fft)
+    fourier.write_bands(samples, taper(n_fft), hop, passes, fold, filters.weights, filters.starts, filters.first, out)
     return out
 
 
-@compiled
-def sum_bands(bins: Bins, weights: Array, starts: Whole, first: Whole, out: Array) -> None:
-    """Write the bands of eight frames side by side: a processor adds eight numbers as fast as one."""
-    size = bins.shape[1]
-    rows, lanes = np.zeros((LANES, size), np.float32), np.zeros((size, LANES), np.float32)
-    for top in range(0, len(bins), LANES):
-        count = min(LANES, len(bins) - top)
-        for lane in range(count):
-            source, row = bins[top + lane], rows[lane]
-            for k in range(size):
-                value = source[k]
-                row[k] = value.real * value.real + value.imag * value.imag
-        lanes[:] = rows.T
-        for band in range(len(first)):
-            some, power = weights[starts[band] : starts[band + 1]], lanes[first[band] :]
-            # named sums, since an array of them would go through memory
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
-            for k in range(len(some)):
-                weight, frame = some[k], power[k]
-                s0, s1, s2, s3 = (
-                    s0 + weight * frame[0],
-                    s1 + weight * frame[1],
-                    s2 + weight * frame[2],
-                    s3 + weight * frame[3],
-                )
-                s4, s5, s6, s7 = (
-                    s4 + weight * frame[4],
-                    s5 + weight * frame[5],
-                    s6 + weight * frame[6],
-                    s7 + weight * frame[7],
-                )
-            sums = (s0, s1, s2, s3, s4, s5, s6, s7)
-            for lane in range(count):
-                out[top + lane, band] = sums[lane]
+def reduce(bins: npt.NDArray[np.complex128], filters: Sparse) -> Array:
+    """Sum power into bands. Shape: ``(frames, bins)`` to ``(frames, bands)``."""
+    power = np.square(bins.real) + np.square(bins.imag)
+    pieces = np.split(filters.weights, filters.starts[1:-1])
+    sums = [power[:, k : k + len(some)] @ some for k, some in zip(filters.first, pieces, strict=True)]
+    return np.stack(sums, axis=1).astype(np.float32)
 
 
 def decibel(power: Array, *, top_db: float | None) -> Array:

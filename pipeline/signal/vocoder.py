@@ -17,7 +17,7 @@ import soxr
 from pipeline.errors import SettingError
 from pipeline.signal.compiled import compiled
 from pipeline.signal.conditioning import fit
-from pipeline.signal.spectra import Array, Bins, Stft, frames, stft, taper
+from pipeline.signal.spectra import Array, frames, planes, taper
 
 VERSION = 3  # raise it when the same rate or interval would give other samples
 SMALLEST = np.finfo(np.float32).tiny  # what can be divided by
@@ -46,50 +46,45 @@ def window(n_fft: int) -> Array:
     return narrow
 
 
-def analyse(signal: Array, *, n_fft: int = N_FFT, stft: Stft = stft) -> Analysis:
-    """Work out levels and turns of a signal of shape ``(samples,)``; ``stft`` may know its spectrum already."""
+def analyse(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
+    """Work out levels and turns of a signal of shape ``(samples,)``."""
     count, size = frames(len(signal), n_fft // 4), 1 + n_fft // 2
-    blocks = tuple(stft(signal, n_fft=n_fft, hop=n_fft // 4))
-    bins = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    level = np.empty((count + 1, size), np.float32)
-    turn, start = np.empty((2, count, size), np.float32), np.empty((2, size), np.float32)
-    take_turns(bins[:count], level, turn[0], turn[1], start[0], start[1])
+    real, imag = planes(signal, n_fft=n_fft, hop=n_fft // 4)
+    level, turn, start = (np.empty(shape, np.float32) for shape in ((count + 1, size), (2, count, size), (2, size)))
+    take_turns(real, imag, level, turn[0], turn[1], start[0], start[1])
     return Analysis(len(signal), level, turn[0], turn[1], start[0], start[1])
 
 
 @compiled
 def take_turns(
-    bins: Bins, level: Array, turn_real: Array, turn_imag: Array, start_real: Array, start_imag: Array
+    real: Array, imag: Array, level: Array, turn_real: Array, turn_imag: Array, start_real: Array, start_imag: Array
 ) -> None:
     """Write the fields of an `Analysis`.
 
     A turn is the quotient of two unit phasors: no arctan. The phasor of zero is 1, since numpy has its angle as 0.
     """
-    one, zero, silence = np.float32(1), np.float32(0), np.zeros(bins.shape[1], np.complex128)
-    real, imag = np.empty((2, bins.shape[1]), np.float32), np.empty((2, bins.shape[1]), np.float32)
-    for row in range(len(bins) + 1):
-        here_real, here_imag, there_real, there_imag = (
-            real[row % 2],
-            imag[row % 2],
-            real[1 - row % 2],
-            imag[1 - row % 2],
-        )
-        sizes, some = level[row], bins[row] if row < len(bins) else silence
+    one, zero, size = np.float32(1), np.float32(0), real.shape[1]
+    units, silence = np.empty((2, 2, size), np.float32), np.zeros(size, np.float32)
+    for row in range(len(real) + 1):
+        here, here_i = units[row % 2, 0], units[row % 2, 1]
+        before, before_i = units[1 - row % 2, 0], units[1 - row % 2, 1]
+        some, some_i = (real[row], imag[row]) if row < len(real) else (silence, silence)
+        sizes = level[row]
         for f in range(len(some)):
-            x, y = np.float32(some[f].real), np.float32(some[f].imag)
-            size = np.sqrt(x * x + y * y)
-            share = one / max(size, SMALLEST)
-            sizes[f] = size
-            here_real[f] = x * share if size > SMALLEST else one
-            here_imag[f] = y * share if size > SMALLEST else zero
+            x, y = some[f], some_i[f]
+            loud = np.sqrt(x * x + y * y)
+            share = one / max(loud, SMALLEST)
+            sizes[f] = loud
+            here[f] = x * share if loud > SMALLEST else one
+            here_i[f] = y * share if loud > SMALLEST else zero
         if row == 0:
-            start_real[:] = here_real
-            start_imag[:] = here_imag
+            start_real[:] = here
+            start_imag[:] = here_i
         else:
             across, along = turn_real[row - 1], turn_imag[row - 1]
             for f in range(len(some)):
-                across[f] = here_real[f] * there_real[f] + here_imag[f] * there_imag[f]
-                along[f] = here_imag[f] * there_real[f] - here_real[f] * there_imag[f]
+                across[f] = here[f] * before[f] + here_i[f] * before_i[f]
+                along[f] = here_i[f] * before[f] - here[f] * before_i[f]
 
 
 @compiled

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
-from pipeline.signal import augment, conditioning, frontend, spectra, vocoder
+from pipeline.signal import augment, conditioning, frontend, vocoder
 from pipeline.signal.augment import Step
 from pipeline.store import audio, clips, files, halves, shards
 
@@ -139,22 +139,21 @@ def make(
     drawn = draw(recipe, samples_sha256)
     names = dict.fromkeys(name for some in wanted.values() for name in some)
     original = condition(recording, recipe.audio)
-    known = spectra.once(conditioning.fit(original, recipe.samples))
-    signals = augment.apply_all(original, {name: drawn[name] for name in names}, stft=known)
+    signals = augment.apply_all(original, {name: drawn[name] for name in names})
     tensors = {}
     for name, signal in signals.items():
         views = [view for view in wanted if name in wanted[view]]
-        tensors[name] = analyse(signal, recipe, views, spectra.stft if drawn[name] else known)
+        tensors[name] = analyse(signal, recipe, views)
     return {
         view: entry([tensors[name][view] for name in some], [signals[name] for name in some], recipe, view)
         for view, some in wanted.items()
     }
 
 
-def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str], stft: spectra.Stft) -> dict[str, Any]:
+def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str]) -> dict[str, Any]:
     """Make the views of one variant in their stored dtype: rounding to it is a view's last step, wherever made."""
     fitted = conditioning.fit(signal, recipe.samples)
-    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views}, stft=stft)
+    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views})
     return {view: halves.narrow(tensor) if DTYPES[view] == "float16" else tensor for view, tensor in made.items()}
 
 
