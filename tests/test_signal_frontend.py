@@ -201,7 +201,7 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, hop):
     signal, configs = hiss(samples), {"a": LogMel(n_fft=64, hop=hop, n_mels=7), "b": Mfcc(n_fft=64, hop=hop, n_mels=20)}
     fast = views(signal, RATE, configs)
     planes = spectra.planes(signal, n_fft=64, hop=hop)
-    for owner in (contours, fourier):
+    for owner in (contours, fourier, frontend):
         for name, each in vars(owner).copy().items():
             if hasattr(each, "machine"):
                 monkeypatch.setattr(owner, name, each.__wrapped__)

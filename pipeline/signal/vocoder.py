@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 import soxr
 
 from pipeline.errors import SettingError
@@ -155,7 +154,7 @@ def play(analysis: Analysis, rate: float) -> Array:
     bins = np.empty((len(steps), analysis.level.shape[1]), np.complex64)
     real, imag = analysis.start_real.copy(), analysis.start_imag.copy()
     walk(analysis.level, analysis.turn_real, analysis.turn_imag, real, imag, steps, bins)
-    waves = scipy.fft.irfft(bins, n_fft, overwrite_x=True)
+    waves = np.asarray(np.fft.irfft(bins, n_fft), np.float32)  # which it is already, as bins are complex64
     sound, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     overlap(waves, window(n_fft), sound, weight)
     return sound
