@@ -1,6 +1,7 @@
 """The networks: counted by arithmetic, free of a backend, judged by what they learn."""
 
 import os
+from itertools import pairwise
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -11,7 +12,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from pipeline.errors import SettingError, UnknownNameError
-from pipeline.networks import cnn, crnn, registry, training
+from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, registry, training
 from pipeline.networks.metrics import UAR
 from pipeline.store.statistics import Statistics
 
@@ -43,12 +44,85 @@ def test_no_layer_of_the_crnn_is_left_out():
     assert model.count_params() == trunk((8, 16, 32)) + dense + gru + attention + (4 * units + 1) * 8
 
 
+def plain(rows: int) -> Statistics:
+    return Statistics(np.zeros(rows, np.float32), np.ones(rows, np.float32))
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_the_published_network_over_a_line_has_its_parameters():
+    """108 frames of 22 rows make the line of 2,376 numbers for which 7,193,223 are published, 7,188,871 trainable."""
+    model = conv1d.build((108, 22), 7, conv1d.Conv1d(), statistics=plain(22))
+    assert (model.count_params(), trainable(model)) == (7_193_223, 7_188_871)
+
+
+def test_the_published_network_over_log_mel_has_its_parameters():
+    model = conv2d.build((173, 128), 6, conv2d.Conv2d(), statistics=plain(128))
+    assert model.count_params() == 22_661_638
+
+
+def test_the_published_network_over_mfcc_has_its_parameters():
+    settings = conv2d.Conv2d(filters=(16, 32, 64), dropout=0.0, units=(128,), normalise_dense=False)
+    assert conv2d.build((174, 40), 8, settings, statistics=plain(40)).count_params() == 885_064
+
+
+def test_no_layer_of_the_published_crnn_over_mfcc_is_left_out():
+    """Kernels of 5 with bias, four numbers a channel of batch normalisation, a GRU with two biases."""
+    model = crnn1d.build((174, 40), 8, crnn1d.Crnn1d(), statistics=plain(40))
+    widths = [40, 128, 256, 512]
+    convolutions = sum((5 * a + 1) * b + 4 * b for a, b in pairwise(widths))
+    gru = 2 * 3 * 128 * (512 + 128 + 2)
+    assert model.count_params() == convolutions + gru + (256 + 1) * 8
+
+
+def test_no_layer_of_the_published_crnn_over_log_mel_is_left_out():
+    model = crnn2d.build((259, 128), 7, crnn2d.Crnn2d(), statistics=plain(128))
+    widths = [1, 64, 64, 128, 128]
+    convolutions = sum((9 * a + 1) * b + 4 * b for a, b in pairwise(widths))
+    lstm = 2 * 4 * 128 * (128 // 2**4 * 128 + 128 + 1)
+    assert model.count_params() == convolutions + lstm + (256 + 1) * 7
+
+
+@pytest.mark.parametrize(
+    ("contours", "order"),
+    [(0, [0, 1, 2, 3, 4, 5]), (1, [0, 3, 1, 2, 4, 5]), (2, [0, 3, 1, 4, 2, 5]), (3, [0, 3, 1, 4, 2, 5])],
+)
+def test_a_line_has_contours_whole_and_the_rest_frame_by_frame(contours, order):
+    patch = np.arange(6, dtype=np.float32).reshape(1, 2, 3)  # two frames of three rows
+    entry = keras.Input((2, 3))
+    found = keras.Model(entry, conv1d.line(entry, contours)).predict(patch, verbose=0)
+    assert found.reshape(-1).tolist() == order
+    assert found.shape == (1, 6, 1)
+
+
+def test_a_line_of_uneven_settings_is_refused():
+    with pytest.raises(SettingError, match="5 filters, 2 kernels and 5 dropouts, expected one of each"):
+        conv1d.Conv1d(kernels=(5, 3))
+    with pytest.raises(SettingError, match="contours is 9, expected 0 to the 4 rows"):
+        conv1d.build((10, 4), 3, conv1d.Conv1d(contours=9), statistics=plain(4))
+    with pytest.raises(SettingError, match=r"model\.conv1d\.dropouts\[4\] is 1\.0"):
+        conv1d.Conv1d(dropouts=(0.0, 0.2, 0.0, 0.2, 1.0))
+
+
+SMALL = {  # settings under which each network learns in seconds
+    "conv1d": {"contours": 0, "filters": (8, 16), "kernels": (5, 5), "dropouts": (0.0, 0.1), "units": 16},
+    "conv2d": {"filters": (8, 16), "dropout": 0.1, "units": (16,)},
+}
+
+
+def small(name: str) -> object:
+    """The settings of a network, made small where it is large."""
+    return registry.arch(name).config(**SMALL.get(name, {}))
+
+
 @pytest.mark.parametrize("name", registry.ARCHS)
-@pytest.mark.parametrize(("shape", "classes"), [((151, 64), 7), ((94, 22), 4), ((63, 13), 2)])
+@pytest.mark.parametrize(("shape", "classes"), [((151, 64), 7), ((94, 22), 4), ((63, 16), 2)])
 def test_any_view_gives_probabilities(name, shape, classes):
     arch = registry.arch(name)
     statistics = Statistics(np.zeros(shape[1], np.float32), np.ones(shape[1], np.float32))
-    model = arch.build(shape, classes, arch.config(), statistics=statistics)
+    model = arch.build(shape, classes, small(name), statistics=statistics)
     out = keras.ops.convert_to_numpy(model(np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)))
     assert out.shape == (3, classes)
     np.testing.assert_allclose(out.sum(axis=1), 1, rtol=1e-5)
@@ -60,8 +134,8 @@ def test_the_statistics_are_inside_and_travel_with_the_file(name, tmp_path):
     rng = np.random.default_rng(1)
     mean, scale = rng.normal(-40, 10, 64).astype(np.float32), rng.uniform(5, 20, 64).astype(np.float32)
     arch = registry.arch(name)
-    plain = arch.build(SHAPE, 5, arch.config(), statistics=EVEN)
-    own = arch.build(SHAPE, 5, arch.config(), statistics=Statistics(mean, scale**2))
+    plain = arch.build(SHAPE, 5, small(name), statistics=EVEN)
+    own = arch.build(SHAPE, 5, small(name), statistics=Statistics(mean, scale**2))
     own.set_weights(plain.get_weights())  # the statistics are constants, not weights
     patch = rng.normal(size=(4, *SHAPE)).astype(np.float32)
     expected = plain.predict(patch, verbose=0)
@@ -107,7 +181,8 @@ def test_what_can_be_learned_is_learned(name):
     keras.utils.set_random_seed(0)
     arch = registry.arch(name)
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
-    model = arch.build((40, 24), 3, arch.config(filters=(8, 16), dropout=0.1), statistics=statistics)
+    settings = SMALL.get(name, {"filters": (8, 16), "dropout": 0.1})
+    model = arch.build((40, 24), 3, arch.config(**settings), statistics=statistics)
     config = training.Train(epochs=12, learning_rate=3e-3)
     training.compile_for(model, config)
     model.fit(*patterns(600, 0), epochs=12, batch_size=32, verbose=0)
@@ -182,6 +257,8 @@ def test_a_training_that_diverged_is_said():
 @pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
 @pytest.mark.parametrize("name", registry.ARCHS)
 def test_settings_that_build_no_network_are_refused(name, wrong):
+    if name == "conv1d" and "dropout" in wrong:
+        wrong = {"dropouts": (0.0, 0.2, 0.0, 0.2, 1.5)}
     with pytest.raises(SettingError, match=f"model.{name}"):
         registry.arch(name).config(**wrong)
 

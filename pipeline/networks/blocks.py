@@ -1,6 +1,6 @@
 """The pieces that networks share. Shapes: b batch, t frames, f rows of the view, c channels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import keras
@@ -21,26 +21,43 @@ class Statistics(Protocol):
     def variance(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
 
 
-def check(section: str, *, filters: Sequence[int], units: int = 1, dropout: float) -> None:
-    """Refuse widths and dropouts that build no network.
+def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequence[int]) -> None:
+    """Refuse widths and dropouts that build no network, each under its name in params.yaml.
 
     Raises:
         SettingError: a width below 1, no width at all, or a dropout that is no share below 1.
     """
-    if not filters or min(filters) < 1:
-        raise SettingError(f"params.yaml: {section}.filters is {list(filters)}, expected one or more from 1 on.")
-    if units < 1:
-        raise SettingError(f"params.yaml: {section}.units is {units}, expected 1 or more.")
-    if not 0 <= dropout < 1:
-        raise SettingError(f"params.yaml: {section}.dropout is {dropout}, expected a share from 0 to below 1.")
+    for name, width in widths.items():
+        wrong = width < 1 if isinstance(width, int) else not width or min(width) < 1
+        if wrong:
+            wanted = "1 or more" if isinstance(width, int) else "one or more from 1 on"
+            shown = width if isinstance(width, int) else list(width)
+            raise SettingError(f"params.yaml: {section}.{name} is {shown}, expected {wanted}.")
+    for name, dropout in dropouts.items():
+        if not 0 <= dropout < 1:
+            raise SettingError(f"params.yaml: {section}.{name} is {dropout}, expected a share from 0 to below 1.")
 
 
-def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Take patches ``(b, t, f)`` and standardise each row; the statistics travel inside the network."""
     patch = keras.Input(shape, name="patch")  # (b, t, f)
     mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
-    standard = layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")(patch)
-    return patch, layers.Reshape((*shape, 1))(standard)  # (b, t, f, 1)
+    return patch, layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")(patch)
+
+
+def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Take patches ``(b, t, f)``, standardised, as images of one channel ``(b, t, f, 1)``."""
+    patch, standard = standardised(shape, statistics)
+    return patch, layers.Reshape((*shape, 1))(standard)
+
+
+def pooled(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+    """Convolve with bias, normalise, rectify, pool by 2, as published systems do.
+
+    Shape: ``(b, t, f, c)`` to ``(b, t // 2, f // 2, filters)``.
+    """
+    x = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same")(x))
+    return layers.MaxPooling2D(2)(layers.Activation("relu")(x))
 
 
 def convolution(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:

@@ -16,7 +16,7 @@ class Cnn:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        blocks.check("model.cnn", filters=self.filters, dropout=self.dropout)
+        blocks.check("model.cnn", filters=self.filters, dropouts={"dropout": self.dropout})
 
 
 def build(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: blocks.Statistics) -> keras.Model:

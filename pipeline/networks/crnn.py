@@ -17,7 +17,7 @@ class Crnn:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        blocks.check("model.crnn", filters=self.filters, units=self.units, dropout=self.dropout)
+        blocks.check("model.crnn", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
 
 
 def build(shape: tuple[int, int], classes: int, config: Crnn, *, statistics: blocks.Statistics) -> keras.Model:

@@ -8,7 +8,7 @@ import keras
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
-from pipeline.networks import cnn, crnn
+from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d
 from pipeline.networks.blocks import Statistics
 
 
@@ -20,7 +20,14 @@ class Arch:
     build: Callable[..., keras.Model]
 
 
-ARCHS: Mapping[str, Arch] = {"cnn": Arch(cnn.Cnn, cnn.build), "crnn": Arch(crnn.Crnn, crnn.build)}
+ARCHS: Mapping[str, Arch] = {
+    "cnn": Arch(cnn.Cnn, cnn.build),
+    "crnn": Arch(crnn.Crnn, crnn.build),
+    "conv1d": Arch(conv1d.Conv1d, conv1d.build),
+    "crnn1d": Arch(crnn1d.Crnn1d, crnn1d.build),
+    "conv2d": Arch(conv2d.Conv2d, conv2d.build),
+    "crnn2d": Arch(crnn2d.Crnn2d, crnn2d.build),
+}
 
 
 def arch(name: str) -> Arch:
