@@ -16,6 +16,12 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 RATE = 48_000
 
+# A cache of machine code for each test process: two that compile one of librosa's functions for different types at the
+# same time, as happens right after installation, save each other's under their own name, and the next call crashes.
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / f"numba-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+)
+
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:

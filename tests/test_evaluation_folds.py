@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipeline.corpora import registry, tables
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.evaluation.fold_sets import SETS
-from pipeline.evaluation.folds import COLUMNS, Split, assign, deduplicate
+from pipeline.evaluation.folds import Split, assign
+from pipeline.evaluation.rows import COLUMNS, deduplicate
 from pipeline.labels import Labels
 
 EMOTIONS = ("angry", "happy", "sad")

@@ -1,6 +1,6 @@
 """Decide which clip trains, validates and tests in which fold, so that no speaker is on two sides.
 
-A protocol is a function from clips to roles; more of them join through ``PROTOCOLS``.
+A protocol is a function from clips to roles; those that let speakers in on both sides are in ``protocols``.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import SettingError, UnknownNameError
+from pipeline.evaluation import protocols
 from pipeline.evaluation.fold_sets import NAMES, Fold, named
+from pipeline.evaluation.rows import ORIGINAL, check_training, deduplicate, labelled, versions
 from pipeline.evaluation.speakers import roster, spread, validators
 from pipeline.labels import Labels
-
-COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
-ORIGINAL = "original"  # the variant without augmentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,9 @@ class Split:
     """How clips become folds: section ``split`` of params.yaml."""
 
     protocol: str = "speaker"
-    folds: int | str = 5  # a number, or a named set of fold_sets.NAMES
+    folds: int | str = 5  # a number, or a named set of fold_sets.NAMES; protocol corpus has one a corpus
     validation: float = 0.2  # share of the training speakers; 0 for none; sets with a fixed validation ignore it
+    mirrors: int = 1  # how often protocol published counts a file: public copies of RAVDESS hold the tree twice
     labels: Labels = field(default_factory=Labels)
 
     def __post_init__(self) -> None:
@@ -34,6 +34,13 @@ class Split:
             raise UnknownNameError("params.yaml: split.folds", self.folds, NAMES)
         if isinstance(self.folds, int) and self.folds < 2:
             raise SettingError(f"params.yaml: split.folds is {self.folds}, expected 2 or more, or one of {NAMES}.")
+        if self.mirrors < 1:
+            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 1 or more.")
+        if self.protocol in protocols.BY_NUMBER and isinstance(self.folds, str):
+            raise SettingError(
+                f"params.yaml: split.folds is {self.folds!r}, a set of speakers, and split.protocol is "
+                f"{self.protocol!r}, which asks for none: set split.folds to a number."
+            )
         if not 0 <= self.validation < 1:
             raise SettingError(
                 f"params.yaml: split.validation is {self.validation}, expected a share from 0 to below 1."
@@ -63,34 +70,6 @@ def assign(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed:
     return PROTOCOLS[config.protocol](clips, config, variants=variants, seed=seed)
 
 
-def deduplicate(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep one clip per recording (``samples_sha256``): the first by ``clip_id`` among those that name the speaker.
-
-    Recordings to which two clips give different emotions, or speakers with different ids after the ``<corpus>/``, are
-    left out altogether: which clip tells the truth is unknown.
-
-    Returns:
-        The clips kept, and those dropped with a column ``reason``: ``duplicate``, ``label_conflict`` or
-        ``speaker_conflict``; both sorted by ``clip_id``.
-    """
-    rows = clips.assign(speaker=clips["speaker"].fillna(""), sex=clips["sex"].fillna(""))
-    rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
-    reason = reasons(rows)
-    return rows[reason == ""].reset_index(drop=True), rows.assign(reason=reason)[reason != ""].reset_index(drop=True)
-
-
-def reasons(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Say for each row why it is left out; empty where it stays."""
-    hashes = rows["samples_sha256"].fillna("")
-    recording = hashes.where(hashes != "", rows["clip_id"])  # without a hash a clip equals no other
-    person = rows["speaker"].str.split("/", n=1).str[-1]
-    labels = rows.groupby(recording)["emotion"].transform("nunique")
-    people = person.where(person != "").groupby(recording).transform("nunique")
-    first = recording[(rows["speaker"] == "").sort_values(kind="stable").index].drop_duplicates().index
-    found = pd.Series(np.where(rows.index.isin(first), "", "duplicate"), index=rows.index)
-    return found.mask(people > 1, "speaker_conflict").mask(labels > 1, "label_conflict")
-
-
 def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Keep speakers disjoint between train, validation and test; clips without speaker only train."""
     kept, _ = deduplicate(clips)
@@ -100,19 +79,6 @@ def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], s
     for k, part in enumerate(parts):
         check_training(k, part)
     return versions(pd.concat(parts, ignore_index=True), variants)
-
-
-def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """Add the class and leave out clips that have none."""
-    found = {emotion: labels.label(emotion) for emotion in sorted(set(clips["emotion"]))}
-    wanted = [emotion for emotion, label in found.items() if label is not None]
-    if not wanted:
-        raise SettingError(
-            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}: "
-            f"set split.labels.scheme to 'all', they hold {', '.join(found)}."
-        )
-    rows = clips[clips["emotion"].isin(wanted)]
-    return rows.assign(label=rows["emotion"].map(found))
 
 
 def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
@@ -151,21 +117,29 @@ def roles(speakers: "pd.Series[str]", fold: Fold) -> "np.ndarray[tuple[int], np.
     return np.select([speakers.isin(fold.test), held], ["test", "validation"], "train").astype(object)
 
 
-def check_training(number: int, rows: pd.DataFrame) -> None:
-    """Refuse a fold that leaves nothing to learn from."""
-    if not (rows["role"] == "train").any():
+def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
+    """Test each corpus once, on a network that has not heard it; the classes are those that all corpora have."""
+    usable = labelled(deduplicate(clips)[0], config.labels)
+    people, corpora = roster(usable), sorted(set(usable["corpus"]))
+    if len(corpora) < 2:
         raise SettingError(
-            f"fold {number} leaves no clip to train on: all {rows['speaker'].nunique()} speakers test or validate; "
-            "add speakers, or set split.folds to a number that they can fill."
+            f"split.protocol is 'corpus', and the data hold {', '.join(corpora)} alone: add a corpus to data.corpora."
         )
+    common = usable.groupby("label")["corpus"].nunique()
+    usable = usable[usable["label"].isin(common[common == len(corpora)].index)]
+    parts = []
+    for number, corpus in enumerate(corpora):
+        own = frozenset(people.loc[people["corpus"] == corpus, "speaker"])
+        held = validators(people, own, share=config.validation, seed=seed, fold=number)
+        role = np.where(usable["corpus"] == corpus, "test", roles(usable["speaker"], Fold(test=own, validation=held)))
+        parts.append(usable.assign(fold=np.int32(number), role=role))
+        check_training(number, parts[-1])
+    return versions(pd.concat(parts, ignore_index=True), variants)
 
 
-def versions(rows: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
-    """Repeat training rows for every variant; the others appear as they were recorded."""
-    names = pd.DataFrame({"variant": variants, "turn": range(len(variants))})
-    table = rows.merge(names, how="cross")
-    table = table[(table["role"] == "train") | (table["variant"] == ORIGINAL)]
-    return table.sort_values(["fold", "clip_id", "turn"], ignore_index=True)[list(COLUMNS)]
-
-
-PROTOCOLS: dict[str, Callable[..., pd.DataFrame]] = {"speaker": by_speaker}
+PROTOCOLS: dict[str, Callable[..., pd.DataFrame]] = {
+    "speaker": by_speaker,
+    "corpus": by_corpus,
+    "random": protocols.by_clip,
+    "published": protocols.as_published,
+}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.errors import SettingError
-from pipeline.evaluation import folds, leaks
+from pipeline.evaluation import folds, leaks, rows
 from pipeline.signal import augment
 from pipeline.stages import entry
 from pipeline.store import files, manifest, roles
@@ -25,17 +25,23 @@ def run(
         SettingError: the folds cannot be cut from these clips.
     """
     frames = [manifest.read(path) for path in manifests]
-    clips = pd.concat([manifest.usable(frame) for frame in frames], ignore_index=True)
-    kept, dropped = folds.deduplicate(clips)
-    table = folds.assign(kept, split, variants=variants, seed=seed)
+    clips = pd.concat([counted(frame) for frame in frames], ignore_index=True)
+    table = folds.assign(clips, split, variants=variants, seed=seed)
     classes = present(table, split)
-    figures = leaks.audit(evidence(table, kept), protocol=split.protocol)
+    figures = leaks.audit(evidence(table, clips), protocol=split.protocol)
     kinds = by_kind(frames)
     roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
-    files.write_json(figures | left_out(clips, table, dropped), audit)
+    files.write_json(figures | left_out(clips, table), audit)
     print("\n".join([summary(table, classes), *gaps(table, classes)]))
     warn(**kinds)
     return table
+
+
+def counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the usable clips of a manifest, with ``times``, how often the corpus holds each recording."""
+    copies = frame.loc[frame["status"] == "duplicate", "samples_sha256"].value_counts()
+    clips = manifest.usable(frame)
+    return clips.assign(times=1 + clips["samples_sha256"].map(copies).fillna(0).astype(int))
 
 
 def present(table: pd.DataFrame, split: folds.Split) -> tuple[str, ...]:
@@ -59,10 +65,12 @@ def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return table.merge(seen, on="clip_id", validate="many_to_one")
 
 
-def left_out(clips: pd.DataFrame, table: pd.DataFrame, dropped: pd.DataFrame) -> dict[str, Any]:
+def left_out(clips: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """Count the usable clips that no fold holds."""
-    used = table["clip_id"].nunique()
-    return {"left_out": {"duplicates_across_corpora": len(dropped), "label_scheme": len(clips) - len(dropped) - used}}
+    used = clips["clip_id"].isin(table["clip_id"])
+    repeated = clips["clip_id"].isin(rows.deduplicate(clips)[1]["clip_id"])
+    counts = {"duplicates_across_corpora": repeated & ~used, "label_scheme": ~repeated & ~used}
+    return {"left_out": {name: int(found.sum()) for name, found in counts.items()}}
 
 
 def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
@@ -76,11 +84,11 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
 def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     """Say which folds lack something that training wants."""
     found = []
-    for fold, rows in table.groupby("fold"):
-        missing = [name for name in classes if name not in set(rows.loc[rows["role"] == "train", "label"])]
+    for fold, part in table.groupby("fold"):
+        missing = [name for name in classes if name not in set(part.loc[part["role"] == "train", "label"])]
         if missing:
             found.append(f"fold {fold}: nobody in training says {', '.join(missing)}")
-        if not (rows["role"] == "validation").any():
+        if not (part["role"] == "validation").any():
             found.append(f"fold {fold}: no speaker is left to validate, so it trains for all epochs and keeps the last")
     return found
 

@@ -1,0 +1,70 @@
+"""The rows of a split: clips without their duplicates, their classes, and their augmented versions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import SettingError
+from pipeline.labels import Labels
+
+COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
+ORIGINAL = "original"  # the variant without augmentation
+
+
+def deduplicate(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep one clip per recording (``samples_sha256``): the first by ``clip_id`` among those that name the speaker.
+
+    Recordings to which two clips give different emotions, or speakers with different ids after the ``<corpus>/``, are
+    left out altogether: which clip tells the truth is unknown.
+
+    Returns:
+        The clips kept, and those dropped with a column ``reason``: ``duplicate``, ``label_conflict`` or
+        ``speaker_conflict``; both sorted by ``clip_id``.
+    """
+    rows = clips.assign(speaker=clips["speaker"].fillna(""), sex=clips["sex"].fillna(""))
+    rows = rows.sort_values("clip_id", kind="stable", ignore_index=True)
+    reason = reasons(rows)
+    return rows[reason == ""].reset_index(drop=True), rows.assign(reason=reason)[reason != ""].reset_index(drop=True)
+
+
+def reasons(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Say for each row why it is left out; empty where it stays."""
+    hashes = rows["samples_sha256"].fillna("")
+    recording = hashes.where(hashes != "", rows["clip_id"])  # without a hash a clip equals no other
+    person = rows["speaker"].str.split("/", n=1).str[-1]
+    labels = rows.groupby(recording)["emotion"].transform("nunique")
+    people = person.where(person != "").groupby(recording).transform("nunique")
+    first = recording[(rows["speaker"] == "").sort_values(kind="stable").index].drop_duplicates().index
+    found = pd.Series(np.where(rows.index.isin(first), "", "duplicate"), index=rows.index)
+    return found.mask(people > 1, "speaker_conflict").mask(labels > 1, "label_conflict")
+
+
+def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Add the class and leave out clips that have none."""
+    found = {emotion: labels.label(emotion) for emotion in sorted(set(clips["emotion"]))}
+    wanted = [emotion for emotion, label in found.items() if label is not None]
+    if not wanted:
+        raise SettingError(
+            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}: "
+            f"set split.labels.scheme to 'all', they hold {', '.join(found)}."
+        )
+    rows = clips[clips["emotion"].isin(wanted)]
+    return rows.assign(label=rows["emotion"].map(found))
+
+
+def check_training(number: int, rows: pd.DataFrame) -> None:
+    """Refuse a fold that leaves nothing to learn from."""
+    if not (rows["role"] == "train").any():
+        raise SettingError(
+            f"fold {number} leaves no clip to train on: all {rows['speaker'].nunique()} speakers test or validate; "
+            "add speakers, or set split.folds to a number that they can fill."
+        )
+
+
+def versions(rows: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
+    """Repeat training rows for every variant; the others appear as they were recorded."""
+    names = pd.DataFrame({"variant": variants, "turn": range(len(variants))})
+    table = rows.merge(names, how="cross")
+    table = table[(table["role"] == "train") | (table["variant"] == ORIGINAL)]
+    return table.sort_values(["fold", "clip_id", "turn"], ignore_index=True)[list(COLUMNS)]
