@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 from ruamel.yaml import YAML
+
+from pipeline.store import segments
 
 ROOT = Path(__file__).parents[1]
 SMALL = {  # seconds instead of minutes; the demo's faults stay
@@ -26,6 +29,7 @@ SMALL = {  # seconds instead of minutes; the demo's faults stay
     "train.epochs": 2,
     "execute.workers": 1,
 }
+VARIANTS = 4  # rows of a clip in a view
 AFTER_TRAIN = {"train", "evaluate", "report"}
 CHEAP = ("split", "extract")  # everything but training
 
@@ -187,9 +191,9 @@ def test_nothing_changed_runs_nothing(project):
 def test_a_view_that_is_not_trained_on_is_taken_from_the_cache(project):
     log = project.run("dvc", "exp", "run", "-S", "features.mfcc.n_mfcc=13")
     assert not re.search(r"[^\d]0 to extract", log)  # mfcc is new…
-    entries = len(list(project.cache.rglob("*.npy")))
+    entries = written(project)
     project.run("dvc", "repro", "-s", "-f", "extract")
-    assert len(list(project.cache.rglob("*.npy"))) == entries  # …and nothing is made twice
+    assert written(project) == entries  # …and nothing is made twice
 
 
 def test_a_corpus_that_moved_is_not_extracted_again(project):
@@ -235,27 +239,34 @@ def test_extraction_gives_the_same_bytes_from_an_empty_cache(project):
 def test_a_killed_extraction_is_finished_by_the_next_repro(project):
     params = project.folder / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("trim_db: 30.0", "trim_db: 31.0"), encoding="utf-8")
-    before = len(list(project.cache.rglob("*.npy")))
+    before = written(project)
     child = subprocess.Popen(
         ["dvc", "repro", "extract"], cwd=project.folder, env=project.environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while (
-        len(list(project.cache.rglob("*.npy"))) < before + 10 and time.monotonic() < deadline and child.poll() is None
-    ):
+    while len(written(project)) < len(before) + 4 and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.005)
+    assert child.poll() is None, "it ended before it could be killed"
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    finished = len(list(project.cache.rglob("*.npy"))) - before
-    assert 10 <= finished < 110, "killed too late to show anything"
+    left = written(project)
+    rows = Counter[str]()
+    for path in left.keys() - before.keys():
+        rows[path.parent.name.partition("-")[0]] += len(segments.read(path).keys)
     log = project.run("dvc", "repro", "extract")
     assert plain(ran(log)) == {"extract"}
     kept = [int(number) for number in re.findall(r"(\d+) from the clip cache, \d+ to extract", log)]
-    assert sum(kept) >= finished // 2 - 1  # clips whose two views were both finished
-    made = len(list(project.cache.rglob("*.npy"))) - before
+    assert 1 <= sum(kept) <= min(rows["logmel"], rows["mfcc"]) // VARIANTS  # clips whose two views were both finished
+    made = written(project)
+    assert made.items() > left.items(), "killed too late, or a finished segment was touched"
     project.run("dvc", "repro", "-s", "-f", "extract")
-    assert len(list(project.cache.rglob("*.npy"))) - before == made
+    assert written(project) == made
+
+
+def written(project: Project) -> dict[Path, int]:
+    """The segments of the clip cache and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in project.cache.rglob("*.arrow")}
 
 
 def test_a_shard_that_is_gone_is_named(project):
