@@ -291,6 +291,7 @@ def test_a_corpus_that_is_not_there_stops_the_run(project, state):
         for number in range(1, 6):
             (folder / f"DC/a{number:02}.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     before = (project.folder / "data/manifest/savee.parquet").read_bytes()
+    stale = set(project.folder.rglob("*.tmp"))  # of the test that kills an extraction: such files go after an hour
     said = project.run("dvc", "exp", "run", "-S", f"data.corpora.savee={folder}", code=255)
     words = {
         "missing": "No such file or directory",
@@ -301,7 +302,7 @@ def test_a_corpus_that_is_not_there_stops_the_run(project, state):
     assert str(folder) in said
     manifest = project.folder / "data/manifest/savee.parquet"
     assert not manifest.exists() or manifest.read_bytes() == before
-    assert not list(project.folder.rglob("*.tmp"))
+    assert set(project.folder.rglob("*.tmp")) <= stale
 
 
 def test_experiments_in_temporary_workspaces_and_queues(project):
