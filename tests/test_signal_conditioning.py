@@ -113,10 +113,11 @@ def test_nothing_left_becomes_one_zero(samples, offset):
         assert condition(hiss(samples, level=0.1), Audio(offset=offset, trim_db=trim_db)).tolist() == [0]
 
 
-OTHER = {"sample_rate": 8000, "trim_db": 10.0, "offset": 0.25, "seconds": 1.0}
+OTHER = {"sample_rate": 8000, "trim_db": 10.0, "wiener": True, "offset": 0.25, "seconds": 1.0}
+LATER = {"pad"}  # decides what is made of the signal: tests/test_signal_scaling.py
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Audio)])
+@pytest.mark.parametrize("field", [field.name for field in fields(Audio) if field.name not in LATER])
 def test_every_setting_changes_the_signal(field):
     base = Audio(seconds=2.0)
     signal = np.concatenate([word(9000, 40_000, 9000, floor=1e-4), hiss(9000, level=0.01)])

@@ -10,17 +10,20 @@ from pipeline.signal.spectra import FLOOR, Array
 
 VERSION = 1  # raise it when the same settings would give another signal
 RATES = (1_000, 768_000)  # Hz, what recordings have
+PADS = ("signal", "features")
 N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
-    """File to signal. Every field changes the samples, so every field is in the key."""
+    """File to signal, and to what length. Every field changes what is stored, so every field is in the key."""
 
     sample_rate: int = 16_000  # Hz
     trim_db: float | None = 30.0  # dB below the loudest frame that count as silence, None = no trimming
+    wiener: bool = False  # whether what is left goes through a Wiener filter
     offset: float = 0.0  # s skipped after trimming
     seconds: float = 3.0  # s kept
+    pad: str = "signal"  # what zeros make as long as that: the signal, or the views made of it
 
     def __post_init__(self) -> None:
         low, high = RATES
@@ -28,6 +31,7 @@ class Audio:
             "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
             "trim_db": (self.trim_db is None or 0 < self.trim_db < np.inf, "null or dB above 0"),
             "offset": (0 <= self.offset < np.inf, "seconds, at least 0"),
+            "pad": (self.pad in PADS, f"one of {', '.join(PADS)}"),
             "seconds": (1 <= self.seconds * self.sample_rate < np.inf, "seconds that make at least one sample"),
         }
         expect(self, "audio", rules)
@@ -46,6 +50,20 @@ def trim(signal: Array, *, top_db: float) -> Array:
     return signal[HOP * loud[0] : HOP * (loud[-1] + 1)]
 
 
+def wiener(signal: Array) -> Array:
+    """Take noise off by the mean and variance of each sample and its two neighbours, as `scipy.signal.wiener` does.
+
+    Lim, Two-Dimensional Signal and Image Processing (1990). A signal that never changes comes back as it is, where
+    SciPy divides by zero. Same shape.
+    """
+    if len(signal) < 2 or np.ptp(signal) == 0:
+        return signal
+    from scipy.signal import wiener as scipy_wiener  # here, because SciPy takes long to import and few recipes want it
+
+    with np.errstate(divide="ignore", invalid="ignore"):  # in stretches of silence, which it then sets to their mean
+        return np.asarray(scipy_wiener(signal.astype(np.float64)), np.float32)
+
+
 def fit(signal: Array, size: int) -> Array:
     """Cut at the end, or append zeros, to shape ``(size,)``.
 
@@ -60,9 +78,11 @@ def fit(signal: Array, size: int) -> Array:
 
 
 def condition(signal: Array, config: Audio) -> Array:
-    """Trim, skip the offset, keep at most ``seconds``; a shorter signal stays so, nothing at all becomes one zero."""
+    """Trim, filter, skip the offset, keep at most ``seconds``; a shorter signal stays so, none becomes one zero."""
     if config.trim_db is not None and len(signal):
         signal = trim(signal, top_db=config.trim_db)
+    if config.wiener:
+        signal = wiener(signal)
     start = round(config.offset * config.sample_rate)
     kept = signal[start : start + round(config.seconds * config.sample_rate)]
     return kept if len(kept) else np.zeros(1, np.float32)

@@ -4,19 +4,17 @@ Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann,
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache, lru_cache
-from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.errors import SettingError
+from pipeline.signal.cepstrum import mfcc
 from pipeline.signal.chroma import CLASSES, chroma, pitch_classes
-from pipeline.signal.compiled import compiled
 from pipeline.signal.contours import rms, zcr
 from pipeline.signal.deltas import delta
-from pipeline.signal.ranges import expect
+from pipeline.signal.scaling import limit, standardise
+from pipeline.signal.settings import Bands, LogMel, Mfcc, check
 from pipeline.signal.spectra import Array, Sparse, band_power, decibel, frames, join, mel_filters, sparse_filters
 
 __all__ = [
@@ -25,110 +23,6 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 3  # raise it when the same settings would give other numbers, here or in the modules imported above
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bands:
-    """What both views share: waveform to mel bands in dB."""
-
-    section: ClassVar[str]
-    n_fft: int = 1024  # samples of a frame, even
-    hop: int = 256  # samples from frame to frame
-    n_mels: int = 64  # bands
-    fmin: float = 0.0  # Hz
-    fmax: float | None = None  # Hz, None = half the sample rate
-    top_db: float | None = 80.0  # dB kept below the loudest value of the signal, None = down to -100 dB re 1
-
-    def __post_init__(self) -> None:
-        top = np.inf if self.fmax is None else self.fmax
-        rules = {
-            "n_fft": (self.n_fft >= 2 and self.n_fft % 2 == 0, "an even whole number, such as 1024"),
-            "hop": (0 < self.hop <= self.n_fft, f"a whole number from 1 to n_fft ({self.n_fft})"),
-            "n_mels": (0 < self.n_mels <= self.n_fft // 2, f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2})"),
-            "fmin": (0 <= self.fmin < np.inf, "Hz, at least 0"),
-            "fmax": (self.fmin < top and self.fmax != np.inf, f"null or Hz above fmin ({self.fmin})"),
-            "top_db": (self.top_db is None or 0 < self.top_db < np.inf, "null or dB above 0"),
-        }
-        expect(self, self.section, rules)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogMel(Bands):
-    """Waveform to log-mel bands. Every field changes the values, so every field is in the key."""
-
-    section: ClassVar[str] = "features.logmel"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mfcc(Bands):
-    """Waveform to rows of ZCR, RMS, MFCC, deltas and chroma, each switched by itself. Every field is in the key."""
-
-    section: ClassVar[str] = "features.mfcc"
-    n_mfcc: int = 20  # coefficients, from the zeroth on
-    mfcc: bool = True
-    zcr: bool = True
-    rms: bool = True
-    deltas: int = 0  # how many derivatives of the MFCC follow them
-    chroma: bool = False  # whether twelve pitch classes come last
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        some = self.mfcc or self.zcr or self.rms or self.chroma
-        rules = {
-            "n_mfcc": (0 < self.n_mfcc <= self.n_mels, f"a whole number from 1 to n_mels ({self.n_mels})"),
-            "mfcc": (some, "true, since zcr, rms and chroma are false too and no row would be left"),
-            "deltas": (self.deltas in (0, 1, 2) if self.mfcc else not self.deltas, "0, 1 or 2, and 0 without mfcc"),
-        }
-        expect(self, self.section, rules)
-
-
-def check(config: Bands, rate: int) -> None:
-    """Refuse bands that reach beyond half the sample rate in Hz.
-
-    Raises:
-        SettingError: ``fmax``, or ``fmin`` where there is no ``fmax``, lies too high.
-    """
-    name = "fmin" if config.fmax is None else "fmax"
-    limit, value = rate / 2, getattr(config, name)
-    if value > limit or (name == "fmin" and value == limit):
-        raise SettingError(
-            f"params.yaml: {config.section}.{name} is {value} Hz, but a signal at {rate} Hz ends at {limit} Hz: "
-            "lower it or raise audio.sample_rate."
-        )
-
-
-def mfcc(levels: Array, *, n_mfcc: int) -> Array:
-    """Turn log-mel bands of shape ``(frames, n_mels)`` into cepstral coefficients in dB. Shape ``(frames, n_mfcc)``.
-
-    Only those are worked out; and SciPy, whose DCT makes all, takes longer to import than a hundred clips to extract.
-    """
-    out = np.empty((len(levels), n_mfcc), np.float32)
-    sum_cosines(levels, cosines(levels.shape[1], n_mfcc), out)
-    return out
-
-
-@lru_cache
-def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
-    """Give the basis of the orthonormal DCT-II, a coefficient a column. Shape ``(n_mels, n_mfcc)``."""
-    basis: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(
-        np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
-    )
-    basis[:, 0] = np.sqrt(1 / n_mels)
-    basis.flags.writeable = False
-    return basis
-
-
-@compiled(apart=True)
-def sum_cosines(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> None:
-    """Write the product of both: BLAS would round differently from one processor to the next."""
-    sums = np.empty(basis.shape[1])
-    for row in range(len(levels)):
-        sums[:] = 0
-        for band in range(len(basis)):
-            level, part = levels[row, band], basis[band]
-            for k in range(len(part)):
-                sums[k] += level * part[k]
-        out[row] = sums
 
 
 def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
@@ -144,11 +38,19 @@ def views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, A
     for config in configs.values():
         check(config, rate)
     sums = summed(signal, rate, configs.values())
-    made = {
-        each: chroma(some) if isinstance(each, Mfcc) else decibel(some, top_db=each.top_db)
-        for each, some in sums.items()
-    }
-    return {name: view(signal, config, made) for name, config in configs.items()}
+    made = {each: chroma(some) if isinstance(each, Mfcc) else levels(some, each) for each, some in sums.items()}
+    return {name: scale(view(signal, config, made), config) for name, config in configs.items()}
+
+
+def scale(rows: Array, config: Bands) -> Array:
+    """Scale a view by its own clip where its settings say so. Same shape, ``(frames, rows)``."""
+    return limit(standardise(rows, config.normalise), config.limit)
+
+
+def levels(power: Array, config: Bands) -> Array:
+    """Turn power into dB re 1, or re the loudest value. Same shape."""
+    level = decibel(power, top_db=config.top_db)
+    return level - level.max() if config.reference == "max" else level
 
 
 def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
@@ -198,8 +100,9 @@ def view(signal: Array, config: Bands, made: Mapping[Bands, Array]) -> Array:
 
 @cache
 def bands(config: Bands) -> LogMel:
-    """Give the log-mel view that a view stands on."""
-    return LogMel(**{field.name: getattr(config, field.name) for field in fields(Bands)})
+    """Give the log-mel view that a view stands on, before any scaling by the clip."""
+    names = {field.name for field in fields(Bands)} - {"normalise", "limit"}
+    return LogMel(**{name: getattr(config, name) for name in names})
 
 
 def contours(signal: Array, config: Mfcc) -> list[Array]:
@@ -225,13 +128,16 @@ def rows(config: Bands) -> tuple[str, ...]:
 def unit(config: Bands) -> str:
     """Say what the numbers of a view are.
 
-    >>> unit(LogMel()), unit(Mfcc(rms=False))
-    ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1')
+    >>> unit(LogMel()), unit(Mfcc(rms=False)), unit(LogMel(normalise="clip"))
+    ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1', 'deviations of the clip')
     """
+    if config.normalise is not None:
+        return "deviations of the clip" if config.normalise == "clip" else "deviations of the row in the clip"
+    decibels = "dB re 1" if config.reference == "one" else "dB re the loudest value of the clip"
     if not isinstance(config, Mfcc):
-        return "dB re 1"
+        return decibels
     units = {
-        "zcr": "turns per sample", "rms": "share of full scale", "mfcc": "dB re 1",
+        "zcr": "turns per sample", "rms": "share of full scale", "mfcc": decibels,
         "deltas": "dB per frame, and per frame squared", "chroma": "share of the strongest",
     }  # fmt: skip
     return "; ".join(f"{name}: {text}" for name, text in units.items() if getattr(config, name))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
-from pipeline.signal import augment, conditioning, frontend, vocoder
+from pipeline.signal import augment, conditioning, frontend, scaling, vocoder
 from pipeline.signal.augment import Step
 from pipeline.store import audio, clips, files, halves, shards
 
@@ -45,6 +45,10 @@ class Recipe:
     def samples(self) -> int:
         """Samples of every signal after fitting."""
         return round(self.audio.seconds * self.audio.sample_rate)
+
+    def frames(self, view: str) -> int:
+        """Frames of every row of a view."""
+        return frontend.frames(self.samples, self.view(view).hop)
 
 
 def from_params(params: Mapping[str, Any]) -> Recipe:
@@ -93,7 +97,7 @@ def layout(recipe: Recipe, view: str) -> shards.Layout:
     rows = frontend.rows(settings)
     return shards.Layout(
         view=view,
-        shape=(frontend.frames(recipe.samples, settings.hop), len(rows)),
+        shape=(recipe.frames(view), len(rows)),
         dtype=DTYPES[view],
         unit=frontend.unit(settings),
         rows=rows,
@@ -152,9 +156,11 @@ def make(
 
 def analyse(signal: audio.Array, recipe: Recipe, views: Iterable[str]) -> dict[str, Any]:
     """Make the views of one variant in their stored dtype: rounding to it is a view's last step, wherever made."""
-    fitted = conditioning.fit(signal, recipe.samples)
-    made = frontend.views(fitted, recipe.audio.sample_rate, {view: recipe.view(view) for view in views})
-    return {view: halves.narrow(tensor) if DTYPES[view] == "float16" else tensor for view, tensor in made.items()}
+    fitted = conditioning.fit(signal, recipe.samples) if recipe.audio.pad == "signal" else signal[: recipe.samples]
+    configs = {view: recipe.view(view) for view in views}
+    made = frontend.views(fitted, recipe.audio.sample_rate, configs)
+    full = {view: scaling.lengthen(made[view], recipe.frames(view)) for view in made}
+    return {view: halves.narrow(tensor) if DTYPES[view] == "float16" else tensor for view, tensor in full.items()}
 
 
 def entry(tensors: list[audio.Array], variants: list[audio.Array], recipe: Recipe, view: str) -> clips.Entry:
