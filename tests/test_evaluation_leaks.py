@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.leaks import FAULTS, INFORMATION, audit, faults, fitted_on
+from pipeline.evaluation.leaks import FAULTS, SEEN, audit, faults, fitted_on
 
 COLUMNS = ["role", "clip_id", "variant", "speaker", "label", "samples_sha256", "statement", "name"]
 # four clips in test and one each to train and validate, all different in everything
@@ -21,7 +21,7 @@ CLEAN = [
     ("train", "c/5", "noise", "c/c", "sad", "h5", "s5", "n5"),
     ("validation", "c/6", "original", "c/d", "sad", "h6", "s6", "n6"),
 ]
-NONE = dict.fromkeys([*FAULTS, *INFORMATION, "contaminated"], 0.0)
+NONE = dict.fromkeys([*FAULTS, *SEEN, "contaminated"], 0.0)
 
 
 def table(*rows, fold=0):

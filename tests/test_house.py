@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "config", "labels"},
-    {"corpora", "signal", "evaluation", "networks"},
+    {"corpora", "signal", "evaluation", "networks", "recipes"},
     {"store"},
     {"stages", "serving"},
     {"cli"},

@@ -19,6 +19,7 @@ from pipeline.errors import StoreError
 from pipeline.serving import bundle
 from pipeline.stages import evaluate, train
 from pipeline.store import batches, files, manifest, mapped, predictions, roles, shards, statistics
+from pipeline.store.inputs import Inputs
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
@@ -78,7 +79,7 @@ def base(tmp_path_factory):
     ]
     manifest.write(people, folder / "manifest.parquet", synthetic=True)
     clean = {"leak": {"contaminated": 0.0, "seen_speaker": 0.0}, "count": {"test_rows": 24}}
-    files.write_json({"fold": {"0": clean, "1": clean}}, folder / "audit.json")
+    files.write_json({"stamp": "DEMO", "fold": {"0": clean, "1": clean}}, folder / "audit.json")
     return folder
 
 
@@ -97,8 +98,8 @@ def params(*, seed=42, **settings):
 
 def trained(base, name, **settings):
     train.run(
-        base / "clips.parquet", [base / "own.parquet"], base / name, base / f"{name}.json",
-        params=params(**settings), cache=base / "cache",
+        base / "clips.parquet", [base / "own.parquet"], base / "audit.json",
+        output=base / name, metrics=base / f"{name}.json", params=params(**settings), cache=base / "cache",
     )  # fmt: skip
     return base / name
 
@@ -126,7 +127,7 @@ def test_a_pattern_is_found_in_speakers_never_heard(base, whole, capsys):
     assert figures == json.loads((base / "eval.json").read_text())
     said = capsys.readouterr().out
     assert "chance 33.3%" in said
-    assert "synthetic speech" in said
+    assert "DEMO: synthetic speech" in said
 
 
 def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole):
@@ -138,7 +139,7 @@ def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole
         here = (frame["fold"] == fold).to_numpy()
         assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
         numbers = table.find(frame[here].assign(variant="original"))
-        again = bundle.load_model(whole, fold).predict(table.gather(numbers), verbose=0)
+        again = bundle.load_model(whole, fold, "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
 
@@ -148,7 +149,7 @@ def test_the_bundle_says_what_it_is(base, whole):
     assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
     assert card.layout["identity"] == {"view": "logmel"}
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
-    assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "history.csv")}
+    assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "svm.npz", "history.csv")}
     assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]
     assert list(bundle.read_history(whole, 0)["epoch"]) == list(range(1, len(bundle.read_history(whole, 0)) + 1))
 
@@ -167,7 +168,7 @@ def test_statistics_come_from_training_rows_alone(base, whole):
 def test_statistics_that_saw_the_test_rows_are_caught(base, monkeypatch):
     everything = statistics.fit(mapped.open_table([base / "own.parquet"], base / "cache"), np.arange(144))
     with monkeypatch.context() as patched:
-        patched.setattr(train.statistics, "fit", lambda table, rows: everything)
+        patched.setattr(Inputs, "measure", lambda self, rows: everything)
         folder = trained(base, "leaky", epochs=1, folds="first")
     figures = evaluated(base, folder)
     assert figures["leak"]["statistics"] == 1
@@ -211,8 +212,8 @@ def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):
     roles.write(rare, base / "rare.parquet", classes=CLASSES, synthetic=[], split={"protocol": "speaker"})
     monkeypatch.setattr(batches.Batches, "__init__", spy)
     train.run(
-        base / "rare.parquet", [base / "own.parquet"], base / "rare", base / "rare.json",
-        params=params(epochs=1, folds="first", batch_size=10), cache=base / "cache",
+        base / "rare.parquet", [base / "own.parquet"], base / "audit.json", output=base / "rare",
+        metrics=base / "rare.json", params=params(epochs=1, folds="first", batch_size=10), cache=base / "cache",
     )  # fmt: skip
     sums = [float(seen["weights"][k] * (seen["labels"] == k).sum()) for k in range(3)]
     assert sums == pytest.approx([sums[0]] * 3)
@@ -233,7 +234,7 @@ def test_figures_of_training_are_written(base, whole):
 def test_the_same_seed_gives_the_same_network(base):
     one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
     patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
-    first, second = (bundle.load_model(folder, 0).predict(patch, verbose=0) for folder in (one, two))
+    first, second = (bundle.load_model(folder, 0, "cnn").network.predict(patch, verbose=0) for folder in (one, two))
     np.testing.assert_allclose(first, second, atol=1e-6)
     assert bundle.read_history(one, 0).equals(bundle.read_history(other, 0))
 
@@ -242,9 +243,9 @@ def test_no_test_row_is_touched_while_training(base, monkeypatch):
     seen = []
     original = batches.Batches.__init__
 
-    def spy(self, table, numbers, *args, **options):
-        seen.extend(table.rows.index[numbers].get_level_values("clip_id"))
-        original(self, table, numbers, *args, **options)
+    def spy(self, inputs, numbers, *args, **options):
+        seen.extend(inputs.table.rows.index[numbers].get_level_values("clip_id"))
+        original(self, inputs, numbers, *args, **options)
 
     monkeypatch.setattr(batches.Batches, "__init__", spy)
     trained(base, "watched", epochs=1, folds=1)
@@ -278,7 +279,7 @@ def test_a_model_with_code_inside_is_refused(tmp_path):
     (tmp_path / "fold-0").mkdir()
     model.save(tmp_path / "fold-0/model.keras")
     with pytest.raises(ValueError, match="[Ll]ambda"):
-        bundle.load_model(tmp_path, 0)
+        bundle.load_model(tmp_path, 0, "cnn")
 
 
 def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):

@@ -13,7 +13,7 @@ from pipeline.errors import SettingError, UnknownNameError
 from pipeline.evaluation import protocols
 from pipeline.evaluation.fold_sets import NAMES, Fold, named
 from pipeline.evaluation.rows import ORIGINAL, check_training, deduplicate, labelled, versions
-from pipeline.evaluation.speakers import roster, spread, validators
+from pipeline.evaluation.speakers import roster, spread, stream, validators
 from pipeline.labels import Labels
 
 
@@ -24,7 +24,8 @@ class Split:
     protocol: str = "speaker"
     folds: int | str = 5  # a number, or a named set of fold_sets.NAMES; protocol corpus has one a corpus
     validation: float = 0.2  # share of the training speakers; 0 for none; sets with a fixed validation ignore it
-    mirrors: int = 1  # how often protocol published counts a file: public copies of RAVDESS hold the tree twice
+    mirrors: int = 1  # how often protocol published counts a file; 0: each recording once, however often it is there
+    shuffle: bool = False  # whether labels are dealt anew at random: a control, which must end at chance
     labels: Labels = field(default_factory=Labels)
 
     def __post_init__(self) -> None:
@@ -34,8 +35,8 @@ class Split:
             raise UnknownNameError("params.yaml: split.folds", self.folds, NAMES)
         if isinstance(self.folds, int) and self.folds < 2:
             raise SettingError(f"params.yaml: split.folds is {self.folds}, expected 2 or more, or one of {NAMES}.")
-        if self.mirrors < 1:
-            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 1 or more.")
+        if self.mirrors < 0:
+            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 0 or more.")
         if self.protocol in protocols.BY_NUMBER and isinstance(self.folds, str):
             raise SettingError(
                 f"params.yaml: split.folds is {self.folds!r}, a set of speakers, and split.protocol is "
@@ -67,7 +68,15 @@ def assign(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed:
     """
     if ORIGINAL not in variants or len(set(variants)) < len(variants):
         raise SettingError(f"the variants are {list(variants)}, expected different names with {ORIGINAL!r} among them.")
-    return PROTOCOLS[config.protocol](clips, config, variants=variants, seed=seed)
+    table = PROTOCOLS[config.protocol](clips, config, variants=variants, seed=seed)
+    return shuffled(table, seed=seed) if config.shuffle else table
+
+
+def shuffled(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Deal the labels anew among the clips; all rows of a clip keep one label."""
+    clips = table[["clip_id", "label"]].drop_duplicates("clip_id").sort_values("clip_id")
+    dealt = stream(seed, "shuffle").permutation(clips["label"].to_numpy())
+    return table.assign(label=table["clip_id"].map(dict(zip(clips["clip_id"], dealt, strict=True))))
 
 
 def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:

@@ -22,7 +22,8 @@ FAULTS = {
     "validation_is_test": "also validate, so the best epoch was chosen on them: cut the validation from training.",
     "validation_speaker": "come from a speaker who also validates: cut the validation by speaker.",
 }
-INFORMATION = ("seen_statement", "unknown_speaker")  # worth knowing, no fault
+SEEN = ("seen_statement", "unknown_speaker")  # worth knowing, no fault
+INFORMATION = (*SEEN, "own_statistics")  # the last one can be told of a model, not of a split
 KEYS = {
     "clip": ("clip_id",),
     "row": ("variant", "clip_id"),
@@ -44,7 +45,7 @@ def audit(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
     Returns:
         ``protocol``, ``count``, ``leak`` for all folds together, and ``fold.<k>.{count,leak}``. A leak is a share of
         test rows from 0 to 1 in four digits, and never 0 while there is one such row. ``contaminated`` is the share
-        with at least one of ``FAULTS``; ``INFORMATION`` does not count.
+        with at least one of ``FAULTS``; ``SEEN`` does not count.
 
     Raises:
         StoreError: a fold has no test rows.
@@ -119,7 +120,7 @@ def elsewhere(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[
 
 def shares(marked: pd.DataFrame) -> dict[str, float]:
     """Turn marks into shares of the rows, with ``contaminated`` last."""
-    found = {name: share(marked[name]) for name in (*FAULTS, *INFORMATION)}
+    found = {name: share(marked[name]) for name in (*FAULTS, *SEEN)}
     return {**found, "contaminated": share(marked[list(FAULTS)].any(axis=1))}
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.evaluation.sheet import Heat, Line
 from pipeline.signal import spectra
-from pipeline.signal.frontend import Bands
+from pipeline.signal.settings import Bands
 
 Array = npt.NDArray[Any]
 Rows = Mapping[str, Array]  # name -> shape (frames,)

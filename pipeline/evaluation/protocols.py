@@ -37,10 +37,11 @@ def by_clip(clips: pd.DataFrame, config: "Split", *, variants: Sequence[str], se
 def as_published(clips: pd.DataFrame, config: "Split", *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Do what published systems do: count mirrors and duplicates, augment, then cut rows by chance; test validates.
 
-    A column ``times`` says how often the corpus holds a recording. A row that is there twice may train and test.
+    A column ``times`` says how often the corpus holds a recording. A row that is there twice may train and test. With
+    ``mirrors`` 0 each recording is there once.
     """
-    usable = labelled(clips, config.labels)
-    counts = usable.get("times", pd.Series(1, index=usable.index)) * config.mirrors
+    usable = labelled(clips if config.mirrors else deduplicate(clips)[0], config.labels)
+    counts = usable.get("times", pd.Series(1, index=usable.index)) * config.mirrors if config.mirrors else 1
     names = pd.DataFrame({"variant": variants, "turn": range(len(variants))})
     rows = usable.loc[usable.index.repeat(counts)].merge(names, how="cross")
     rows = rows.sort_values(["clip_id", "turn"], kind="stable", ignore_index=True)

@@ -38,7 +38,7 @@ def summary(
     found: dict[str, Any] = {
         "test": figures(rows, probabilities, classes, seed=seed),
         "folds": folds(rows, classes),
-        "corpus": {k: figures(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")},
+        "corpus": {str(k): corpus(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")},
         "class": by_class(rows, classes),
         "group": {"sex": by_sex(rows, classes)},
         "speaker": extremes(rows[rows["speaker"] != ""], classes),
@@ -77,21 +77,40 @@ def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[
         "macro_f1": scores.macro_f1(counts),
         "ece": scores.ece(probabilities[rows.index], truth),
         "chance": 1 / len(set(truth)),
+        "rows": len(rows),
         "clips": rows["clip_id"].nunique(),
         "speakers": len(set(rows["speaker"]) - {""}),
     }
 
 
+def corpus(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+    """Score one corpus, the recall of each class too."""
+    recall = scores.recalls(matrix(rows, classes)).tolist()
+    return {**figures(rows, probabilities, classes, seed=seed), "recall": dict(zip(classes, recall, strict=True))}
+
+
+def chance(labels: "pd.Series[str]") -> dict[str, float]:
+    """Give what guessing is worth: UAR of any guess, accuracy of always saying the most frequent class.
+
+    >>> chance(pd.Series(["sad", "sad", "sad", "happy"]))
+    {'uar': 0.5, 'wa': 0.75}
+    """
+    shares = labels.value_counts(normalize=True)
+    return {"uar": round(1 / len(shares), 4), "wa": round(float(shares.iloc[0]), 4)}
+
+
 def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """UAR of each fold, their mean and SD; the SD of a single fold is undefined."""
-    each = {str(fold): scores.uar(matrix(part, classes)) for fold, part in rows.groupby("fold")}
-    values = pd.Series(each)
-    return {
-        "count": len(each),
-        "uar_mean": values.mean(),
-        "uar_sd": values.std(ddof=1),
-        "each": {fold: {"uar": value} for fold, value in each.items()},
-    }
+    """UAR and accuracy of each fold, their means and SDs; the SD of a single fold is undefined."""
+    counts = {str(fold): matrix(part, classes) for fold, part in rows.groupby("fold")}
+    each = {fold: {"uar": scores.uar(found), "wa": scores.wa(found)} for fold, found in counts.items()}
+    values = pd.DataFrame(each).T
+    spread = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
+    return {"count": len(each), **spread, "each": each}
+
+
+def middle(values: "pd.Series[float]") -> dict[str, float]:
+    """Give mean and SD."""
+    return {"mean": values.mean(), "sd": values.std(ddof=1)}
 
 
 def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:

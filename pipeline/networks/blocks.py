@@ -12,7 +12,10 @@ from pipeline.errors import SettingError
 
 
 class Statistics(Protocol):
-    """Mean and variance of each row of the view over the training rows of a fold. Shape: ``(rows,)`` each."""
+    """Mean and variance over the training rows of a fold, of each row of the view or each cell.
+
+    Shape: ``(rows,)`` or ``(frames, rows)`` each.
+    """
 
     @property
     def mean(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
@@ -39,10 +42,11 @@ def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequen
 
 
 def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Take patches ``(b, t, f)`` and standardise each row; the statistics travel inside the network."""
+    """Take patches ``(b, t, f)`` and standardise rows or cells; the statistics travel inside the network."""
     patch = keras.Input(shape, name="patch")  # (b, t, f)
     mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
-    return patch, layers.Normalization(axis=-1, mean=mean, variance=variance, name="standardise")(patch)
+    axis = -1 if statistics.mean.ndim == 1 else (1, 2)
+    return patch, layers.Normalization(axis=axis, mean=mean, variance=variance, name="standardise")(patch)
 
 
 def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -1,4 +1,4 @@
-"""The networks by name, as ``model.arch`` has them."""
+"""The models by name, as ``model.arch`` has them: the networks, and the svm, which is none."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import keras
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
-from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d
+from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, svm
 from pipeline.networks.blocks import Statistics
 
 
@@ -28,6 +28,12 @@ ARCHS: Mapping[str, Arch] = {
     "conv2d": Arch(conv2d.Conv2d, conv2d.build),
     "crnn2d": Arch(crnn2d.Crnn2d, crnn2d.build),
 }
+SVM = "svm"
+
+
+def machine(params: Mapping[str, Any]) -> svm.Svm:
+    """Read the settings of the support vector machine."""
+    return config.section(svm.Svm, params, f"model.{SVM}")
 
 
 def arch(name: str) -> Arch:
@@ -37,7 +43,7 @@ def arch(name: str) -> Arch:
         UnknownNameError: there is none of this name.
     """
     if name not in ARCHS:
-        raise UnknownNameError("params.yaml: model.arch", name, ARCHS)
+        raise UnknownNameError("params.yaml: model.arch", name, [*ARCHS, SVM])
     return ARCHS[name]
 
 

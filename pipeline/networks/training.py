@@ -12,7 +12,15 @@ import pandas as pd
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.networks.metrics import UAR
 
-MONITORS = {"uar": "max", "loss": "min"}
+MONITORS = {"uar": "max", "accuracy": "max", "loss": "min"}
+WORDS = {
+    "normalise": ("train", "speaker", "none"),
+    "statistics": ("rows", "cells"),
+    "optimizer": ("adamw", "adam"),
+    "schedule": ("plateau", "steps", "constant"),
+    "monitor": tuple(MONITORS),
+    "keep": ("best", "last"),
+}
 RANGES = {
     "epochs": (1, 100_000),
     "batch_size": (1, 65_536),
@@ -22,6 +30,7 @@ RANGES = {
     "patience": (1, 100_000),
     "reduce_after": (1, 100_000),
     "reduce_by": (0.01, 0.99),
+    "lowest_rate": (0.0, 10.0),
 }
 
 
@@ -30,23 +39,31 @@ class Train:
     """How a network is trained."""
 
     folds: str | int | tuple[int, ...] = "first"  # first, all, a number or a list of numbers
+    normalise: str = "train"  # by whose mean and deviation: of training rows, of each speaker (transductive), or none
+    statistics: str = "rows"  # of what: each row of the view, or each of its cells
     epochs: int = 40
     batch_size: int = 32
+    optimizer: str = "adamw"  # adamw or adam
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 1e-2  # of adamw
     label_smoothing: float = 0.1
     class_weights: bool = True
-    monitor: str = "uar"  # what early stopping and the best epoch go by, on validation speakers: uar or loss
-    patience: int = 10  # epochs without a better one before it stops
-    reduce_after: int = 4  # epochs without a lower validation loss before the learning rate falls
+    monitor: str = "uar"  # what early stopping and the best epoch go by, on validation rows: uar, accuracy or loss
+    patience: int | None = 10  # epochs without a better one before it stops, None = never
+    keep: str = "best"  # which epoch's weights stand: the best one's or the last one's
+    schedule: str = "plateau"  # when the learning rate falls: as validation loss does not, each so many epochs, never
+    reduce_after: int = 4  # epochs without a lower validation loss, or epochs
     reduce_by: float = 0.5
+    lowest_rate: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.monitor not in MONITORS:
-            raise UnknownNameError("params.yaml: train.monitor", self.monitor, MONITORS)
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), known)
         for name, (least, most) in RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                raise SettingError(f"params.yaml: train.{name} is {getattr(self, name)}, expected {least} to {most}.")
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise SettingError(f"params.yaml: train.{name} is {value}, expected {least} to {most}.")
 
     def chosen(self, folds: Sequence[int]) -> list[int]:
         """The folds to train out of those there are.
@@ -92,13 +109,13 @@ def fit(
     Without validation speakers it trains for ``config.epochs`` epochs, and the last one stands.
 
     Returns:
-        A row an epoch: epoch, loss, uar, learning_rate and, with validation, val_loss and val_uar.
+        A row an epoch: epoch, loss, uar, accuracy, learning_rate and, with validation, val_loss, val_uar, val_accuracy.
 
     Raises:
         SettingError: the loss is no number any more.
     """
     compile_for(model, config)
-    callbacks = judges(config) if validation is not None else []
+    callbacks = [*schedules(config, judged=validation is not None), *(judges(config) if validation is not None else [])]
     done = model.fit(training, validation_data=validation, epochs=config.epochs, callbacks=callbacks, verbose=verbose)
     history = pd.DataFrame(done.history)
     if "learning_rate" not in history:
@@ -115,27 +132,57 @@ def compile_for(model: keras.Model, config: Train) -> None:
     """Set loss, optimizer and score."""
     classes = model.output_shape[-1]
     model.compile(
-        optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
+        optimizer=optimizer(config),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=[UAR(classes)],
+        metrics=[UAR(classes), keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+
+
+def optimizer(config: Train) -> keras.optimizers.Optimizer:
+    """Make the optimizer."""
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(config.learning_rate)
+    return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
 
 
 def judges(config: Train) -> list[keras.callbacks.Callback]:
-    """Stop early and keep the best weights; lower the learning rate: all by validation speakers."""
-    stop = keras.callbacks.EarlyStopping(
-        f"val_{config.monitor}", mode=MONITORS[config.monitor], patience=config.patience, restore_best_weights=True
-    )
-    reduce = keras.callbacks.ReduceLROnPlateau(
-        "val_loss", mode="min", factor=config.reduce_by, patience=config.reduce_after, min_lr=1e-6
-    )
-    return [stop, reduce]
+    """Stop early and keep the best weights, by validation rows."""
+    return [
+        keras.callbacks.EarlyStopping(
+            f"val_{config.monitor}",
+            mode=MONITORS[config.monitor],
+            patience=config.epochs if config.patience is None else config.patience,
+            restore_best_weights=config.keep == "best",
+        )
+    ]
+
+
+def schedules(config: Train, *, judged: bool) -> list[keras.callbacks.Callback]:
+    """Lower the learning rate; by validation loss only where there is one."""
+    if config.schedule == "steps":
+        return [keras.callbacks.LearningRateScheduler(lambda epoch, _: rate_at(config, epoch))]
+    if config.schedule == "constant" or not judged:
+        return []
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            "val_loss", mode="min", factor=config.reduce_by, patience=config.reduce_after, min_lr=config.lowest_rate
+        )
+    ]
+
+
+def rate_at(config: Train, epoch: int) -> float:
+    """Give the learning rate of an epoch, counted from 0, that falls in steps.
+
+    >>> [rate_at(Train(learning_rate=1.0, reduce_after=2, reduce_by=0.5), epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    return max(config.learning_rate * config.reduce_by ** (epoch // config.reduce_after), config.lowest_rate)
 
 
 def best_epoch(history: pd.DataFrame, config: Train) -> int:
     """The epoch whose weights stand, counted from 1; the last one where nothing judged."""
     column = f"val_{config.monitor}"
-    if column not in history:
+    if column not in history or config.keep == "last":
         return int(history["epoch"].iloc[-1])
     values = history[column] if MONITORS[config.monitor] == "max" else -history[column]
     return int(history["epoch"].iloc[int(np.argmax(values))])

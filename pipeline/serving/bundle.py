@@ -1,7 +1,7 @@
 """The model bundle: networks, view, labels and provenance in one folder, without pickle.
 
 ``bundle.json`` holds a checksum of every other file; a bundle from a stranger must not run code, so networks are loaded
-in Keras' safe mode, which refuses Lambda layers.
+in Keras' safe mode, which refuses Lambda layers, and the support vector machine beside each is plain arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from pipeline.errors import StoreError
+from pipeline.serving import models
 from pipeline.store import files
 
-FORMAT = 1  # raise it when old bundles can no longer be read
+FORMAT = 2  # raise it when old bundles can no longer be read
 CARD = "bundle.json"
 
 
@@ -31,7 +31,8 @@ class Card:
     synthetic: Sequence[str]  # corpora that are the demo's
     corpora: Mapping[str, Mapping[str, str]]  # licence and citation of each
     layout: Mapping[str, Any]  # of the view: shape, rows, dtype, unit, identity
-    statistics: Mapping[str, Mapping[str, Sequence[float]]]  # fold -> mean and variance of each row, from training rows
+    statistics: Mapping[str, Mapping[str, Sequence[Any]]]  # fold -> mean and variance by which its model standardises
+    stamp: str  # what must be read before any number of it: CONTAMINATED, DEMO, "" for nothing
     params: Mapping[str, Any]  # what the train stage was told
     versions: Mapping[str, str]
     files: Mapping[str, str]  # path -> sha256
@@ -40,18 +41,22 @@ class Card:
 
 @dataclass(frozen=True)
 class Fold:
-    """A trained network and how it came about."""
+    """A trained model, how it came about, and the baseline of the same rows, where the model is another."""
 
-    model: keras.Model
+    model: models.Model
     history: pd.DataFrame
+    baseline: models.Model | None = None
 
 
 def write_fold(folder: Path, fold: int, trained: Fold) -> None:
-    """Write one network into a bundle under way."""
+    """Write the models of one fold into a bundle under way."""
     here = folder / f"fold-{fold}"
     here.mkdir(parents=True, exist_ok=True)
-    trained.model.save(here / "model.keras")
-    trained.history.to_csv(here / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
+    trained.model.save(here)
+    if trained.baseline is not None:
+        trained.baseline.save(here)
+    if len(trained.history):
+        trained.history.to_csv(here / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -84,9 +89,9 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def load_model(folder: Path, fold: int) -> keras.Model:
-    """Load one network for predicting; code inside a file is refused."""
-    return keras.saving.load_model(folder / f"fold-{fold}" / "model.keras", compile=False, safe_mode=True)
+def load_model(folder: Path, fold: int, arch: str) -> models.Model:
+    """Load a model of one fold for predicting: the bundle's own by its arch, or the ``svm`` beside it."""
+    return models.load(folder / f"fold-{fold}", arch)
 
 
 def read_history(folder: Path, fold: int) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def standardise(view: Array, by: str | None) -> Array:
     axis = 0 if by == "rows" else None
     exact = view.astype(np.float64)  # the sums of float32 would depend on the processor
     centred = exact - exact.mean(axis=axis, keepdims=True)
-    return (centred / (exact.std(axis=axis, keepdims=True) + SMALLEST)).astype(np.float32)
+    return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + SMALLEST), np.float32)
 
 
 def limit(view: Array, largest: float | None) -> Array:

@@ -12,11 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline import config
-from pipeline.evaluation import leaks
-from pipeline.evaluation.summary import summary
-from pipeline.serving import bundle
+from pipeline.evaluation import leaks, wording
+from pipeline.evaluation.summary import chance, summary
+from pipeline.networks import registry, training
+from pipeline.serving import bundle, models
 from pipeline.stages import entry
-from pipeline.store import batches, files, manifest, mapped, predictions, roles, statistics
+from pipeline.store import files, manifest, mapped, predictions, roles
+from pipeline.store.inputs import Inputs
+from pipeline.store.statistics import Statistics
 
 
 def run(
@@ -41,10 +44,12 @@ def run(
     table = mapped.open_table(shards, cache)
     tested = clips[(clips["role"] == "test") & clips["fold"].isin(card.folds)].reset_index(drop=True)
     tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
-    probabilities = predict(tested, table, folder, card)
+    probabilities = predict(tested, clips, table, folder, card)
     tested["predicted"] = np.asarray(card.labels)[probabilities.argmax(axis=1)]
     leak = leaks_of(files.read_json(audit, stage="split"), clips, table, card)
-    figures = stamp(card) | summary(tested, probabilities, card.labels, seed=seed) | {"leak": leak}
+    scores = summary(tested, probabilities, card.labels, seed=seed) | {"leak": leak}
+    scores["baseline"] = baseline(tested, clips, table, folder, card, seed=seed)
+    figures = stamp(card, leak) | scores
     predictions.write(tested, probabilities, card.labels, output)
     files.write_json(figures, metrics)
     print(headline(figures))
@@ -56,40 +61,78 @@ def sexes(manifests: Sequence[Path]) -> pd.DataFrame:
     return pd.concat([manifest.read(path)[["clip_id", "sex"]] for path in manifests], ignore_index=True)
 
 
-def predict(tested: pd.DataFrame, table: mapped.Table, folder: Path, card: bundle.Card) -> npt.NDArray[np.float32]:
-    """Give each row the probabilities of the network that has not heard its speaker. Shape: ``(rows, classes)``."""
+def predict(
+    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: bundle.Card, *, arch: str = ""
+) -> npt.NDArray[np.float32]:
+    """Give each row the probabilities of the model that has not heard its speaker: the bundle's, or another's by name.
+
+    Shape: ``(rows, classes)``.
+    """
     numbers = table.find(tested)
     out = np.empty((len(tested), len(card.labels)), np.float32)
     for fold in card.folds:
         here = np.flatnonzero(tested["fold"] == fold)
-        feed = batches.Batches(table, numbers[here], batch_size=128)
-        out[here] = bundle.load_model(folder, fold).predict(feed, verbose=0)
+        inputs = inputs_of(clips, table, card, fold, arch or card.arch)
+        out[here] = bundle.load_model(folder, fold, arch or card.arch).probabilities(inputs, numbers[here])
     return out
+
+
+def inputs_of(clips: pd.DataFrame, table: mapped.Table, card: bundle.Card, fold: int, arch: str) -> Inputs:
+    """Prepare the rows of a fold as train did."""
+    return models.inputs(table, clips[clips["fold"] == fold], arch, trained_by(card))
+
+
+def trained_by(card: bundle.Card) -> training.Train:
+    """Read the settings of the training from the bundle: params.yaml may have moved on."""
+    return config.build(training.Train, card.params["train"], "train")
+
+
+def baseline(
+    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: bundle.Card, *, seed: int
+) -> dict[str, Any]:
+    """Score what stands beside the model: chance, and the support vector machine where the model is another."""
+    found: dict[str, Any] = {"chance": chance(tested["label"])}
+    if card.arch != registry.SVM:
+        probabilities = predict(tested, clips, table, folder, card, arch=registry.SVM)
+        found[registry.SVM] = summary(tested, probabilities, card.labels, seed=seed)["test"]
+    return found
 
 
 def leaks_of(audit: Mapping[str, Any], clips: pd.DataFrame, table: mapped.Table, card: bundle.Card) -> dict[str, float]:
     """Add to the split's audit what only the bundle can tell: on which rows its statistics were fitted."""
+    own = float(trained_by(card).normalise == "speaker")
     folds = {}
     for fold in card.folds:
         clean = fitted_on_training(clips, table, card, fold)
         part = audit["fold"][str(fold)]
         found = {"statistics": float(not clean), "contaminated": part["leak"]["contaminated"] if clean else 1.0}
-        folds[str(fold)] = part | {"leak": part["leak"] | found}
+        folds[str(fold)] = part | {"leak": part["leak"] | {"own_statistics": own} | found}
     return leaks.over({"fold": folds}, card.folds)
 
 
 def fitted_on_training(clips: pd.DataFrame, table: mapped.Table, card: bundle.Card, fold: int) -> bool:
     """Compute the statistics of a fold anew and say whether the bundle's come from its training rows alone."""
+    kept = Statistics(*(np.array(card.statistics[str(fold)][name], np.float32) for name in ("mean", "variance")))
+    if not kept.mean.any() and (kept.variance == 1).all():
+        return True  # it standardises by nothing
     here = clips[clips["fold"] == fold]
-    training = statistics.fit(table, table.find(here[here["role"] == "train"])).joined
-    everything = statistics.fit(table, table.find(here)).joined
-    kept = card.statistics[str(fold)]
-    return leaks.fitted_on([*kept["mean"], *kept["variance"]], training, everything) == "training"
+    inputs = inputs_of(clips, table, card, fold, card.arch)
+    training_rows = inputs.measure(table.find(here[here["role"] == "train"])).joined
+    everything = inputs.measure(table.find(here)).joined
+    return leaks.fitted_on(kept.joined, training_rows, everything) == "training"
 
 
-def stamp(card: bundle.Card) -> dict[str, Any]:
-    """Say by which protocol, and which corpora are no people."""
-    return {"protocol": card.split["protocol"], "synthetic": dict.fromkeys(card.synthetic, True)}
+def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
+    """Say by which protocol, which corpora are no people, and what must be read before any number."""
+    normalise = trained_by(card).normalise
+    found = {
+        "protocol": card.split["protocol"],
+        "synthetic": dict.fromkeys(card.synthetic, True),
+        "shuffled": bool(card.split.get("shuffle")),
+        "normalise": normalise,
+        "transductive": normalise == "speaker",
+    }
+    return {"stamp": wording.stamp(found | {"leak": leak})} | found
 
 
 def headline(figures: Mapping[str, Any]) -> str:
@@ -100,9 +143,12 @@ def headline(figures: Mapping[str, Any]) -> str:
         f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else "fewer than five speakers: no interval"
     )
     where = f"{test['clips']} clips of {test['speakers']} speakers"
-    warning = "; synthetic speech, says nothing about people" if figures["synthetic"] else ""
-    protocol = f"chance {test['chance']:.1%}, protocol {figures['protocol']}"
-    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{warning}"
+    svm = figures["baseline"].get("svm")
+    beside = f"svm {svm['uar']:.1%}, " if svm else ""
+    protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"
+    own = ", speaker-normalised (transductive)" if figures["transductive"] else ""
+    warning = f"\n{figures['stamp']}" if figures["stamp"] else ""
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{warning}"
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.errors import SettingError
-from pipeline.evaluation import folds, leaks, rows
+from pipeline.evaluation import folds, leaks, rows, wording
 from pipeline.signal import augment
 from pipeline.stages import entry
 from pipeline.store import files, manifest, roles
@@ -18,7 +18,7 @@ from pipeline.store import files, manifest, roles
 def run(
     manifests: Sequence[Path], output: Path, audit: Path, *, split: folds.Split, variants: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """Write the table of roles and the figures of the leak audit.
+    """Write the table of roles and the figures of the leak audit, stamped where no number of the split can be trusted.
 
     Raises:
         StoreError: a manifest is missing.
@@ -31,8 +31,9 @@ def run(
     figures = leaks.audit(evidence(table, clips), protocol=split.protocol)
     kinds = by_kind(frames)
     roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
-    files.write_json(figures | left_out(clips, table), audit)
-    print("\n".join([summary(table, classes), *gaps(table, classes)]))
+    stamp = wording.stamp(figures | {"synthetic": dict.fromkeys(kinds["synthetic"], True), "shuffled": split.shuffle})
+    files.write_json({"stamp": stamp} | figures | left_out(clips, table), audit)
+    print("\n".join([summary(table, classes), *gaps(table, classes), *([stamp] if stamp else [])]))
     warn(**kinds)
     return table
 

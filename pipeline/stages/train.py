@@ -1,4 +1,4 @@
-"""Train one network a fold and bundle them: ``python -m pipeline.stages.train``."""
+"""Train one model a fold and bundle them: ``python -m pipeline.stages.train``."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,28 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before Keras: TensorFlow's
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pipeline import config
 from pipeline.corpora import registry as corpora
-from pipeline.networks import registry, training
+from pipeline.networks import training
 from pipeline.serving import bundle
-from pipeline.stages import entry
-from pipeline.store import batches, files, mapped, roles, statistics
+from pipeline.stages import entry, learning
+from pipeline.store import files, mapped, roles
+from pipeline.store.statistics import Statistics
 
-PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "numba", "soxr", "soundfile")
-Numbers = npt.NDArray[np.int64]
+PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "scikit-learn", "numba", "soxr", "soundfile")
 
 
 def run(
-    source: Path, shards: Sequence[Path], output: Path, metrics: Path, *, params: Mapping[str, Any], cache: Path
+    source: Path,
+    shards: Sequence[Path],
+    audit: Path,
+    *,
+    output: Path,
+    metrics: Path,
+    params: Mapping[str, Any],
+    cache: Path,
 ) -> None:
     """Train on the roles of ``source`` and write the bundle ``output`` and the figures ``metrics``.
 
@@ -37,7 +43,10 @@ def run(
     settings = config.section(training.Train, params, "train")
     table = mapped.open_table(shards, cache)
     folds = settings.chosen(sorted(clips["fold"].unique().tolist()))
-    print(f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}", flush=True)
+    stamp: str = files.read_json(audit, stage="split")["stamp"]
+    print(
+        f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}", *([stamp] if stamp else [])
+    )
     results: dict[str, Any] = {}
     fitted: dict[str, Any] = {}
     with files.aside(output) as part:
@@ -46,44 +55,33 @@ def run(
             trained, own, results[str(fold)] = train_fold(clips[clips["fold"] == fold], table, settings, params, fold)
             bundle.write_fold(part, fold, trained)
             fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
-        bundle.write_card(part, card(part, clips, table, params, fitted))
-        files.write_json(summary(params, trained.model, results), metrics)
+        bundle.write_card(part, card(part, clips, table, params, fitted, stamp))
+        files.write_json(summary(params, trained.model.size, results, stamp), metrics)
 
 
 def train_fold(
     clips: pd.DataFrame, table: mapped.Table, settings: training.Train, params: Mapping[str, Any], fold: int
-) -> tuple[bundle.Fold, statistics.Statistics, dict[str, Any]]:
-    """Train the network of one fold; nothing of its test rows is looked at."""
+) -> tuple[bundle.Fold, Statistics, dict[str, Any]]:
+    """Train the model of one fold and the baseline beside it."""
     seed = config.seed(params)
     keras.utils.set_random_seed(seed + fold)
-    classes = clips.attrs["classes"]
-    rows, labels = pick(clips, "train", table)
-    judged, truth = pick(clips, "validation", table)
-    fitted = statistics.fit(table, rows)
-    model = registry.build(params, table.layout.shape, len(classes), statistics=fitted)
-    weights = training.weights(labels, len(classes), balanced=settings.class_weights)
     order = np.random.default_rng([seed, fold])
-    feed = batches.Batches(table, rows, labels, weights=weights, batch_size=settings.batch_size, shuffle=order)
-    even = np.ones(len(classes), np.float32)
-    check = batches.Batches(table, judged, truth, weights=even, batch_size=128) if len(judged) else None
-    history = training.fit(model, feed, check, settings)
-    return bundle.Fold(model, history), fitted, figures(history, settings, rows, judged)
+    classes = len(clips.attrs["classes"])
+    task = learning.Task(table=table, clips=clips, classes=classes, settings=settings, order=order)
+    trained, fitted = learning.learn(task, params)
+    return trained, fitted, figures(trained.history, settings, rows=len(task.learnt[0]), judged=len(task.judged[0]))
 
 
-def pick(clips: pd.DataFrame, role: str, table: mapped.Table) -> tuple[Numbers, Numbers]:
-    """Number the rows of a role, and their classes."""
-    chosen = clips[clips["role"] == role]
-    codes = pd.Categorical(chosen["label"], categories=clips.attrs["classes"]).codes
-    return table.find(chosen), np.asarray(codes, np.int64)
-
-
-def figures(history: pd.DataFrame, settings: training.Train, rows: Numbers, judged: Numbers) -> dict[str, Any]:
-    """What happened in one fold."""
+def figures(history: pd.DataFrame, settings: training.Train, *, rows: int, judged: int) -> dict[str, Any]:
+    """What happened in one fold; a model without epochs has none."""
+    counts = {"train_rows": rows, "validation_rows": judged}
+    if history.empty:
+        return counts
     best = training.best_epoch(history, settings)
     last = history[history["epoch"] == best].iloc[0]
-    scores = {name: round(float(last[name]), 4) for name in ("uar", "val_uar", "val_loss") if name in history}
-    counts = {"train_rows": len(rows), "validation_rows": len(judged), "epochs": len(history), "best_epoch": best}
-    return counts | scores
+    names = ("uar", "accuracy", "val_uar", "val_accuracy", "val_loss")
+    scores = {name: round(float(last[name]), 4) for name in names if name in history}
+    return counts | {"epochs": len(history), "best_epoch": best} | scores
 
 
 def card(
@@ -92,6 +90,7 @@ def card(
     table: mapped.Table,
     params: Mapping[str, Any],
     fitted: Mapping[str, Any],
+    stamp: str,
 ) -> bundle.Card:
     """Describe the bundle."""
     pages = {name: corpora.page(name) for name in sorted(clips["corpus"].unique())}
@@ -105,6 +104,7 @@ def card(
         corpora={name: {"licence": page.licence, "citation": page.citation} for name, page in pages.items()},
         layout=vars(table.layout),
         statistics=fitted,
+        stamp=stamp,
         params=told(params),
         versions={name: version(name) for name in PACKAGES} | {"backend": keras.backend.backend()},
         files=bundle.checksums(folder),
@@ -114,18 +114,19 @@ def card(
 def told(params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that this stage depends on, and no others: those could be newer than the bundle."""
     arch, view = config.get(params, "model.arch"), config.get(params, "model.features")
-    model = {"arch": arch, "features": view, arch: config.get(params, f"model.{arch}")}
+    model = {"arch": arch, "features": view, **{name: config.get(params, f"model.{name}") for name in (arch, "svm")}}
     return {"seed": params["seed"], "train": params["train"], "model": model}
 
 
-def summary(params: Mapping[str, Any], model: keras.Model, folds: Mapping[str, Any]) -> dict[str, Any]:
+def summary(params: Mapping[str, Any], size: int, folds: Mapping[str, Any], stamp: str) -> dict[str, Any]:
     """The figures of all folds, for ``dvc metrics``: no wall-clock, or every run would differ."""
     return {
         "arch": config.get(params, "model.arch"),
         "view": config.get(params, "model.features"),
+        "stamp": stamp,
         "backend": keras.backend.backend(),
         "device": training.device(),
-        "parameters": model.count_params(),
+        "parameters": size,
         "folds": folds,
     }
 
@@ -137,8 +138,9 @@ def main() -> None:
     run(
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpora(params)],
-        Path("models/bundle"),
-        Path("metrics/train.json"),
+        Path("metrics/audit.json"),
+        output=Path("models/bundle"),
+        metrics=Path("metrics/train.json"),
         params=params,
         cache=files.cache_folder() / "unpacked",
     )

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.store.mapped import Table
+from pipeline.store.inputs import Inputs
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
@@ -18,7 +18,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
 
     def __init__(
         self,
-        table: Table,
+        inputs: Inputs,
         numbers: npt.NDArray[np.int64],
         labels: npt.NDArray[np.int64] | None = None,
         *,
@@ -27,7 +27,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         shuffle: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.table, self.numbers, self.labels, self.weights = table, numbers, labels, weights
+        self.inputs, self.numbers, self.labels, self.weights = inputs, numbers, labels, weights
         self.batch_size, self.shuffle = batch_size, shuffle
         self.order = np.arange(len(numbers))
         self.on_epoch_end()
@@ -37,7 +37,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
 
     def __getitem__(self, number: int) -> Any:
         some = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        patches = self.table.gather(self.numbers[some])
+        patches = self.inputs.gather(self.numbers[some])
         if self.labels is None or self.weights is None:
             return patches
         return patches, np.eye(len(self.weights), dtype=np.float32)[self.labels[some]], self.weights[self.labels[some]]

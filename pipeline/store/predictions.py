@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store import files
 
-TEXT = ("clip_id", "corpus", "speaker", "sex", "label", "predicted")
+TEXT = ("clip_id", "variant", "corpus", "speaker", "sex", "label", "predicted")
 
 
 def schema(labels: Sequence[str]) -> pa.Schema:

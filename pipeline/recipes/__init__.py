@@ -1,0 +1,1 @@
+"""The published systems as data, and the lines that run them."""

@@ -1,0 +1,141 @@
+"""The published systems as data: one YAML file each, and how it becomes a line for ``dvc exp run``.
+
+Nothing in the pipeline knows these names: a recipe is nothing but settings of params.yaml.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline import config
+from pipeline.errors import UnknownNameError
+
+DEFAULTS = "defaults"  # params.yaml as it is shipped: what some recipe sets and another does not
+RUNGS: Mapping[str, Mapping[str, Any]] = {  # of the ladder from the famous number to the honest one
+    "published": {"split.protocol": "published", "train.folds": "first"},
+    "deduplicated": {"split.protocol": "published", "split.mirrors": 0, "train.folds": "first"},
+    "random": {"split.protocol": "random", "train.folds": "first"},
+    "speaker": {"split.protocol": "speaker", "train.folds": "all"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published system: what it claims, what it is made of."""
+
+    name: str
+    title: str
+    claim: str
+    corpora: tuple[str, ...]
+    folds: int | str  # of speakers, for the honest rung
+    note: str  # what was chosen where the publication is silent
+    settings: dict[str, Any]  # by their place in params.yaml
+    mirrors: int = field(default=1)  # how often its data hold each file
+
+    def on(self, rung: str) -> dict[str, Any]:
+        """Give all settings by dotted name for one rung of the ladder.
+
+        Raises:
+            UnknownNameError: there is no such rung.
+        """
+        if rung not in RUNGS:
+            raise UnknownNameError("rung", rung, RUNGS)
+        folds = {"split.folds": self.folds if rung == "speaker" else 5}
+        return dict(flat(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
+
+
+def names() -> list[str]:
+    """Name the recipes there are."""
+    files = (file.name for file in resources.files("pipeline.recipes").iterdir())
+    return sorted({name.removesuffix(".yaml") for name in files if name.endswith(".yaml")} - {DEFAULTS})
+
+
+def load(name: str) -> Published:
+    """Read a recipe.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+    """
+    if name not in names():
+        raise UnknownNameError("recipe", name, names())
+    values = read(name)
+    return Published(name=name, **values | {"corpora": tuple(values["corpora"])})
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read one of the files."""
+    text = resources.files("pipeline.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    values: dict[str, Any] = YAML(typ="safe").load(text)
+    return values
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give each setting with its dotted name.
+
+    >>> dict(flat({"audio": {"seconds": 3.0, "trim_db": None}}))
+    {'audio.seconds': 3.0, 'audio.trim_db': None}
+    """
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: Mapping[str, str]) -> list[str]:
+    """Say what ``dvc exp run -S`` must be told: the settings, the folders of its corpora, and no other corpus.
+
+    What another recipe left behind in params.yaml, which ``-S`` changes in place, is set back.
+
+    Args:
+        recipe: what to run.
+        rung: of the ladder.
+        params: params.yaml as it stands.
+        folders: of the corpora, those to set.
+
+    Raises:
+        UnknownNameError: params.yaml has no such setting, or the recipe no such corpus.
+    """
+    asked = recipe.on(rung)
+    left = {name: value for name, value in flat(read(DEFAULTS)) if config.get(params, name) != value}
+    wanted = asked | {name: value for name, value in left.items() if name not in asked}
+    for name in wanted:
+        config.get(params, name)
+    for name in folders:
+        if name not in recipe.corpora:
+            raise UnknownNameError(f"recipe {recipe.name}: corpus", name, recipe.corpora)
+    return [*corpora(recipe, config.corpora(params), folders), *(f"{name}={written(v)}" for name, v in wanted.items())]
+
+
+def corpora(recipe: Published, known: Mapping[str, str], folders: Mapping[str, str]) -> list[str]:
+    """Point the recipe's corpora at their folders and take the others out."""
+    places = {name: folders.get(name) or known.get(name) or f"/data/{name}" for name in recipe.corpora}
+    added = [f"+data.corpora.{name}={written(place)}" for name, place in places.items() if name not in known]
+    moved = [f"data.corpora.{n}={written(place)}" for n, place in places.items() if known.get(n, place) != place]
+    return [*added, *moved, *(f"~data.corpora.{name}" for name in known if name not in recipe.corpora)]
+
+
+def written(value: Any) -> str:
+    """Write a value as the override grammar of Hydra has it, which DVC reads.
+
+    >>> written(None), written([0.0, 0.035]), written(["noise", "pitch+noise"]), written("/data/my corpus")
+    ('null', '[0.0,0.035]', '[noise,pitch+noise]', "'/data/my corpus'")
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    return (
+        text if all(letter.isalnum() or letter in "_/.+-" for letter in text) else "'" + text.replace("'", "\\'") + "'"
+    )
+
+
+def command(recipe: Published, rung: str, changes: list[str]) -> str:
+    """Write the line to type."""
+    settings = " \\\n  ".join(f"-S {shlex.quote(change)}" for change in changes)
+    return f"dvc exp run -n {recipe.name.replace('_', '-')}-{rung} \\\n  {settings}"

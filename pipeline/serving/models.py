@@ -1,0 +1,88 @@
+"""The two kinds of model behind one face: rows in, probabilities out; saved and loaded without pickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.networks import svm
+from pipeline.networks.registry import SVM
+from pipeline.networks.training import Train
+from pipeline.store import batches
+from pipeline.store.inputs import Inputs
+from pipeline.store.mapped import Table
+
+NETWORK, MACHINE = "model.keras", "svm.npz"
+Array = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+
+class Model(Protocol):
+    """What train makes, the bundle keeps and evaluate asks."""
+
+    @property
+    def size(self) -> int: ...  # numbers it consists of  # noqa: D102
+
+    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
+        """Give probabilities. Shape: ``(rows,)`` to ``(rows, classes)``."""
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that is there."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of Keras."""
+
+    network: keras.Model
+
+    @property
+    def size(self) -> int:
+        """Its weights."""
+        return int(self.network.count_params())
+
+    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
+        """Ask it."""
+        feed = batches.Batches(inputs, numbers, batch_size=128)
+        return np.asarray(self.network.predict(feed, verbose=0), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write model.keras."""
+        self.network.save(folder / NETWORK)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A support vector machine over functionals."""
+
+    machine: svm.Machine
+
+    @property
+    def size(self) -> int:
+        """The numbers in its arrays."""
+        return self.machine.size
+
+    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
+        """Ask it."""
+        return self.machine.probabilities(inputs.gather(numbers))
+
+    def save(self, folder: Path) -> None:
+        """Write svm.npz."""
+        self.machine.save(folder / MACHINE)
+
+
+def inputs(table: Table, clips: pd.DataFrame, arch: str, settings: Train) -> Inputs:
+    """Prepare the rows of one fold, ``clips``, as a model of this name takes them."""
+    found = Inputs(table, "functionals" if arch == SVM else settings.statistics)
+    return found.by_speaker(clips) if settings.normalise == "speaker" else found
+
+
+def load(folder: Path, arch: str) -> Model:
+    """Load a model for predicting; code inside a file is refused."""
+    if arch == SVM:
+        return Machine(svm.load(folder / MACHINE))
+    return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))

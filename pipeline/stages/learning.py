@@ -1,0 +1,89 @@
+"""Train the model of one fold, and the baseline beside it; nothing of its test rows is looked at but their speakers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline import config
+from pipeline.networks import registry, svm, training
+from pipeline.serving import models
+from pipeline.serving.bundle import Fold
+from pipeline.store import batches, statistics
+from pipeline.store.inputs import Inputs
+from pipeline.store.mapped import Table
+from pipeline.store.statistics import Statistics
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The rows of one fold: those to learn from, those to be judged by, and the class of each."""
+
+    table: Table
+    clips: pd.DataFrame
+    classes: int
+    settings: training.Train
+    order: np.random.Generator  # of the batches
+
+    @property
+    def learnt(self) -> tuple[Numbers, Numbers]:
+        """Training rows and their classes."""
+        return self.pick("train")
+
+    @property
+    def judged(self) -> tuple[Numbers, Numbers]:
+        """Validation rows and their classes."""
+        return self.pick("validation")
+
+    def pick(self, role: str) -> tuple[Numbers, Numbers]:
+        """Number the rows of a role, and their classes."""
+        chosen = self.clips[self.clips["role"] == role]
+        codes = pd.Categorical(chosen["label"], categories=self.clips.attrs["classes"]).codes
+        return self.table.find(chosen), np.asarray(codes, np.int64)
+
+    def inputs(self, arch: str) -> Inputs:
+        """Prepare the rows for a kind of model."""
+        return models.inputs(self.table, self.clips, arch, self.settings)
+
+
+def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
+    """Train what ``model.arch`` names and, where that is a network, the baseline; give what it standardises by."""
+    machine = fit_machine(task, registry.machine(params))
+    if config.get(params, "model.arch") == registry.SVM:
+        fitted = Statistics(machine.machine.mean, machine.machine.variance)
+        return Fold(machine, pd.DataFrame()), fitted
+    network, history, fitted = fit_network(task, params)
+    return Fold(network, history, machine), fitted
+
+
+def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, pd.DataFrame, Statistics]:
+    """Train a network; its history has a row an epoch."""
+    inputs, (rows, labels), (judged, truth) = task.inputs("network"), task.learnt, task.judged
+    own = task.settings.normalise == "train"
+    fitted = inputs.measure(rows) if own else statistics.neutral(task.table.layout.shape[1])
+    model = registry.build(params, task.table.layout.shape, task.classes, statistics=fitted)
+    weights = training.weights(labels, task.classes, balanced=task.settings.class_weights)
+    size = task.settings.batch_size
+    feed = batches.Batches(inputs, rows, labels, weights=weights, batch_size=size, shuffle=task.order)
+    even = np.ones(task.classes, np.float32)
+    check = batches.Batches(inputs, judged, truth, weights=even, batch_size=128) if len(judged) else None
+    return models.Network(model), training.fit(model, feed, check, task.settings), fitted
+
+
+def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
+    """Fit the support vector machine, its probabilities by the validation rows."""
+    inputs, (rows, labels), (judged, truth) = task.inputs(registry.SVM), task.learnt, task.judged
+    machine = svm.fit(
+        inputs.gather(rows),
+        labels,
+        task.classes,
+        settings,
+        balanced=task.settings.class_weights,
+        standardise=task.settings.normalise == "train",
+    )
+    return models.Machine(svm.calibrated(machine, inputs.gather(judged), truth) if len(judged) else machine)
