@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import VIEWS, main
+from pipeline.cli import main
+from pipeline.commands.features import VIEWS
 from pipeline.store import places, recipe, references, segments
 from pipeline.store.clips import drawer_name, put
 

@@ -15,6 +15,7 @@ FLOORS = [
     {"corpora", "signal", "evaluation", "networks"},
     {"store"},
     {"stages", "serving"},
+    {"commands"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
