@@ -2,10 +2,10 @@
 
 import click
 
-from pipeline.commands import audit, corpora, features, store
+from pipeline.commands import audit, compare, corpora, features, store
 from pipeline.commands.group import Group
 
-COMMANDS = (features.extract, features.inspect, corpora.corpora, audit.audit, store.store)
+COMMANDS = (features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, store.store)
 
 
 @click.group(cls=Group)
