@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import VIEWS, main
+from pipeline.cli import main
+from pipeline.commands.features import VIEWS
 from pipeline.store import places, recipe, references, segments
 from pipeline.store.clips import drawer_name, put
 
@@ -178,7 +179,10 @@ def test_the_program_itself(clips):
     assert Path("f.csv").read_bytes() == Path("g.csv").read_bytes()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["extract", "--help"], ["inspect", "--help"], ["corpora", "--help"]])
+COMMANDS = [[], ["extract"], ["inspect"], ["corpora"], ["compare"]]
+
+
+@pytest.mark.parametrize("words", [[*command, "--help"] for command in COMMANDS])
 def test_help_imports_nothing_heavy(words):
     """What takes its time to start: no stopwatch, which a busy machine would stop too late."""
     script = (
@@ -188,6 +192,7 @@ def test_help_imports_nothing_heavy(words):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     heavy = {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "joblib", "numba", "librosa", "soundfile", "sklearn"}
+    heavy |= {"dvc", "fsspec"}
     assert done.stdout.startswith("Usage:")
     assert not heavy & set(done.stdout.splitlines()[-1].split())
 

@@ -108,14 +108,37 @@ def interval(
     Clips of one speaker resemble each other, so drawing clips would promise too much. None with fewer than five
     speakers, or where the speaker of a clip is unknown.
     """
-    names = sorted(set(speakers))
-    if len(names) < FEWEST or "" in names:
+    names = cast(speakers)
+    if not names:
         return None
     matrices = by_speaker(truth, predicted, positions(speakers, names))
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=repeats)
-    hits, spoken = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
-    low, high = np.percentile(np.nanmean(ratio(hits, spoken), axis=1), [2.5, 97.5])
+    low, high = np.percentile(redrawn(matrices, draw(len(names), seed=seed, repeats=repeats)), [2.5, 97.5])
     return float(low), float(high)
+
+
+def cast(speakers: Sequence[str]) -> list[str]:
+    """Name the speakers that a bootstrap draws from; none where it would say nothing.
+
+    >>> cast(["e", "d", "c", "b", "a", "a"]), cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
+    (['a', 'b', 'c', 'd', 'e'], [], [])
+    """
+    names = sorted(set(speakers))
+    return [] if len(names) < FEWEST or "" in names else names
+
+
+def draw(people: int, *, seed: int, repeats: int) -> Counts:
+    """Say how often each speaker is taken when as many as there are are drawn with replacement.
+
+    Shape: ``(repeats, people)``.
+    """
+    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=repeats)
+
+
+def redrawn(matrices: Counts, draws: Counts) -> Floats:
+    """UAR of each draw of speakers, from one confusion matrix a speaker. Shape: ``(repeats,)``."""
+    hits, spoken = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
+    uars: Floats = np.nanmean(ratio(hits, spoken), axis=1)
+    return uars
 
 
 def by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) -> Counts:

@@ -1,0 +1,1 @@
+"""Commands of ``ser-features``: text into objects, one call, one line."""

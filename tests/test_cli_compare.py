@@ -1,0 +1,201 @@
+"""``ser-features compare`` on a small git repository with DVC: revisions, experiments, exit codes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.evaluation.summary import summary
+from pipeline.store import files, predictions
+
+STAGE = """stages:
+  evaluate:
+    cmd: 'true'
+    outs: [models/predictions.parquet]
+    metrics: [metrics/eval.json: {cache: false}]
+"""
+CLASSES = ["angry", "sad"]
+
+
+def evaluate(folder, share, **changes):
+    """Write what evaluate writes: eight speakers of twenty clips, recognised with this share of luck."""
+    rng = np.random.default_rng(7)
+    rows = [(f"{who}-{n}", 0, "own", f"s{who}", "", CLASSES[n % 2]) for who in range(8) for n in range(20)]
+    table = pd.DataFrame(rows, columns=["clip_id", "fold", "corpus", "speaker", "sex", "label"])
+    column = (np.arange(160) + (rng.random(160) > share)) % 2
+    probabilities = np.eye(2, dtype=np.float32)[column]
+    scores = {"protocol": "speaker", "synthetic": {}, **summary(table, probabilities, CLASSES, seed=0), **changes}
+    table["predicted"] = np.array(CLASSES)[column]
+    predictions.write(table, probabilities, CLASSES, folder / "models/predictions.parquet")
+    files.write_json(scores, folder / "metrics/eval.json")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """Tags empty, weak and strong = HEAD; the experiment guess, whose workspace was left behind; a folder to copy."""
+    folder = tmp_path_factory.mktemp("repository")
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
+    people = {f"GIT_{who}_{what}": "me@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    rooms = ("DVC_SITE_CACHE_DIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
+    places = {name: str(folder / name) for name in rooms}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    project = folder / "project"
+    project.mkdir()
+
+    def run(*words):
+        environment = {**base, **people, **places, "DVC_NO_ANALYTICS": "1", "PATH": path}
+        subprocess.run(words, cwd=project, env=environment, check=True, capture_output=True)
+
+    def commit(tag):
+        run("git", "add", "-A")
+        run("git", "commit", "-qm", tag)
+        run("git", "tag", tag)
+
+    run("git", "init", "-q")
+    run("dvc", "init", "-q")
+    (project / "dvc.yaml").write_text(STAGE)
+    (project / ".gitignore").write_text("/models/\n*.tmp\n")
+    commit("empty")
+    for tag, share in {"weak": 0.5, "strong": 0.9}.items():
+        evaluate(project, share)
+        run("dvc", "commit", "-fq", "evaluate")
+        commit(tag)
+    evaluate(project, 0.7)
+    run("dvc", "commit", "-fq", "evaluate")
+    run("dvc", "exp", "save", "-n", "guess")
+    return project, places
+
+
+@pytest.fixture
+def project(repository, tmp_path, monkeypatch):
+    """A copy of the repository as the current folder; the workspace holds the experiment's files."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in repository[1].items():
+        monkeypatch.setenv(name, value)
+    shutil.copytree(repository[0], tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["compare", *words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "start"),
+    [
+        (["weak", "strong"], 0, "better: strong against weak, +4"),
+        (["HEAD~1", "HEAD", "--require", "better"], 0, "better: HEAD against HEAD~1, +4"),
+        (["strong", "guess"], 1, "worse: guess against strong, -"),
+        (["strong", "strong"], 0, "no difference that these data can show: strong against strong, 0.0 points"),
+        (["strong", "strong", "--require", "better"], 1, "no difference that these data can show: strong"),
+        (["strong"], 1, "worse: workspace against strong, -"),
+        (["guess", "workspace"], 0, "no difference that these data can show: workspace against guess, 0.0 points"),
+    ],
+)
+def test_revisions_tags_experiments_and_the_workspace(project, words, code, start):
+    result = run(*words)
+    *_, verdict, ground = result.output.splitlines()
+    assert (result.exit_code, verdict[: len(start)]) == (code, start)
+    assert ground.startswith("Paired, the same draws of 8 speakers for both; ")
+
+
+def test_all_figures_on_request(project):
+    found = json.loads(run("weak", "--json").output)
+    assert [found[name] for name in ("before", "after", "verdict", "way")] == ["weak", "workspace", "better", "paired"]
+    pooled = found["pooled"]
+    assert pooled["low"] < pooled["difference"] < pooled["high"]
+    assert pooled["difference"] == pytest.approx(pooled["after"] - pooled["before"])
+    scores = json.loads(Path("metrics/eval.json").read_text())
+    assert pooled["after"] == pytest.approx(scores["test"]["uar"], abs=1e-4)
+
+
+def test_without_the_cache_the_intervals_are_left(project):
+    shutil.rmtree(".dvc/cache")
+    result = run("weak", "workspace")
+    assert "Unpaired, from the interval of each, because the predictions of weak cannot be read" in result.output
+    shutil.rmtree("models")
+    assert "weak cannot be read from DVC's cache and the predictions of workspace" in run("weak").output
+    assert run("weak", "strong").exit_code == 0
+
+
+def test_predictions_that_are_not_in_the_workspace_come_from_the_cache(project):
+    shutil.rmtree("models")
+    assert "Paired" in run("strong").output
+
+
+def test_from_a_folder_below_and_from_a_clone(project, tmp_path, monkeypatch):
+    Path("notes").mkdir()
+    monkeypatch.chdir("notes")
+    assert "Paired" in run("strong").output
+    shutil.rmtree(project / "models")
+    assert "Paired" in run("strong").output
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "clone", "-q", "project", "clone"], check=True, capture_output=True)
+    monkeypatch.chdir("clone")
+    result = run("weak", "origin/HEAD")
+    assert result.exit_code == 0
+    assert "Unpaired" in result.output
+
+
+def test_other_protocols_exit_with_2(project):
+    evaluate(project, 0.95, protocol="published", leak={"contaminated": 0.99})
+    result = run("strong")
+    assert result.exit_code == 2
+    assert result.output.splitlines()[0] == "CONTAMINATED 99\u00a0%"
+    assert result.output.splitlines()[-1] == (
+        "not comparable: strong has the protocol speaker, workspace has published; "
+        "test rows of workspace leak from training (99.0\u00a0%)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["stronk"], "Error: 'stronk' cannot be read (unknown Git revision 'stronk'): name a git revision or a DVC "),
+        (["strong", "HEAD~7"], "Error: 'HEAD~7' cannot be read (unknown Git revision 'HEAD~7'): name a git revision"),
+        (["empty"], "Error: empty has no metrics/eval.json: run 'dvc repro evaluate' and commit it, or name another"),
+        ([], "Error: Missing argument 'REV'."),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(project, words, sentence):
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "Error: metrics/eval.json of workspace is damaged (Expecting property name"),
+        ("[]", "Error: metrics/eval.json of workspace holds no test.uar: run 'dvc repro -f evaluate' there.\n"),
+    ],
+)
+def test_damaged_scores_are_one_sentence(project, text, sentence):
+    Path("metrics/eval.json").write_text(text)
+    result = run("strong")
+    assert (result.exit_code, result.stderr[: len(sentence)]) == (2, sentence)
+
+
+def test_outside_a_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    result = run("HEAD")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: 'HEAD' cannot be read ({tmp_path} is not a git repository)")
+
+
+def test_the_program_itself_says_nothing_else(project):
+    words = [Path(sys.executable).with_name("ser-features"), "compare", "strong", "guess"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[0].split() == ["strong", "guess", "difference", "95", "%", "interval"]
