@@ -1,19 +1,24 @@
 import base64
 import copy
+import itertools
 import json
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.errors import StoreError
+from pipeline.evaluation import beside, frames
 from pipeline.stages import report
 from pipeline.store import files, manifest, predictions
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "neutral", "sad"]
 SCORES = {
     "protocol": "speaker",
@@ -25,9 +30,11 @@ SCORES = {
     "folds": {"count": 2, "uar_mean": 0.6111, "uar_sd": 0.0432, "each": {"0": {"uar": 0.6417}, "3": {"uar": 0.5806}}},
     "corpus": {
         "ravdess": {"uar": 0.5507, "uar_ci95": {"low": 0.5013, "high": 0.6098}, "wa": 0.5409, "macro_f1": 0.5311,
-                    "ece": 0.1, "chance": 0.3333, "clips": 1238, "speakers": 24},
+                    "ece": 0.1, "chance": 0.3333, "clips": 1238, "speakers": 24,
+                    "recall": {"angry": 0.7304, "neutral": 0.6206, "sad": 0.3011}},
         "tess": {"uar": 0.9862, "uar_ci95": {"low": None, "high": None}, "wa": 0.9764, "macro_f1": 0.9666,
-                 "ece": 0.1, "chance": 0.5, "clips": 202, "speakers": 2},
+                 "ece": 0.1, "chance": 0.5, "clips": 202, "speakers": 2,
+                 "recall": {"angry": 1.0, "neutral": 0.9724, "sad": None}},
     },
     "class": {
         "angry": {"precision": 0.7101, "recall": 0.7202, "f1": 0.7303, "support": 500},
@@ -36,6 +43,11 @@ SCORES = {
     },
     "group": {"sex": {"female": {"uar": 0.6345, "clips": 720}, "male": {"uar": 0.5987, "clips": 719}}},
     "speaker": {"worst": {"name": "ravdess/07", "uar": 0.3121}, "best": {"name": "tess/OAF", "uar": 0.9878}},
+    "baseline": {
+        "svm": {"uar": 0.4471, "uar_ci95": {"low": 0.4012, "high": 0.4983}, "wa": 0.4502, "macro_f1": 0.44, "ece": 0.1},
+        "chance": {"uar": 0.3333, "wa": 0.3472},
+    },
+    "normalise": "train",
     "leak": {"same_samples": 0.0, "same_clip": 0.0, "seen_speaker": 0.0, "seen_statement": 1.0, "statistics": 0.0,
              "contaminated": 0.0},
 }  # fmt: skip
@@ -76,7 +88,11 @@ HEARD = [  # clip, fold, spoken, taken for; not in the order of their names
     ("tess/d", 3, "neutral", "neutral"),
     ("ravdess/c", 3, "angry", "angry"),
 ]
-HISTORY = "epoch,loss,uar,learning_rate,val_loss,val_uar\n1,2.123456,0.25,0.001,2.2,0.3\n2,1.5,0.5,0.001,1.75,0.5001\n"
+HISTORY = (
+    "epoch,loss,uar,learning_rate,val_loss,val_uar,accuracy,val_accuracy\n"
+    "1,2.123456,0.25,0.001,2.2,0.3,0.26,0.31\n2,1.5,0.5,0.001,1.75,0.5001,0.51,0.5101\n"
+)
+OLD_HISTORY = "epoch,loss,uar,learning_rate,val_loss,val_uar\n1,2.1,0.25,0.001,2.2,0.3\n"  # before it had accuracy
 FILES = [
     ("ok", "clipped,stereo"),
     ("ok", "stereo"),
@@ -111,7 +127,7 @@ class Page(HTMLParser):
 
 def write_predictions(path, labels=CLASSES):
     frame = pd.DataFrame(HEARD, columns=["clip_id", "fold", "label", "predicted"])
-    frame = frame.assign(corpus="ravdess", speaker="ravdess/01", sex="male")
+    frame = frame.assign(corpus=frame["clip_id"].str.split("/").str[0], speaker="ravdess/01", sex="male")
     predictions.write(frame, np.full((len(frame), len(labels)), 1 / len(labels), np.float32), labels, path)
 
 
@@ -184,8 +200,8 @@ def page(made):
     return Page(made["page"].read_text(encoding="utf-8").replace("\u00a0", " "))
 
 
-def test_it_writes_four_tables_four_pictures_and_a_page_and_nothing_else(made):
-    names = ("curves", "confusion", "f1_by_class", "uar_by_corpus")
+def test_it_writes_five_tables_five_pictures_and_a_page_and_nothing_else(made):
+    names = ("curves", "confusion", "f1_by_class", "uar_by_corpus", "recall_by_corpus")
     expected = {f"{name}.png" for name in names} | {f"{name}.csv" for name in ("history", *names[1:])}
     assert {path.name for path in made["plots"].iterdir()} == expected
     beside = {path.name for path in made["plots"].parent.iterdir()}
@@ -208,8 +224,8 @@ def test_confusion_csv_has_a_row_per_clip_in_the_order_of_their_names(made):
 
 def test_history_csv_has_a_row_per_fold_and_epoch(made):
     lines = (made["plots"] / "history.csv").read_text().splitlines()
-    assert lines[0] == "fold,epoch,loss,val_loss,uar,val_uar,learning_rate"
-    assert lines[1:3] == ["0,1,2.12346,2.2,0.25,0.3,0.001", "0,2,1.5,1.75,0.5,0.5001,0.001"]
+    assert lines[0] == "fold,epoch,loss,val_loss,uar,val_uar,accuracy,val_accuracy,learning_rate"
+    assert lines[1:3] == ["0,1,2.12346,2.2,0.25,0.3,0.26,0.31,0.001", "0,2,1.5,1.75,0.5,0.5001,0.51,0.5101,0.001"]
     assert [line[:4] for line in lines[3:]] == ["3,1,", "3,2,"]
 
 
@@ -221,10 +237,19 @@ def test_the_other_tables_hold_the_metrics_and_leave_null_empty(made):
         "sad,0.8,,,0",
     ]
     assert (made["plots"] / "uar_by_corpus.csv").read_text().splitlines() == [
-        "corpus,uar,low,high,clips,speakers,chance",
-        "pooled,0.6173,0.5712,0.6601,1440,26,0.3333",
-        "ravdess,0.5507,0.5013,0.6098,1238,24,0.3333",
-        "tess,0.9862,,,202,2,0.5",
+        "corpus,uar,low,high,clips,speakers,chance,svm",
+        "pooled,0.6173,0.5712,0.6601,1440,26,0.3333,0.4471",
+        "ravdess,0.5507,0.5013,0.6098,1238,24,0.3333,",
+        "tess,0.9862,,,202,2,0.5,",
+    ]
+    assert (made["plots"] / "recall_by_corpus.csv").read_text().splitlines() == [
+        "corpus,class,recall,clips",
+        "ravdess,angry,0.7304,3",  # of the four predictions of this test
+        "ravdess,neutral,0.6206,0",
+        "ravdess,sad,0.3011,0",
+        "tess,angry,1,0",
+        "tess,neutral,0.9724,1",
+        "tess,sad,,0",
     ]
 
 
@@ -236,6 +261,8 @@ def test_the_other_tables_hold_the_metrics_and_leave_null_empty(made):
         "crnn on logmel, 417,432 parameters", "2 of 5, pooled",
         "all, pooled 61.7 % 57.1 to 66.0 % 60.2 % 0.593 26 1,440",
         "ravdess 55.1 % 50.1 to 61.0 % 54.1 % 0.531 24 1,238", "tess 98.6 % – 97.6 % 0.967 2 202",
+        "crnn, this page 61.7 % 57.1 to 66.0 % 60.2 %", "svm 44.7 % 40.1 to 49.8 % 45.0 %", "chance 33.3 % – 34.7 %",
+        "▲ svm 44.7 %", "17.0 points above the svm", "Normalised by the training rows",
         "angry 72.0 % 71.0 % 0.730 500", "sad – 80.0 % – 0",
         "0 64.2 % 5 321 3 2 50.0 %", "3 58.1 % 8 324 2 1 –", "Mean 61.1 %, standard deviation 4.3 %",
         "female 63.4 % 720", "worst ravdess/07 31.2 %", "best tess/OAF 98.8 %",
@@ -285,6 +312,8 @@ def test_pictures_are_the_files_and_are_described(made, page):
     alts = " ".join(image["alt"] for image in page.all("img"))
     assert "tess 98.6 %" in alts
     assert "angry taken for sad, 33.3 %" in alts
+    assert "svm, a mark on the pooled bar, 44.7 %" in alts
+    assert "In ravdess lowest: sad, 30.1 %. In tess lowest: neutral, 97.2 %." in alts
     assert {image["width"] for image in page.all("img")} == {"614"}
 
 
@@ -307,6 +336,8 @@ def test_a_clean_run_on_recorded_speech_has_no_banner(page):
         ({"leak": {"contaminated": 0.9937, "same_clip": 0.9937}}, "CONTAMINATED 99 %"),
         ({"leak": {"contaminated": 0.0001, "same_clip": 0.0001}}, "CONTAMINATED < 1 %"),
         ({"protocol": "published", "leak": {}}, "CONTAMINATED"),
+        ({"shuffled": True}, "SHUFFLED labels: a control, must be chance"),
+        ({"shuffled": True, "leak": {"contaminated": 0.5}}, "SHUFFLED labels: a control, must be chance"),
     ],
 )
 def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page_of, drawn, change, said):
@@ -316,7 +347,21 @@ def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page
     assert [a for a in page.all("div") if a.get("class") == "warning"]
     stamps = {" · ".join(text.get_text() for text in figure.texts).replace("\n", " · ") for figure in drawn}
     assert stamps == {report.wording.stamp(scores)}
-    assert len(drawn) == 4
+    assert len(drawn) == 5
+
+
+def test_every_table_carries_the_stamp_in_its_last_column(page_of, tmp_path):
+    page_of(scores=changed(SCORES, shuffled=True, leak={"contaminated": 0.9937}))
+    tables = {path.name: pd.read_csv(path) for path in (tmp_path / "metrics/plots").glob("*.csv")}
+    assert len(tables) == 5
+    for table in tables.values():
+        assert table.columns[-1] == "stamp"
+        assert set(table["stamp"]) == {"SHUFFLED labels: a control, must be chance · CONTAMINATED 99\u00a0%"}
+
+
+def test_without_a_stamp_no_table_has_a_column_for_it(made):
+    heads = [path.read_text().splitlines()[0] for path in made["plots"].glob("*.csv")]
+    assert not [head for head in heads if "stamp" in head]
 
 
 @pytest.mark.parametrize(
@@ -327,6 +372,11 @@ def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page
         ({"leak": {"contaminated": 0.2, "seen_speaker": 0.2}}, "CONTAMINATED", "never heard in training"),
         ({"protocol": "random"}, "a stranger gets less than this", "can expect"),
         ({"protocol": "published"}, "worthless as a forecast", "can expect"),
+        ({"transductive": True, "normalise": "speaker"}, "never heard in training. Transductive: each", "can expect"),
+        ({"protocol": "corpus", "transductive": True}, "no forecast for a single clip of a stranger", "can expect"),
+        ({"protocol": "random", "transductive": True}, "a stranger gets less than this. Transductive:", "can expect"),
+        ({"shuffled": True}, "The interval misses chance: with random labels", "can expect"),
+        ({"shuffled": True}, "SHUFFLED", "points above"),
     ],
 )
 def test_no_more_is_promised_than_the_split_and_the_speech_allow(page_of, change, said, unsaid):
@@ -366,6 +416,105 @@ def test_an_interval_that_holds_chance_is_called_by_its_name(page_of):
     assert "do not show that it recognises anything" in page_of(scores=changed(SCORES, test=test)).text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.3, 0.4, "The interval holds chance, as it must"), (0.34, 0.4, "misses chance"), (0.2, 0.33, "misses chance")],
+)
+def test_a_control_is_right_where_its_interval_holds_chance(page_of, low, high, said):
+    test = SCORES["test"] | {"uar": 0.36, "uar_ci95": {"low": low, "high": high}}
+    assert said in page_of(scores=changed(SCORES, test=test, shuffled=True)).text
+
+
+def test_how_the_rows_were_normalised_is_among_the_facts(page_of):
+    page = page_of(scores=changed(SCORES, normalise="speaker", transductive=True))
+    assert "Normalised each speaker apart" in page.text
+
+
+def test_a_speakers_own_statistics_are_information_and_no_fault(page_of):
+    page = page_of(scores=changed(SCORES, leak={"own_statistics": 1.0, "seen_speaker": 0.0, "contaminated": 0.0}))
+    assert "mean and deviation of their own speaker's test clips 100 % information" in page.text
+    assert "loud" not in [row.get("class") for row in page.all("tr")]
+    assert "CONTAMINATED" not in page.text
+
+
+@pytest.mark.parametrize(("rows", "said"), [(2880, True), (1440, False), (None, False)])
+def test_rows_are_counted_where_there_are_more_of_them_than_clips(page_of, rows, said):
+    page = page_of(scores=changed(SCORES, test=SCORES["test"] | {"rows": rows}))
+    assert ("26 speakers, 1,440 clips, some of them more than once: 2,880 rows" in page.text) is said
+
+
+def test_an_svm_that_does_as_well_is_not_hidden(page_of):
+    baseline = {"svm": {"uar": 0.6173, "wa": 0.6}, "chance": {"uar": 0.3333, "wa": 0.4}}
+    page = page_of(scores=changed(SCORES, baseline=baseline))
+    assert "The svm does as well or better" in page.text
+    assert "above the svm" not in page.text
+
+
+@pytest.mark.parametrize("baseline", [None, {}, {"chance": {"uar": 0.3333, "wa": 0.3472}}])
+def test_without_an_svm_chance_stands_beside_the_model_alone(page_of, tmp_path, baseline):
+    page = page_of(scores=changed(SCORES, baseline=baseline))
+    assert not re.search(r"\bsvm \d|The svm", page.text)
+    assert not [mark for mark in page.all("i") if mark.get("class") == "svm"]
+    assert "crnn, this page 61.7 %" in page.text
+    assert f"chance 33.3 % – {'34.7 %' if baseline else '–'}" in page.text
+    assert "pooled,0.6173,0.5712,0.6601,1440,26,0.3333,\n" in (tmp_path / "metrics/plots/uar_by_corpus.csv").read_text()
+
+
+@pytest.mark.parametrize("svm", [0.0, 0.2, 0.34, 0.5, 0.61, 0.77, 0.9, 1.0])
+@pytest.mark.parametrize("chance", [0.125, 0.3333, 0.5])
+def test_no_text_of_the_scale_stands_on_another_or_leaves_it(svm, chance):
+    """In a browser 390 px wide the longest of these texts takes 27 % of the scale, and its end, 100 %, takes 11 %."""
+    marks = beside.marks({"test": {"chance": chance}, "baseline": {"svm": {"uar": svm}}})
+    spans = [(mark.low, mark.middle - 14, mark.middle + 14) for mark in marks] + [(False, 89, 100)]
+    assert [mark.at for mark in marks] == [100 * chance, 100 * svm]
+    assert all(low >= 0 and high <= 100 for _, low, high in spans)
+    for first, second in itertools.combinations(spans, 2):
+        assert first[0] != second[0] or first[2] <= second[1] or second[2] <= first[1]
+
+
+@pytest.mark.parametrize(("protocol", "title"), [("corpus", "Left-out corpus"), ("speaker", "Recall by corpus")])
+def test_the_matrix_over_corpora_is_named_after_its_protocol(page_of, drawn, protocol, title):
+    page_of(scores=changed(SCORES, protocol=protocol))
+    titles = [axes.get_title(loc="left") for figure in drawn for axes in figure.axes]
+    assert [text for text in titles if text.startswith(title)]
+    assert len([text for text in titles if "orpus" in text]) == 2  # this one and UAR by corpus
+
+
+def test_an_evaluation_from_before_recall_by_corpus_is_reported_too(page_of, tmp_path):
+    corpora = {name: {k: v for k, v in values.items() if k != "recall"} for name, values in SCORES["corpus"].items()}
+    page = page_of(scores=changed(SCORES, corpus=corpora))
+    assert "ravdess 55.1 %" in page.text
+    assert "tess,neutral,,1\n" in (tmp_path / "metrics/plots/recall_by_corpus.csv").read_text()
+
+
+def test_a_clip_tested_more_than_once_counts_once_in_recall_by_corpus():
+    rows = [("tess", "a", "sad"), ("tess", "a", "sad"), ("tess", "b", "sad"), ("savee", "a", "sad")]
+    heard = pd.DataFrame(rows, columns=["corpus", "clip_id", "label"])
+    scores = {"corpus": {"savee": {"recall": {"sad": 0.5}}, "tess": {"recall": {"sad": 0.25}}}}
+    table = frames.recall_by_corpus(scores, heard, ["fear", "sad"])
+    assert table["clips"].tolist() == [0, 1, 0, 2]
+    assert table["recall"].tolist()[1::2] == [0.5, 0.25]
+
+
+def test_a_history_without_accuracy_keeps_its_columns_empty(page_of, drawn, tmp_path):
+    page_of(history=OLD_HISTORY)
+    lines = (tmp_path / "metrics/plots/history.csv").read_text().splitlines()
+    assert lines[0] == "fold,epoch,loss,val_loss,uar,val_uar,accuracy,val_accuracy,learning_rate"
+    assert lines[1] == "0,1,2.1,2.2,0.25,0.3,,,0.001"
+    assert len(drawn[0].axes) == 2
+
+
+def test_dvc_draws_every_picture_and_only_columns_that_are_there(made):
+    plots = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    pictures = {plot for plot in plots if isinstance(plot, str)}
+    assert pictures == {f"metrics/plots/{path.name}" for path in made["plots"].glob("*.png")}
+    drawn_by_dvc = [values for plot in plots if not isinstance(plot, str) for values in plot.values()]
+    for plot in drawn_by_dvc:
+        for path, columns in plot["y"].items():
+            head = (made["plots"].parents[1] / path).read_text().splitlines()[0].split(",")
+            assert {plot["x"], *([columns] if isinstance(columns, str) else columns)} <= set(head)
+
+
 def test_of_a_single_corpus_pooled_is_not_said_again(page_of):
     page = page_of(scores=changed(SCORES, corpus={"ravdess": SCORES["corpus"]["ravdess"]}))
     assert "ravdess 55.1 %" in page.text
@@ -384,7 +533,7 @@ def test_little_is_needed_beyond_the_score(page_of, tmp_path):
     page = page_of(scores=scores, history="")
     assert "50.0 %" in page.text
     header = (tmp_path / "metrics/plots/history.csv").read_text()
-    assert header == "fold,epoch,loss,val_loss,uar,val_uar,learning_rate\n"
+    assert header == "fold,epoch,loss,val_loss,uar,val_uar,accuracy,val_accuracy,learning_rate\n"
 
 
 def test_the_ring_is_where_training_stopped_not_where_the_curve_is_highest(page_of, drawn):
@@ -396,7 +545,7 @@ def test_the_ring_is_where_training_stopped_not_where_the_curve_is_highest(page_
 def test_training_without_validation_is_reported_too(page_of, tmp_path):
     page_of(history="epoch,loss,uar,learning_rate\n1,2.0,0.25,0.001\n")
     lines = (tmp_path / "metrics/plots/history.csv").read_text().splitlines()
-    assert lines[1:] == ["0,1,2,,0.25,,0.001", "3,1,2,,0.25,,0.001"]
+    assert lines[1:] == ["0,1,2,,0.25,,,,0.001", "3,1,2,,0.25,,,,0.001"]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation import canvas, plots, provenance, tables, wording
+from pipeline.evaluation import alts, beside, canvas, matrices, provenance, tables, wording
 from pipeline.evaluation.tables import Table, Values, part
-from pipeline.evaluation.wording import count, ends, number, percent, things
+from pipeline.evaluation.wording import NORMALISED, count, ends, number, percent, things
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +45,23 @@ def page(
         params: params.yaml.
         manifests: by corpus, a row per file found, with columns status and warnings.
         heard: a row per test clip, columns actual and predicted.
-        pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus.
+        pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus, recall_by_corpus.
     """
     classes = list(bundle.get("labels", ()))
-    alts = describe(evaluation, training, heard, classes)
+    wrong = mistakes(heard, classes)
+    words = alts.describe(evaluation, training, wrong, classes)
     return template().render(
         test=part(evaluation, "test"),
         warnings=wording.warnings(evaluation),
-        verdict=wording.verdict(part(evaluation, "test")),
-        protocol=wording.protocol(evaluation),
+        said=said(evaluation),
+        marks=beside.marks(evaluation),
+        beside=beside.table(evaluation, bundle),
         facts=facts(evaluation, training, audit, bundle),
-        pictures={name: picture(pictures[name], alts[name]) for name in alts},
+        pictures={name: picture(pictures[name], text) for name, text in words.items()},
         leaks=tables.leaks(evaluation, audit),
         corpora=tables.by_corpus(evaluation),
         emotions=tables.by_class(evaluation, classes),
-        mistakes=mistakes(heard, classes),
+        mistakes=wrong,
         folds=tables.by_fold(evaluation, training, audit),
         people=[tables.by_sex(evaluation), tables.by_speaker(evaluation)],
         files=provenance.quarantine(manifests, audit),
@@ -79,6 +81,17 @@ def template() -> jinja2.Template:
     return environment.from_string(text)
 
 
+def said(evaluation: Values) -> str:
+    """Say what the number amounts to: against chance and the svm, under its protocol, for whom."""
+    sentences = (
+        wording.verdict(part(evaluation, "test"), control=bool(evaluation.get("shuffled"))),
+        beside.verdict(evaluation),
+        wording.protocol(evaluation),
+        wording.transductive(evaluation),
+    )
+    return " ".join(filter(None, sentences))
+
+
 def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
     """Say in a few lines what was tested, on whom, by which model."""
     test, names = part(evaluation, "test"), [*part(bundle, "corpora")]
@@ -86,20 +99,23 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
     cut = len(part(audit, "fold")) or folds
     model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
     size = number(training.get("parameters"))
+    repeated = (number(test.get("rows")) or 0) > (number(test.get("clips")) or 0)
+    rows = f", some of them more than once: {things(test['rows'], 'row')}" if repeated else ""
     return [
         ("Protocol", str(evaluation.get("protocol", "unknown"))),
         (f"{len(classes)} classes", ", ".join(classes)),
         ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
         ("Model", f"{model}, {count(size)} parameters" if size else model),
-        ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}"),
+        *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
+        ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}{rows}"),
         ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
     ]
 
 
 def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, most: int = 5) -> Table:
     """List the confusions that take the largest share of a spoken class."""
-    clips = plots.counts(heard, classes)
-    shares, numbers = plots.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
+    clips = matrices.counts(heard, classes)
+    shares, numbers = matrices.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
     pairs = sorted(np.argwhere(numbers * (1 - np.eye(len(classes)))).tolist(), key=lambda p: (-shares[*p], p))
     rows = [(classes[i], classes[j], percent(shares[i, j]), count(numbers[i, j])) for i, j in pairs[:most]]
     return Table(
@@ -114,20 +130,3 @@ def picture(png: bytes, alt: str) -> Picture:
     """Turn a PNG into a picture of the size it was drawn for."""
     width, height = (int.from_bytes(png[at : at + 4], "big") * 96 // canvas.DPI for at in (16, 20))
     return Picture(source=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt, width=width, height=height)
-
-
-def describe(evaluation: Values, training: Values, heard: pd.DataFrame, classes: Sequence[str]) -> dict[str, str]:
-    """Say in words what each picture shows."""
-    corpora = [("pooled", part(evaluation, "test")), *part(evaluation, "corpus").items()]
-    bars = ", ".join(f"{name} {percent(scores.get('uar'))}" for name, scores in corpora)
-    f1 = ", ".join(f"{row[0]} {row[3]}" for row in tables.by_class(evaluation, classes).rows)
-    worst = mistakes(heard, classes, most=1).rows
-    mistake = f" The most frequent mistake: {worst[0][0]} taken for {worst[0][1]}, {worst[0][2]}." if worst else ""
-    folds = part(training, "folds")
-    epochs = max((fold.get("epochs") or 0 for fold in folds.values()), default=0)
-    return {
-        "uar_by_corpus": f"Bars of UAR by corpus beside chance: {bars}.",
-        "confusion": f"Confusion matrix of {len(classes)} emotions, rows spoken, columns predicted.{mistake}",
-        "f1_by_class": f"Bars of F1 by emotion: {f1}.",
-        "curves": f"Loss and UAR in training and validation, {things(len(folds), 'fold')}, up to {epochs} epochs.",
-    }

@@ -1,4 +1,4 @@
-"""Draw the report's pictures: one table in, one figure out, each table in the shape of its CSV file."""
+"""Draw the report's lines and bars: one table in, one figure out, each table in the shape of its CSV file."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -14,22 +14,24 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, STYLE, VERMILLION
+from pipeline.evaluation.frames import POOLED
 from pipeline.evaluation.wording import MISSING, count, things
 
 Look = dict[str, Any]  # of a line or a text
-POOLED = "pooled"  # the row over all corpora
 TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
 VALIDATION: Look = {"color": BLUE, "lw": 1.0}
 KEPT: Look = {"color": BLUE, "ls": "", "marker": "o", "ms": 7, "mfc": "white", "mew": 1.6}
 CHANCE: Look = {"color": INK, "ls": "--", "lw": 1.4}
+SVM: Look = {"color": VERMILLION, "ls": "", "marker": "^", "ms": 9, "mec": "white", "mew": 0.8}
+CURVES = {"loss": "Loss", "uar": "UAR", "accuracy": "Accuracy"}  # by column: the title of its panel
 
 
 @mpl.rc_context(STYLE)
 def curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None, stamp: str = "") -> Figure:
-    """Draw loss and UAR over the epochs, one thin line per fold, and ring the epoch that was kept.
+    """Draw loss, UAR and accuracy over the epochs, one thin line per fold, and ring the epoch that was kept.
 
     Args:
-        history: columns fold, epoch, loss, uar and, where there was validation, val_loss, val_uar.
+        history: columns fold, epoch, loss, uar and, where they were noted, accuracy, val_loss, val_uar, val_accuracy.
         best: the kept epoch of each fold, in the numbers of ``epoch``; else the first one of highest val_uar.
         stamp: text of the band above the picture, "" for none.
     """
@@ -37,14 +39,27 @@ def curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None, stam
         return canvas.notice("No training history: this model is fitted in one step.", stamp=stamp)
     figure = canvas.sheet(3.5, stamp=stamp)
     kept = best_epochs(history) if best is None else best
-    loss, uar = figure.subplots(1, 2)
-    draw_folds(loss, history, "loss", kept)
-    draw_folds(uar, history, "uar", kept)
-    loss.set(title="Loss", xlabel="epoch")
-    uar.set(title="UAR", xlabel="epoch", ylim=(0, 1))
-    uar.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    shown = {name: title for name, title in CURVES.items() if noted(history, name)}
+    every = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (name, title) in zip(every, shown.items(), strict=True):
+        draw_folds(axes, history, name, kept)
+        axes.set(title=title, xlabel="epoch")
+    share_scale(every[1:])
     figure.legend(handles=legend(history), loc="outside lower center", ncols=3)
     return figure
+
+
+def noted(history: pd.DataFrame, name: str) -> bool:
+    """Say whether any epoch has this figure."""
+    return name in history and bool(history[name].notna().any())
+
+
+def share_scale(every: Sequence[Axes]) -> None:
+    """Put shares side by side on one scale from 0 to 100 %, written once."""
+    for axes in every:
+        axes.set(ylim=(0, 1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.tick_params(axis="y", labelleft=axes is every[0])
 
 
 def best_epochs(history: pd.DataFrame) -> dict[int, int]:
@@ -53,16 +68,11 @@ def best_epochs(history: pd.DataFrame) -> dict[int, int]:
     >>> best_epochs(pd.DataFrame({"fold": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "val_uar": [0.3, 0.4, 0.5, 0.2]}))
     {0: 2, 1: 1}
     """
-    if not validated(history):
+    if not noted(history, "val_uar"):
         return {}
     rows = history.dropna(subset="val_uar").reset_index(drop=True)
     kept = rows.loc[rows.groupby("fold")["val_uar"].idxmax()]
     return {int(fold): int(epoch) for fold, epoch in zip(kept["fold"], kept["epoch"], strict=True)}
-
-
-def validated(history: pd.DataFrame) -> bool:
-    """Say whether any epoch was validated."""
-    return "val_uar" in history and bool(history["val_uar"].notna().any())
 
 
 def draw_folds(axes: Axes, history: pd.DataFrame, name: str, kept: Mapping[int, int]) -> None:
@@ -84,56 +94,7 @@ def legend(history: pd.DataFrame) -> list[Line2D]:
     training.set_label("training")
     validation.set_label("validation")
     kept.set_label("epoch kept")
-    return [training, validation, kept] if validated(history) else [training]
-
-
-@mpl.rc_context(STYLE)
-def confusion(table: pd.DataFrame, classes: Sequence[str], *, title: str, stamp: str = "") -> Figure:
-    """Draw which class was taken for which: rows are what was spoken and sum to 100 %, so recall is the diagonal.
-
-    Args:
-        table: a row per test clip, columns actual and predicted.
-        classes: order of rows and columns.
-        title: heading of the picture.
-        stamp: text of the band above the picture, "" for none.
-    """
-    clips = counts(table, classes)
-    figure = canvas.sheet(1.25 + 0.52 * len(classes), stamp=stamp)
-    axes = figure.subplots()
-    axes.imshow(shares(clips), cmap=canvas.SHADES, vmin=0, vmax=1, aspect="auto")
-    write_cells(axes, clips)
-    slant: Look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(classes) > 7 else {}
-    axes.set_xticks(range(len(classes)), classes, **slant)
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set(title=title, xlabel="predicted", ylabel="spoken")
-    axes.tick_params(length=0)
-    axes.spines[:].set(visible=True, color="#cccccc")
-    return figure
-
-
-def counts(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Count clips. Shape: ``(classes, classes)``, rows spoken, columns predicted.
-
-    >>> heard = pd.DataFrame({"actual": ["sad", "sad"], "predicted": ["fear", "sad"]})
-    >>> counts(heard, ["fear", "sad"]).to_numpy().tolist()
-    [[0, 0], [1, 1]]
-    """
-    crossed = pd.crosstab(table["actual"], table["predicted"])
-    return crossed.reindex(index=list(classes), columns=list(classes), fill_value=0)
-
-
-def shares(clips: pd.DataFrame) -> pd.DataFrame:
-    """Divide counts by the sum of their row; a class that was never spoken has NaN."""
-    return clips.div(clips.sum(axis=1).replace(0, np.nan), axis=0)
-
-
-def write_cells(axes: Axes, clips: pd.DataFrame) -> None:
-    """Write each share in %, and its count below; what never happened stays empty."""
-    number, share = clips.to_numpy(), shares(clips).to_numpy()
-    for row, column in np.argwhere(number):
-        look: Look = {"ha": "center", "va": "center", "color": "white" if share[row, column] > canvas.DARK else "black"}
-        axes.text(column, row - 0.14, f"{100 * share[row, column]:.0f}", fontsize=11, **look)
-        axes.text(column, row + 0.26, f"{number[row, column]:,}", fontsize=9, **look)
+    return [training, validation, kept] if noted(history, "val_uar") else [training]
 
 
 @mpl.rc_context(STYLE)
@@ -153,9 +114,12 @@ def f1_by_class(table: pd.DataFrame, *, stamp: str = "") -> Figure:
 def uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
     """Draw UAR per corpus with its 95 % interval and chance, pooled on top.
 
-    Columns: corpus, uar, low, high (NaN where too few speakers allow no interval), clips, speakers, chance.
+    Columns: corpus, uar, low, high (NaN where too few speakers allow no interval), clips, speakers, chance, svm (UAR of
+    the baseline, in the pooled row alone).
     """
-    rows = table.tail(1) if len(table) == 2 else table  # of one corpus, pooled says the same
+    rows = (
+        table.tail(1).assign(svm=table["svm"].max()) if len(table) == 2 else table
+    )  # of one corpus, pooled says the same
     rows = rows.sort_values("corpus", key=lambda names: names != POOLED, kind="stable")
     records = rows.to_dict("records")
     figure = canvas.sheet(1.3 + 0.55 * len(rows), stamp=stamp)
@@ -163,7 +127,8 @@ def uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
     for row, record in enumerate(records):
         draw_interval(axes, row, record)
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    axes.set(title="UAR by corpus", xlabel="UAR with 95 % interval; dashed: chance")
+    svm = "; triangle: svm" if rows["svm"].notna().any() else ""
+    axes.set(title="UAR by corpus", xlabel=f"UAR with 95 % interval; dashed: chance{svm}")
     return figure
 
 
@@ -173,14 +138,15 @@ def corpus_label(record: Mapping[Hashable, Any]) -> str:
 
 
 def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
-    """Draw a whisker where there is an interval, write the number beside it, and mark chance."""
-    uar, chance, *ends = (record[name] for name in ("uar", "chance", "low", "high"))
+    """Draw a whisker where there is an interval, write the number beside it, and mark chance and the svm."""
+    uar, chance, svm, *ends = (record[name] for name in ("uar", "chance", "svm", "low", "high"))
     ends = [end for end in ends if np.isfinite(end)]
     if ends:
         axes.plot(ends, [row, row], color=INK, lw=1.6, marker="|", ms=9, mew=1.6)
     if np.isfinite(uar):
         axes.text(max([uar, *ends]) + 0.015, row, f"{100 * uar:.1f} %", va="center")
     axes.plot([chance, chance], [row - 0.5, row + 0.5], **CHANCE)
+    axes.plot([svm], [row + 0.31], **SVM)  # at the lower edge of the bar, so that it covers no number
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -141,4 +141,4 @@ def share(value: Any) -> str:
 
 def weight(name: str) -> str:
     """Say whether a leak is a fault."""
-    return "information" if name in INFORMATION else "fault"
+    return "information" if name in (*INFORMATION, "own_statistics") else "fault"

@@ -9,6 +9,7 @@ from pipeline.evaluation.leaks import FAULTS
 
 MISSING = "–"
 PERCENT = "\u00a0%"  # a no-break space: the sign never starts a line
+MISSED = "The interval misses chance: with random labels that is luck, once in twenty times, or a leak."
 PROTOCOLS = {
     "speaker": "Test speakers were never heard in training: this is what a stranger can expect.",
     "corpus": "Each corpus was tested by a model that never heard any of it: this is what another one can expect.",
@@ -21,7 +22,10 @@ LEAKS = FAULTS | {
     "seen_statement": "say a sentence that was heard in training.",
     "own_statistics": "are standardised by their own speaker's test clips: a lone clip of a stranger cannot be.",
     "unknown_speaker": "have no known speaker, so nobody can tell whether the speaker was heard in training.",
+    "own_statistics": "were standardised by mean and deviation of their own speaker's test clips.",
 }
+STRANGERS = ("speaker", "corpus")  # the protocols that promise something of a stranger
+NORMALISED = {"train": "by the training rows", "speaker": "each speaker apart", "none": "not at all"}
 
 
 def number(value: Any) -> float | None:
@@ -105,7 +109,17 @@ def synthetic(evaluation: Mapping[str, Any]) -> list[str]:
 
 def warnings(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give what must be read before any number: a short stamp for the pictures, and the sentence behind it."""
-    return [*demo(evaluation), *contaminated(evaluation)]
+    return [*shuffled(evaluation), *demo(evaluation), *contaminated(evaluation)]
+
+
+def shuffled(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Warn of labels dealt at random."""
+    if not evaluation.get("shuffled"):
+        return []
+    sentence = (
+        "The labels were dealt at random, so there was nothing to learn: what is above chance, beyond luck, is a leak."
+    )
+    return [("SHUFFLED labels: a control, must be chance", sentence)]
 
 
 def demo(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -134,9 +148,21 @@ def protocol(evaluation: Mapping[str, Any]) -> str:
     """Say what the protocol promises, and no more of it than the leak audit and the kind of speech allow."""
     name = evaluation.get("protocol", "")
     sentence = PROTOCOLS.get(name, "")
-    if name in ("speaker", "corpus") and contaminated(evaluation):
+    if name in STRANGERS and contaminated(evaluation):
         return ""
-    return f"{sentence.split(':')[0]}." if sentence and synthetic(evaluation) else sentence
+    own = name in STRANGERS and evaluation.get("transductive")
+    less = synthetic(evaluation) or evaluation.get("shuffled") or own
+    return f"{sentence.split(':')[0]}." if sentence and less else sentence
+
+
+def transductive(evaluation: Mapping[str, Any]) -> str:
+    """Say that the model was given all clips of a test speaker before it judged one of them, "" where it was not."""
+    if not evaluation.get("transductive"):
+        return ""
+    return (
+        "Transductive: each test speaker was normalised by mean and deviation of all their own test clips, without "
+        "their labels. This is no forecast for a single clip of a stranger."
+    )
 
 
 def stamp(evaluation: Mapping[str, Any]) -> str:
@@ -144,13 +170,15 @@ def stamp(evaluation: Mapping[str, Any]) -> str:
     return " · ".join(short for short, _ in warnings(evaluation))
 
 
-def verdict(test: Mapping[str, Any]) -> str:
-    """Say what the number and its interval amount to."""
+def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
+    """Say what the number and its interval amount to; in a control, whose labels are random, chance is right."""
     uar, chance, pair = number(test.get("uar")), number(test.get("chance")), ends(test.get("uar_ci95"))
     if uar is None or chance is None:
         return ""
     if pair is None:
         return "No interval: fewer than five test speakers cannot show how far the number would move with others."
+    if control:
+        return "The interval holds chance, as it must." if pair[0] <= chance <= pair[1] else MISSED
     if pair[0] <= chance:
         return "The interval reaches down to chance: these data do not show that it recognises anything."
     return f"{100 * (uar - chance):.1f} points above chance. The interval shows how far other speakers would move it."

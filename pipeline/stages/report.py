@@ -5,21 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pipeline import config
 from pipeline.errors import StoreError
+from pipeline.evaluation import frames, matrices, wording
 from pipeline.evaluation import page as html
 from pipeline.evaluation import plots as draw
-from pipeline.evaluation import wording
 from pipeline.evaluation.tables import Values, part
 from pipeline.stages import entry
 from pipeline.store import files, manifest
 from pipeline.store import predictions as store
 
-HISTORY = ("fold", "epoch", "loss", "val_loss", "uar", "val_uar", "learning_rate")
-CORPUS = ("corpus", "uar", "low", "high", "clips", "speakers", "chance")
 CONFUSION = "Confusion: share of each spoken emotion, in %"
+RECALL = "Recall by corpus, in %"
+LEFT_OUT = "Left-out corpus: recall in %"
 Tables = dict[str, pd.DataFrame]  # by the name of the CSV file
+Figures = dict[str, Figure]  # by the name of the PNG file
 
 
 def run(
@@ -54,14 +56,17 @@ def run(
     trained, leaks = files.read_json(training, stage="train"), files.read_json(audit, stage="split")
     card = read_card(bundle / "bundle.json")
     found = {path.stem: manifest.read(path) for path in manifests}
+    heard = read_heard(predictions, card["labels"])
     tables = {
         "history": read_history(bundle, card["folds"]),
-        "confusion": read_heard(predictions, card["labels"]),
-        "f1_by_class": f1_by_class(scores, card["labels"]),
-        "uar_by_corpus": uar_by_corpus(scores),
+        "confusion": frames.confusion(heard),
+        "f1_by_class": frames.f1_by_class(scores, card["labels"]),
+        "uar_by_corpus": frames.uar_by_corpus(scores),
+        "recall_by_corpus": frames.recall_by_corpus(scores, heard, card["labels"]),
     }
     kept = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
-    pictures = write_plots(tables, plots, classes=card["labels"], kept=kept, stamp=wording.stamp(scores))
+    figures = draw_all(tables, card["labels"], kept=kept, scores=scores)
+    pictures = write_plots(tables, figures, plots, stamp=wording.stamp(scores))
     text = html.page(
         evaluation=scores,
         training=trained,
@@ -101,15 +106,13 @@ def read_card(path: Path) -> Values:
 
 
 def read_history(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
-    """Gather how each fold was trained, a row per fold and epoch; empty where a model is fitted in one step."""
+    """Gather how each fold was trained; empty where a model is fitted in one step."""
     paths = {fold: bundle / f"fold-{fold}" / "history.csv" for fold in folds}
-    parts = [pd.read_csv(path).assign(fold=fold) for fold, path in paths.items() if path.exists()]
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return rows.reindex(columns=list(HISTORY))  # dvc plots asks for val_loss even where nothing was validated
+    return frames.history({fold: pd.read_csv(path) for fold, path in paths.items() if path.exists()})
 
 
 def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
-    """Read what each test clip was and what it was taken for, in the order of their names: columns actual, predicted.
+    """Read what each tested row was and what it was taken for, in the order of the clips' names.
 
     Raises:
         StoreError: the predictions are missing, or of another model.
@@ -120,42 +123,30 @@ def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
             f"{path} was written for the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
             "run 'dvc repro evaluate'."
         )
-    ordered = rows.sort_values(["clip_id", "fold"], ignore_index=True)
-    return ordered[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
+    return rows.sort_values(["clip_id", "fold"], ignore_index=True)
 
 
-def f1_by_class(scores: Values, classes: Sequence[str]) -> pd.DataFrame:
-    """Tabulate the scores of each class, in the order of the classes."""
-    columns = ("precision", "recall", "f1", "support")
-    named = {name: part(scores, "class", name) for name in classes}
-    rows = [(name, *(values.get(column) for column in columns)) for name, values in named.items()]
-    return pd.DataFrame(rows, columns=["class", *columns]).astype(dict.fromkeys(columns[:3], float))
-
-
-def uar_by_corpus(scores: Values) -> pd.DataFrame:
-    """Tabulate UAR, its interval and chance, pooled and by corpus."""
-    named = {draw.POOLED: part(scores, "test")} | part(scores, "corpus")
-    chance = part(scores, "test").get("chance")
-    rows = [{"corpus": k, "chance": chance, **values, **part(values, "uar_ci95")} for k, values in named.items()]
-    return (
-        pd.DataFrame(rows).reindex(columns=list(CORPUS)).astype(dict.fromkeys(("uar", "low", "high", "chance"), float))
-    )
-
-
-def write_plots(
-    tables: Tables, folder: Path, *, classes: Sequence[str], kept: Mapping[int, int], stamp: str
-) -> dict[str, bytes]:
-    """Write each table as CSV and as a picture, and give the pictures' bytes."""
-    figures = {
+def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int], scores: Values) -> Figures:
+    """Draw each picture, with the stamp that the scores ask for."""
+    stamp = wording.stamp(scores)
+    uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
+    title = LEFT_OUT if scores.get("protocol") == "corpus" else RECALL
+    return {
         "curves": draw.curves(tables["history"], best=kept, stamp=stamp),
-        "confusion": draw.confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
+        "confusion": matrices.confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
         "f1_by_class": draw.f1_by_class(tables["f1_by_class"], stamp=stamp),
         "uar_by_corpus": draw.uar_by_corpus(tables["uar_by_corpus"], stamp=stamp),
+        "recall_by_corpus": matrices.recall_by_corpus(tables["recall_by_corpus"], uar, title=title, stamp=stamp),
     }
+
+
+def write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -> dict[str, bytes]:
+    """Write each table as CSV and each picture as PNG, and give the pictures' bytes."""
     with files.aside(folder) as aside:
         aside.mkdir()
         for name, table in tables.items():
-            table.to_csv(aside / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+            rows = frames.stamped(table, stamp)
+            rows.to_csv(aside / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         for name, figure in figures.items():
             draw.save(figure, aside / f"{name}.png")
         return {name: (aside / f"{name}.png").read_bytes() for name in figures}
