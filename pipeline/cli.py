@@ -2,10 +2,12 @@
 
 import click
 
-from pipeline.commands import audit, compare, corpora, features, store
+from pipeline.commands import audit, compare, corpora, features, recipe, store
 from pipeline.commands.group import Group
 
-COMMANDS = (features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, store.store)
+COMMANDS = (
+    features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, recipe.recipe, store.store,
+)  # fmt: skip
 
 
 @click.group(cls=Group)

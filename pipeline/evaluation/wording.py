@@ -20,7 +20,6 @@ PROTOCOLS = {
 LEAKS = FAULTS | {
     "statistics": "were among the rows on which mean and deviation were fitted: fit them on training rows alone.",
     "seen_statement": "say a sentence that was heard in training.",
-    "own_statistics": "are standardised by their own speaker's test clips: a lone clip of a stranger cannot be.",
     "unknown_speaker": "have no known speaker, so nobody can tell whether the speaker was heard in training.",
     "own_statistics": "were standardised by mean and deviation of their own speaker's test clips.",
 }

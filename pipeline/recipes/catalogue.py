@@ -4,6 +4,7 @@ Nothing in the pipeline knows these names: a recipe is nothing but settings of p
 """
 
 import shlex
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -139,3 +140,19 @@ def command(recipe: Published, rung: str, changes: list[str]) -> str:
     """Write the line to type."""
     settings = " \\\n  ".join(f"-S {shlex.quote(change)}" for change in changes)
     return f"dvc exp run -n {recipe.name.replace('_', '-')}-{rung} \\\n  {settings}"
+
+
+def listing() -> list[str]:
+    """List the recipes, a line each."""
+    found = [load(name) for name in names()]
+    width = max(len(each.name) for each in found)
+    return [f"{each.name:{width}s}  {each.title}; claims {each.claim}" for each in found]
+
+
+def described(recipe: Published) -> list[str]:
+    """Say what a recipe is, in lines."""
+    return [
+        f"{recipe.name}: {recipe.title}.",
+        f"Claim: {recipe.claim}. Corpora: {', '.join(recipe.corpora)}.",
+        *textwrap.wrap(recipe.note, 100),
+    ]

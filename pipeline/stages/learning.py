@@ -84,6 +84,6 @@ def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
         task.classes,
         settings,
         balanced=task.settings.class_weights,
-        standardise=task.settings.normalise == "train",
+        standardise=task.settings.normalise != "speaker",  # no kernel bears numbers of different size, whatever is set
     )
     return models.Machine(svm.calibrated(machine, inputs.gather(judged), truth) if len(judged) else machine)
