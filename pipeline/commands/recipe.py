@@ -13,9 +13,10 @@ RUNG = "How it is split, from the famous number to the honest one.  [default: pu
 @click.command()
 @click.argument("name", required=False)
 @click.option("--rung", type=click.Choice(RUNGS), default="published", help=RUNG)
+@click.option("--on", multiple=True, metavar="NAME", help="A corpus instead of the recipe's own.")
 @click.option("--data", multiple=True, metavar="NAME=FOLDER", help=PLACE)
 @click.option("--note", is_flag=True, help="Say what was chosen where the publication is silent, instead.")
-def recipe(name: str | None, rung: str, data: tuple[str, ...], *, note: bool) -> None:
+def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ...], *, note: bool) -> None:
     """Print the command that runs a published system; without NAME, list them.
 
     The rungs of the ladder are: published, the split as published, faults and all; deduplicated, the same with each
@@ -28,7 +29,7 @@ def recipe(name: str | None, rung: str, data: tuple[str, ...], *, note: bool) ->
     if name is None:
         click.echo("\n".join(catalogue.listing()))
         return
-    chosen = catalogue.load(name)
+    chosen = catalogue.load(name).over(on) if on else catalogue.load(name)
     if note:
         click.echo("\n".join(catalogue.described(chosen)))
         return

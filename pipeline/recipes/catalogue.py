@@ -5,8 +5,8 @@ Nothing in the pipeline knows these names: a recipe is nothing but settings of p
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
@@ -21,6 +21,14 @@ RUNGS: Mapping[str, Mapping[str, Any]] = {  # of the ladder from the famous numb
     "deduplicated": {"split.protocol": "published", "split.mirrors": 0, "train.folds": "first"},
     "random": {"split.protocol": "random", "train.folds": "first"},
     "speaker": {"split.protocol": "speaker", "train.folds": "all"},
+}
+
+FOLDS = {  # the fold set of the literature for a corpus alone
+    "ravdess": "emobox_ravdess",
+    "savee": "emobox_savee",
+    "tess": "tess_loso",
+    "emodb": "emodb_loso",
+    "crema_d": "audeering_cremad",
 }
 
 
@@ -47,6 +55,12 @@ class Published:
             raise UnknownNameError("rung", rung, RUNGS)
         folds = {"split.folds": self.folds if rung == "speaker" else 5}
         return dict(flat(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
+
+    def over(self, corpora: Sequence[str]) -> "Published":
+        """Give the same system for other corpora, each file once; one alone has the folds of the literature."""
+        folds = FOLDS.get(corpora[0], 5) if len(corpora) == 1 else 5
+        same = set(corpora) == set(self.corpora)
+        return self if same else replace(self, corpora=tuple(corpora), folds=folds, mirrors=1)
 
 
 def names() -> list[str]:

@@ -1,0 +1,78 @@
+"""The ladder from the famous numbers to the honest ones: the published systems, each rung by ``dvc exp run``.
+
+``python -m benchmarks.ladder ravdess=/data/RAVDESS --recipe conv2d_mfcc`` runs four rungs one after the other in the
+repository it is started in, whose params.yaml, dvc.lock and metrics it changes: use a clone. Each finished rung is
+written to benchmarks/ladder.json at once, so that a run can be broken off and gone on with.
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.recipes import catalogue
+from pipeline.store import files
+
+RESULTS = Path(__file__).parent / "ladder.json"
+EVALUATION, TRAINING = Path("metrics/eval.json"), Path("metrics/train.json")
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ladder", description=__doc__)
+    parser.add_argument("data", nargs="+", metavar="NAME=FOLDER", help="the corpora to run on")
+    parser.add_argument("--recipe", action="append", choices=catalogue.names(), help="[default: all]")
+    parser.add_argument("--rung", action="append", choices=list(catalogue.RUNGS), help="[default: all]")
+    parser.add_argument("--svm", action="store_true", help="the svm on the recipe's rows instead of its network")
+    options = parser.parse_args()
+    folders = dict(pair.split("=", 1) for pair in options.data)
+    for name in options.recipe or catalogue.names():
+        for rung in options.rung or catalogue.RUNGS:
+            keep(climb(catalogue.load(name).over(list(folders)), rung, folders, svm=options.svm))
+
+
+def climb(recipe: catalogue.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
+    """Run one rung and read its figures."""
+    changes = catalogue.overrides(recipe, rung, config.read(), folders) + ["model.arch=svm"] * svm
+    settings = [word for change in changes for word in ("-S", change)]
+    label = f"{recipe.name}-{'-'.join(folders)}-{rung}{'-svm' * svm}".replace("_", "-")
+    subprocess.run(["dvc", "exp", "run", "--force", "-n", label, *settings], check=True)
+    return row(recipe, rung, sorted(folders))
+
+
+def row(recipe: catalogue.Published, rung: str, corpora: list[str]) -> Row:
+    """Take from the metrics what the tables show."""
+    scores, training = files.read_json(EVALUATION, stage="evaluate"), files.read_json(TRAINING, stage="train")
+    folds = training["folds"].values()
+    return {
+        "recipe": recipe.name,
+        "corpora": corpora,
+        "rung": rung,
+        "arch": training["arch"],
+        "classes": len(scores["class"]),
+        "folds": {"of": scores["folds"]["count"], **{k: v for k, v in scores["folds"].items() if "_" in k}},
+        "rows": {role: sum(fold[f"{role}_rows"] for fold in folds) // len(folds) for role in ("train", "validation")},
+        "epochs": [fold["epochs"] for fold in folds if "epochs" in fold],
+        "test": scores["test"],
+        "baseline": scores["baseline"],
+        "leak": scores["leak"],
+    }
+
+
+def keep(found: Row) -> None:
+    """Write a rung beside the others, in the place of what stood for it before."""
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    kept = [each for each in rows if name(each) != name(found)]
+    files.write_json(sorted([*kept, found], key=name), RESULTS)
+
+
+def name(found: Row) -> tuple[str, ...]:
+    """Give what tells one rung from the others."""
+    return (found["recipe"], "+".join(found["corpora"]), found["arch"], found["rung"])
+
+
+if __name__ == "__main__":
+    main()
