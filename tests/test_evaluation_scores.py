@@ -240,9 +240,17 @@ def test_the_summary_pools_and_separates():
     inside = np.flatnonzero(table["corpus"] == "t")
     assert found["corpus"]["t"]["ece"] == round(slow_ece(probabilities[inside], np.array(truth)[inside], 15), 4)
     assert (found["corpus"]["r"]["clips"], found["corpus"]["r"]["speakers"]) == (24, 3)
+    spoken = sorted(set(table["label"][inside]))
+    here = metrics.recall_score(table["label"][inside], predicted[inside], labels=spoken, average=None)
+    own = found["corpus"]["t"]["recall"]
+    assert [own[name] for name in spoken] == pytest.approx(here, abs=1e-4)
+    assert [name for name, value in own.items() if value is None] == [c for c in CLASSES if c not in spoken]
 
     folds = [uar(table["fold"] == fold) for fold in (0, 1)]
-    assert found["folds"]["each"] == {"0": {"uar": folds[0]}, "1": {"uar": folds[1]}}
+    right = predicted == table["label"]
+    shares = [round(float(right[table["fold"] == fold].mean()), 4) for fold in (0, 1)]
+    assert found["folds"]["each"] == {str(k): {"uar": folds[k], "wa": shares[k]} for k in (0, 1)}
+    assert found["folds"]["wa_mean"] == pytest.approx(np.mean(shares), abs=1e-4)
     assert found["folds"]["count"] == 2
     assert found["folds"]["uar_mean"] == pytest.approx(np.mean(folds), abs=1e-4)
     assert found["folds"]["uar_sd"] == pytest.approx(abs(folds[0] - folds[1]) / np.sqrt(2), abs=1e-4)

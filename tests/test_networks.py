@@ -234,9 +234,69 @@ def test_the_loss_can_be_what_decides():
 
 @pytest.mark.parametrize(("monitor", "mode"), [("uar", "max"), ("loss", "min")])
 def test_early_stopping_goes_by_the_monitor(monitor, mode):
-    stop, reduce = training.judges(training.Train(monitor=monitor, patience=3, reduce_after=2, reduce_by=0.3))
+    [stop] = training.judges(training.Train(monitor=monitor, patience=3))
     assert (stop.monitor, stop.mode, stop.patience, stop.restore_best_weights) == (f"val_{monitor}", mode, 3, True)
-    assert (reduce.monitor, reduce.patience, reduce.factor) == ("val_loss", 2, 0.3)
+
+
+def test_the_rate_falls_by_validation_loss_where_there_is_one():
+    config = training.Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
+    [reduce] = training.schedules(config, judged=True)
+    assert (reduce.monitor, reduce.patience, reduce.factor, reduce.min_lr) == ("val_loss", 2, 0.3, 1e-4)
+    assert training.schedules(config, judged=False) == []
+    assert training.schedules(training.Train(schedule="constant"), judged=True) == []
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_rate_falls_in_steps(judged):
+    patches, truth = patterns(40, 4)
+    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
+    config = training.Train(
+        epochs=5, learning_rate=0.01, schedule="steps", reduce_after=2, reduce_by=0.5, patience=None
+    )
+    check = Batches(patches[:20], truth[:20]) if judged else None
+    history = training.fit(model, Batches(patches, truth), check, config, verbose=0)
+    np.testing.assert_allclose(history["learning_rate"], [0.01, 0.01, 0.005, 0.005, 0.0025], rtol=1e-6)
+
+
+def test_without_patience_every_epoch_runs():
+    _, history, _ = fitted(training.Train(epochs=6, patience=None, learning_rate=1e-9))
+    assert len(history) == 6
+
+
+def test_the_last_weights_stand_where_they_are_asked_for():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.1]})
+    assert training.best_epoch(history, training.Train()) == 2
+    assert training.best_epoch(history, training.Train(keep="last")) == 3
+    [stop] = training.judges(training.Train(keep="last"))
+    assert not stop.restore_best_weights
+
+
+def test_accuracy_is_recorded_and_can_be_the_judge():
+    _, history, _ = fitted(training.Train(epochs=4, monitor="accuracy"))
+    assert history["accuracy"].between(0, 1).all()
+    best = training.best_epoch(history, training.Train(monitor="accuracy"))
+    assert history.loc[history["epoch"] == best, "val_accuracy"].item() == history["val_accuracy"].max()
+
+
+def test_the_optimizer_is_the_one_that_is_named():
+    adam, decayed = (training.optimizer(training.Train(optimizer=name)) for name in ("adam", "adamw"))
+    assert (type(adam).__name__, type(decayed).__name__) == ("Adam", "AdamW")
+    assert not adam.weight_decay
+
+
+def test_cells_are_standardised_one_by_one():
+    rng = np.random.default_rng(0)
+    mean, variance = rng.normal(size=(40, 24)).astype("f"), rng.uniform(1, 4, (40, 24)).astype("f")
+    patch = rng.normal(size=(3, 40, 24)).astype("f")
+    own = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=Statistics(mean, variance))
+    layer = keras.Model(own.input, own.get_layer("standardise").output)
+    np.testing.assert_allclose(layer.predict(patch, verbose=0), (patch - mean) / np.sqrt(variance), atol=1e-5)
+
+
+@pytest.mark.parametrize("field", training.WORDS)
+def test_words_that_are_none_of_the_known_are_refused(field):
+    with pytest.raises(UnknownNameError, match=rf"params\.yaml: train\.{field} 'rwos' is unknown"):
+        training.Train(**{field: "rwos"})
 
 
 def test_smoothing_and_decay_reach_the_training():

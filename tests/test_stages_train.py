@@ -16,6 +16,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import StoreError
+from pipeline.networks import svm
 from pipeline.serving import bundle
 from pipeline.stages import evaluate, train
 from pipeline.store import batches, files, manifest, mapped, predictions, roles, shards, statistics
@@ -83,8 +84,9 @@ def base(tmp_path_factory):
     return folder
 
 
-def params(*, seed=42, **settings):
+def params(*, seed=42, arch="cnn", **settings):
     values = config.read(ROOT / "params.yaml") | {"seed": seed}
+    values["model"]["arch"] = arch
     values["model"]["cnn"]["filters"] = [4, 8]
     values["train"] |= {
         "epochs": 15,
@@ -142,6 +144,114 @@ def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole
         again = bundle.load_model(whole, fold, "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
+
+
+def test_the_svm_stands_beside_the_network(base, whole):
+    figures = evaluated(base, whole)
+    beside = figures["baseline"]
+    assert beside["chance"] == {"uar": 0.3333, "wa": 0.3333}
+    assert beside["svm"]["uar"] > 0.9
+    assert {"uar", "uar_ci95", "wa", "macro_f1", "ece"} <= set(beside["svm"])
+
+
+def test_the_svm_can_be_the_model(base):
+    folder = trained(base, "svm", arch="svm")
+    card, figures = bundle.read_card(folder), evaluated(base, folder)
+    assert set(card.files) == {"fold-0/svm.npz", "fold-1/svm.npz"}
+    assert len(card.statistics["0"]["mean"]) == 4 * SHAPE[1]
+    assert figures["test"]["uar"] > 0.9
+    assert set(figures["baseline"]) == {"chance"}
+    assert figures["leak"]["statistics"] == 0
+    told = json.loads((base / "svm.json").read_text())
+    assert told["parameters"] == bundle.load_model(folder, 1, "svm").size
+    assert told["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
+
+
+def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
+    clean = svm.fit
+    everything = Inputs(mapped.open_table([base / "own.parquet"], base / "cache"), "functionals").gather(np.arange(144))
+
+    def leaky(values, *args, **options):
+        mean, variance = svm.spread(everything)
+        return svm.replace(clean(values, *args, **options), mean=mean, variance=variance)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(svm, "fit", leaky)
+        folder = trained(base, "leaky-svm", arch="svm", folds="first")
+    assert evaluated(base, folder)["leak"]["statistics"] == 1
+
+
+def test_normalising_by_speaker_is_marked_and_uses_no_statistics_of_training(base):
+    folder = trained(base, "by-speaker", normalise="speaker", epochs=8, folds="first")
+    figures, card = evaluated(base, folder), bundle.read_card(folder)
+    assert (figures["normalise"], figures["transductive"]) == ("speaker", True)
+    assert (figures["leak"]["own_statistics"], figures["leak"]["statistics"]) == (1, 0)
+    assert figures["leak"]["contaminated"] == 0
+    assert set(card.statistics["0"]["mean"]) == {0}
+    assert set(card.statistics["0"]["variance"]) == {1}
+    assert figures["test"]["uar"] > 0.8
+
+
+def test_without_normalising_nothing_is_fitted(base):
+    folder = trained(base, "raw", normalise="none", epochs=1, folds="first")
+    figures = evaluated(base, folder)
+    assert (figures["normalise"], figures["transductive"]) == ("none", False)
+    assert figures["leak"]["statistics"] == 0
+
+
+def test_cells_are_kept_frame_by_frame_and_audited(base):
+    folder = trained(base, "cells", statistics="cells", epochs=1, folds="first")
+    assert np.shape(bundle.read_card(folder).statistics["0"]["mean"]) == SHAPE
+    assert evaluated(base, folder)["leak"]["statistics"] == 0
+
+
+def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
+    """Copies of one clip on both sides: everything is trained on, scored and stamped as it stands."""
+    table = clip_table()
+    first = table[table["fold"] == 0]
+    tested = pd.concat([first[first["role"] == "train"].head(20)] * 2).assign(role="test")
+    rows = pd.concat([first[first["role"] == "train"], tested, tested.assign(role="validation")], ignore_index=True)
+    split = {"protocol": "published"}
+    roles.write(rows, base / "published.parquet", classes=CLASSES, synthetic=[], split=split)
+    leak = {"contaminated": 1.0, "same_clip": 1.0}
+    audit = {"stamp": "CONTAMINATED 100 %", "fold": {"0": {"leak": leak, "count": {"test_rows": 40}}}}
+    files.write_json(audit, base / "published-audit.json")
+    shards_, audit_ = [base / "own.parquet"], base / "published-audit.json"
+    train.run(
+        base / "published.parquet", shards_, audit_, output=base / "published", metrics=base / "published.json",
+        params=params(epochs=12, folds="first"), cache=base / "cache",
+    )  # fmt: skip
+    figures = evaluate.run(
+        base / "published.parquet", shards_, [base / "manifest.parquet"], base / "published", audit_,
+        output=base / "published-heard.parquet", metrics=base / "heard.json", seed=1, cache=base / "cache",
+    )  # fmt: skip
+    assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
+    assert figures["stamp"].startswith("CONTAMINATED")
+    assert json.loads((base / "published.json").read_text())["stamp"] == "CONTAMINATED 100 %"
+    assert bundle.read_card(base / "published").stamp == "CONTAMINATED 100 %"
+    frame, _, _ = predictions.read(base / "published-heard.parquet")
+    assert set(frame["variant"]) == {"original", "noise"}
+
+
+def test_shuffled_labels_give_chance(base):
+    """The control: with labels that mean nothing no honest pipeline finds anything."""
+    table = clip_table()
+    dealt = dict(zip(table["clip_id"].unique(), np.random.default_rng(4).permutation(CLASSES * 24), strict=True))
+    rows = table.assign(label=table["clip_id"].map(dealt))
+    split = {"protocol": "speaker", "shuffle": True}
+    roles.write(rows, base / "shuffled.parquet", classes=CLASSES, synthetic=[], split=split)
+    train.run(
+        base / "shuffled.parquet", [base / "own.parquet"], base / "audit.json", output=base / "shuffled",
+        metrics=base / "shuffled.json", params=params(epochs=5), cache=base / "cache",
+    )  # fmt: skip
+    figures = evaluate.run(
+        base / "shuffled.parquet", [base / "own.parquet"], [base / "manifest.parquet"], base / "shuffled",
+        base / "audit.json", output=base / "p.parquet", metrics=base / "e.json", seed=1, cache=base / "cache",
+    )  # fmt: skip
+    assert figures["shuffled"] is True
+    assert "SHUFFLED" in figures["stamp"]
+    for uar in (figures["test"]["uar"], figures["baseline"]["svm"]["uar"]):
+        assert uar == pytest.approx(1 / 3, abs=0.2)  # three deviations of 48 clips
 
 
 def test_the_bundle_says_what_it_is(base, whole):
