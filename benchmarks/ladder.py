@@ -11,11 +11,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ladder_plot, ladder_table
+from benchmarks.ladder_table import RESULTS
 from pipeline import config
+from pipeline.evaluation import plots
 from pipeline.recipes import catalogue
 from pipeline.store import files
 
-RESULTS = Path(__file__).parent / "ladder.json"
 EVALUATION, TRAINING = Path("metrics/eval.json"), Path("metrics/train.json")
 Row = dict[str, Any]
 
@@ -23,15 +25,28 @@ Row = dict[str, Any]
 def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ladder", description=__doc__)
-    parser.add_argument("data", nargs="+", metavar="NAME=FOLDER", help="the corpora to run on")
+    parser.add_argument("data", nargs="*", metavar="NAME=FOLDER", help="the corpora to run on")
     parser.add_argument("--recipe", action="append", choices=catalogue.names(), help="[default: all]")
     parser.add_argument("--rung", action="append", choices=list(catalogue.RUNGS), help="[default: all]")
     parser.add_argument("--svm", action="store_true", help="the svm on the recipe's rows instead of its network")
+    parser.add_argument("--draw", action="store_true", help="make picture and page of what was run, and run nothing")
     options = parser.parse_args()
+    if options.draw:
+        show()
+        return
+    if not options.data:
+        parser.error("name a corpus and its folder, such as ravdess=/data/RAVDESS")
     folders = dict(pair.split("=", 1) for pair in options.data)
     for name in options.recipe or catalogue.names():
         for rung in options.rung or catalogue.RUNGS:
             keep(climb(catalogue.load(name).over(list(folders)), rung, folders, svm=options.svm))
+
+
+def show() -> None:
+    """Make picture and page."""
+    rows = ladder_table.read()
+    ladder_table.insert(rows)
+    plots.save(ladder_plot.draw(rows), ladder_plot.PICTURE)
 
 
 def climb(recipe: catalogue.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:

@@ -32,7 +32,7 @@ def audited(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(**changes):
-        (tmp_path / "metrics").mkdir()
+        (tmp_path / "metrics").mkdir(exist_ok=True)
         (tmp_path / "metrics/audit.json").write_text(json.dumps(CLEAN | changes))
         return CliRunner().invoke(main, ["audit"])
 
@@ -42,19 +42,40 @@ def audited(tmp_path, monkeypatch):
 def test_a_clean_split_passes(audited):
     result = audited()
     assert result.exit_code == 0
-    assert result.output == "Nothing leaks: 40 test rows in 5 folds, protocol speaker.\n"
+    assert result.output.splitlines() == [
+        "Protocol speaker, of 40 test rows in 5 folds:",
+        "     0 %  come from a speaker heard in training  (fault)",
+        "No test row has a fault.",
+    ]
 
 
 def test_a_leak_fails_with_the_share_and_the_remedy(audited):
     result = audited(leak={"seen_speaker": 0.25, "contaminated": 0.25})
     assert result.exit_code == 1
-    assert result.output == "25.00 % of the test rows come from a speaker heard in training: split by speaker.\n"
+    assert "  25.0 %  come from a speaker heard in training: split by speaker  (fault)" in result.output
+    assert result.output.endswith("25.0 % of the test rows have at least one fault.\n")
+
+
+def test_information_is_no_fault(audited):
+    result = audited(leak={"seen_statement": 1.0, "contaminated": 0.0})
+    assert result.exit_code == 0
+    assert "   100 %  say a sentence that was heard in training  (information)" in result.output
 
 
 def test_the_published_fault_is_shown_and_let_pass(audited):
     result = audited(protocol="published", leak={"same_clip": 0.99, "contaminated": 0.99})
     assert result.exit_code == 0
-    assert "99.00 %" in result.output
+    assert "99.0 %" in result.output
+
+
+@pytest.mark.parametrize(("protocol", "code"), [("speaker", 1), ("corpus", 0)])
+def test_a_model_that_saw_test_statistics_fails_where_it_is_of_this_split(audited, tmp_path, protocol, code):
+    (tmp_path / "metrics").mkdir()
+    seen = {"protocol": protocol, "leak": {"statistics": 1.0, "contaminated": 1.0}}
+    (tmp_path / "metrics/eval.json").write_text(json.dumps(seen))
+    result = audited()
+    assert result.exit_code == code
+    assert ("fit them on training rows alone" in result.output) == bool(code)
 
 
 def test_all_figures_on_request(audited, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.leaks import FAULTS, SEEN, audit, faults, fitted_on
+from pipeline.evaluation.leaks import FAULTS, SEEN, audit, fitted_on
 
 COLUMNS = ["role", "clip_id", "variant", "speaker", "label", "samples_sha256", "statement", "name"]
 # four clips in test and one each to train and validate, all different in everything
@@ -35,7 +35,6 @@ def leaks(*more):
 def test_a_clean_split_has_no_faults():
     figures = audit(table(*CLEAN), protocol="speaker")
     assert figures["leak"] == NONE
-    assert faults(figures) == []
     assert figures["protocol"] == "speaker"
 
 
@@ -58,9 +57,7 @@ def test_a_clean_split_has_no_faults():
 def test_each_fault_moves_its_own_figure(row, fault, share):
     figures = audit(table(*CLEAN, row), protocol="any")
     assert figures["leak"] == {**NONE, fault: share, "contaminated": share}
-    (sentence,) = faults(figures)
-    assert sentence.startswith(f"{100 * share:.2f} % of the test rows ")
-    assert ": " in sentence  # the remedy
+    assert ": " in FAULTS[fault]  # the remedy
 
 
 def test_the_same_file_name_twice_is_a_mirror():

@@ -151,17 +151,6 @@ def over(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
     return {name: visible(float(shares @ rows / rows.sum())) for name, shares in leak.items()}
 
 
-def faults(figures: Mapping[str, Any]) -> list[str]:
-    """Put the faults of an audit into sentences; a clean split gives none.
-
-    >>> faults({"leak": {"seen_speaker": 0.25, "seen_statement": 1.0}})
-    ['25.00 % of the test rows come from a speaker heard in training: split by speaker.']
-    """
-    leak = figures["leak"]
-    found = [(leak[name], text) for name, text in FAULTS.items() if leak.get(name)]
-    return [f"{100 * share:.2f} % of the test rows {text}" for share, text in found]
-
-
 def fitted_on(
     stored: npt.ArrayLike, training: npt.ArrayLike, everything: npt.ArrayLike, *, tolerance: float = 1e-3
 ) -> str:

@@ -1,0 +1,154 @@
+"""ladder.json as lines of the ladder, and as the Markdown of docs/results.md."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.corpus import ROOT
+from benchmarks.table import table
+from pipeline.evaluation.wording import MISSING, count
+from pipeline.recipes import catalogue
+
+PAGE = ROOT / "docs/results.md"
+RESULTS = ROOT / "benchmarks/ladder.json"
+BEGIN, END = "<!-- begin: python -m benchmarks.ladder --draw -->", "<!-- end -->"
+RUNGS = {
+    "published": "as published",
+    "deduplicated": "each recording once",
+    "random": "copies kept together",
+    "speaker": "speakers never heard",
+}
+LEAKS = {
+    "same_samples": "same recording in training",
+    "same_clip": "version of the clip in training",
+    "seen_speaker": "speaker in training",
+    "validation_is_test": "validates too",
+}
+SVM = "svm on the same rows"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One model up the ladder."""
+
+    recipe: str
+    model: str
+    claim: float | None  # accuracy
+    scores: Mapping[str, Row]  # rung -> what `summary` gives of the tested rows
+    spread: Row  # over the folds of the honest rung; empty where not all were run
+
+
+def read(path: Path = RESULTS) -> list[Row]:
+    """Read what was measured."""
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """Gather rungs into lines: each network, and under it the svm that saw the same rows."""
+    found = []
+    for recipe in dict.fromkeys(each["recipe"] for each in rows):
+        own = [each for each in rows if each["recipe"] == recipe]
+        networks = {each["rung"]: each for each in own if each["arch"] != "svm"}
+        machines = {each["rung"]: each for each in own if each["arch"] == "svm"}
+        beside = {rung: each["baseline"]["svm"] for rung, each in networks.items()}
+        alone = {rung: each["test"] for rung, each in machines.items()}
+        if networks:
+            tested = {rung: each["test"] for rung, each in networks.items()}
+            found.append(Line(recipe=recipe, model=recipe, claim=claim(recipe), scores=tested, spread=spread(networks)))
+        if beside | alone:
+            model = SVM if networks or recipe != "svm_mfcc" else recipe
+            found.append(Line(recipe=recipe, model=model, claim=None, scores=beside | alone, spread=spread(machines)))
+    return found
+
+
+def claim(recipe: str) -> float | None:
+    """Give the accuracy that a publication claims.
+
+    >>> claim("conv2d_mfcc"), claim("crnn_logmel")
+    (0.9688, None)
+    """
+    number = catalogue.load(recipe).claim.split(" ")[0]
+    return round(float(number) / 100, 4) if number.replace(".", "").isdigit() else None
+
+
+def spread(rungs: Mapping[str, Row]) -> Row:
+    """Give mean and SD over the folds of the honest rung."""
+    return rungs.get("speaker", {}).get("folds", {})
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """All tables."""
+    return "\n\n".join([scores(rows), leaks(rows), sizes(rows)]) + "\n"
+
+
+def insert(rows: Sequence[Row], page: Path = PAGE) -> None:
+    """Put the tables into the page in the place of those that stand there."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    page.write_text(f"{head}{BEGIN}\n{markdown(rows)}{END}{tail}", encoding="utf-8")
+
+
+def scores(rows: Sequence[Row]) -> str:
+    """Lay out accuracy and UAR of every rung."""
+    head = ("system", "claims", *RUNGS.values(), "95 % interval of the last UAR", "its mean ± SD over folds")
+    return table(head, [score_row(line) for line in lines(rows)])
+
+
+def score_row(line: Line) -> tuple[str, ...]:
+    """Write one line of scores."""
+    label = f"`{line.model}`" if line.model == line.recipe else line.model
+    cells = [cell(line.scores.get(rung)) for rung in RUNGS]
+    last = line.scores.get("speaker", {}).get("uar_ci95", {})
+    interval = f"{100 * last['low']:.1f}–{100 * last['high']:.1f}" if last.get("low") else MISSING
+    folds = f"{percent(line.spread['uar_mean'])} ± {percent(line.spread['uar_sd'])}" if spreads(line) else MISSING
+    return (label, percent(line.claim), *cells, interval, folds)
+
+
+def spreads(line: Line) -> bool:
+    """Say whether several folds were run."""
+    return line.spread.get("uar_sd") is not None
+
+
+def cell(score: Row | None) -> str:
+    """Write accuracy, and UAR in brackets.
+
+    >>> cell({"wa": 0.958, "uar": 0.9612})
+    '**95.8** (96.1)'
+    """
+    return f"**{percent(score['wa'])}** ({percent(score['uar'])})" if score else MISSING
+
+
+def percent(share: float | None) -> str:
+    """Write a share in % without the sign."""
+    return MISSING if share is None else f"{100 * share:.1f}"
+
+
+def leaks(rows: Sequence[Row]) -> str:
+    """Lay out what the audit found on each rung."""
+    head = ("recipe", "rung", *(f"% {words}" for words in LEAKS.values()))
+    found = {(each["recipe"], each["rung"]): each["leak"] for each in rows}
+    ordered = sorted(found, key=lambda key: (key[0], list(RUNGS).index(key[1])))
+    return table(head, [(f"`{key[0]}`", RUNGS[key[1]], *shares(found[key])) for key in ordered])
+
+
+def shares(leak: Row) -> Iterable[str]:
+    """Write the shares of one audit."""
+    return (f"{100 * leak[name]:.0f}" for name in LEAKS)
+
+
+def sizes(rows: Sequence[Row]) -> str:
+    """Lay out how many rows trained and tested, and for how long."""
+    head = ("recipe", "model", "rung", "training rows a fold", "validation rows", "test rows", "folds", "epochs")
+    ordered = sorted(rows, key=lambda row: (row["recipe"], row["arch"], list(RUNGS).index(row["rung"])))
+    return table(head, [size_row(row) for row in ordered])
+
+
+def size_row(row: Row) -> tuple[str, ...]:
+    """Write how large one rung was."""
+    numbers = (row["rows"]["train"], row["rows"]["validation"], row["test"]["rows"], row["folds"]["of"])
+    epochs = ", ".join(map(str, row["epochs"])) or MISSING
+    return (f"`{row['recipe']}`", row["arch"], RUNGS[row["rung"]], *map(count, numbers), epochs)
