@@ -1,7 +1,5 @@
 """The ladder: its page and picture say what was measured."""
 
-import pytest
-
 from benchmarks import ladder, ladder_plot, ladder_table
 
 
@@ -73,7 +71,7 @@ def test_a_rung_takes_the_place_of_the_one_before(tmp_path, monkeypatch):
 def test_the_picture_shows_what_was_run_whole():
     figure = ladder_plot.draw([*ROWS, rung("random", recipe="crnn_mfcc")])
     said = {text.get_text() for text in figure.axes[0].texts}
-    assert {"96 %", "56 %", "55 %", "48 %  conv2d_mfcc", "chance"} <= said
+    assert {"97 %", "96 %", "56 %", "55 %", "48 %  conv2d_mfcc", "13 %  chance"} <= said
     assert not any("crnn_mfcc" in each for each in said)
 
 
@@ -81,7 +79,7 @@ def test_names_at_the_end_lie_apart():
     near = [rung(name, recipe="crnn_mfcc", wa=0.485) for name in ladder_table.RUNGS]
     figure = ladder_plot.draw([*ROWS, *near])
     heights = sorted(text.get_position()[1] for text in figure.axes[0].texts if "mfcc" in text.get_text())
-    assert heights[1] - heights[0] == pytest.approx(ladder_plot.APART)
+    assert heights[1] - heights[0] >= ladder_plot.APART - 1e-9
 
 
 def test_the_page_holds_the_tables_of_ladder_json():
