@@ -16,7 +16,7 @@ from pipeline import config
 from pipeline.corpora import registry as corpora
 from pipeline.networks import training
 from pipeline.serving import bundle
-from pipeline.stages import entry, learning
+from pipeline.stages import entry, learning, memory
 from pipeline.store import files, mapped, roles
 from pipeline.store.statistics import Statistics
 
@@ -133,6 +133,7 @@ def summary(params: Mapping[str, Any], size: int, folds: Mapping[str, Any], stam
 
 def main() -> None:
     """Read params.yaml and train."""
+    memory.keep_freed()
     params = config.read()
     view = config.get(params, "model.features")
     run(
