@@ -1,7 +1,7 @@
 """Keep what is freed: each step of a training frees and asks for the same large tensors.
 
-The C library of Linux gives large blocks back to the system at once and takes them anew, each page cleared and mapped by
-the kernel: on a CPU that was half of the time of a step of conv2d_mfcc.
+The C library of Linux gives large blocks back to the system at once and takes them anew, each page cleared and mapped
+by the kernel: on a CPU that was half of the time of a step of conv2d_mfcc.
 """
 
 import ctypes
@@ -14,8 +14,7 @@ STEP = 2**26  # bytes taken from the system at once
 def keep_freed() -> bool:
     """Tell the C library of this process to hold on to freed memory; say whether it could be told.
 
-    Only glibc has such a switch, and only before there are threads does it hold for them. What it holds on to is what the
-    largest step needed at once.
+    Only glibc can be. Call it before threads are made, or they have pools of their own.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
