@@ -27,6 +27,7 @@ LEAKS = {
     "validation_is_test": "validates too",
 }
 SVM = "svm on the same rows"
+BASELINE = "svm_mfcc"  # the recipe that is no published system
 Row = Mapping[str, Any]
 
 
@@ -36,6 +37,7 @@ class Line:
 
     recipe: str
     model: str
+    classes: int
     claim: float | None  # accuracy
     scores: Mapping[str, Row]  # rung -> what `summary` gives of the tested rows
     spread: Row  # over the folds of the honest rung; empty where not all were run
@@ -54,14 +56,15 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         own = [each for each in rows if each["recipe"] == recipe]
         networks = {each["rung"]: each for each in own if each["arch"] != "svm"}
         machines = {each["rung"]: each for each in own if each["arch"] == "svm"}
+        named: dict[str, Any] = {"recipe": recipe, "classes": own[0]["classes"]}
         beside = {rung: each["baseline"]["svm"] for rung, each in networks.items()}
         alone = {rung: each["test"] for rung, each in machines.items()}
         if networks:
             tested = {rung: each["test"] for rung, each in networks.items()}
-            found.append(Line(recipe=recipe, model=recipe, claim=claim(recipe), scores=tested, spread=spread(networks)))
+            found.append(Line(**named, model=recipe, claim=claim(recipe), scores=tested, spread=spread(networks)))
         if beside | alone:
-            model = SVM if networks or recipe != "svm_mfcc" else recipe
-            found.append(Line(recipe=recipe, model=model, claim=None, scores=beside | alone, spread=spread(machines)))
+            model = SVM if networks or recipe != BASELINE else recipe
+            found.append(Line(**named, model=model, claim=None, scores=beside | alone, spread=spread(machines)))
     return found
 
 
@@ -94,18 +97,18 @@ def insert(rows: Sequence[Row], page: Path = PAGE) -> None:
 
 def scores(rows: Sequence[Row]) -> str:
     """Lay out accuracy and UAR of every rung."""
-    head = ("system", "claims", *RUNGS.values(), "95 % interval of the last UAR", "its mean ± SD over folds")
+    head = ("system", "classes", "claims", *RUNGS.values(), "95 % interval of the last UAR", "its mean ± SD over folds")
     return table(head, [score_row(line) for line in lines(rows)])
 
 
 def score_row(line: Line) -> tuple[str, ...]:
     """Write one line of scores."""
-    label = f"`{line.model}`" if line.model == line.recipe else line.model
+    label = f"`{line.recipe}`" + (f": {SVM}" if line.model == SVM else "")
     cells = [cell(line.scores.get(rung)) for rung in RUNGS]
     last = line.scores.get("speaker", {}).get("uar_ci95", {})
     interval = f"{100 * last['low']:.1f}–{100 * last['high']:.1f}" if last.get("low") else MISSING
     folds = f"{percent(line.spread['uar_mean'])} ± {percent(line.spread['uar_sd'])}" if spreads(line) else MISSING
-    return (label, percent(line.claim), *cells, interval, folds)
+    return (label, str(line.classes), percent(line.claim), *cells, interval, folds)
 
 
 def spreads(line: Line) -> bool:
