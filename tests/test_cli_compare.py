@@ -34,7 +34,7 @@ def evaluate(folder, share, **changes):
     probabilities = np.eye(2, dtype=np.float32)[column]
     scores = {"protocol": "speaker", "synthetic": {}, **summary(table, probabilities, CLASSES, seed=0), **changes}
     table["predicted"] = np.array(CLASSES)[column]
-    predictions.write(table, probabilities, CLASSES, folder / "models/predictions.parquet")
+    predictions.write(table.assign(variant="original"), probabilities, CLASSES, folder / "models/predictions.parquet")
     files.write_json(scores, folder / "metrics/eval.json")
 
 

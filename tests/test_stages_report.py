@@ -128,7 +128,8 @@ class Page(HTMLParser):
 def write_predictions(path, labels=CLASSES):
     frame = pd.DataFrame(HEARD, columns=["clip_id", "fold", "label", "predicted"])
     frame = frame.assign(corpus=frame["clip_id"].str.split("/").str[0], speaker="ravdess/01", sex="male")
-    predictions.write(frame, np.full((len(frame), len(labels)), 1 / len(labels), np.float32), labels, path)
+    even = np.full((len(frame), len(labels)), 1 / len(labels), np.float32)
+    predictions.write(frame.assign(variant="original"), even, labels, path)
 
 
 def fabricate(root, *, scores=SCORES, card=CARD, history=HISTORY):
