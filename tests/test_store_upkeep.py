@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -593,10 +594,15 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
     first, whole = extracted(corpus, place), found_in(place.folder)
     for path in first.values():
         path.unlink()  # as DVC does before it runs a stage
-    fetch, swept = assembly.fetch, []
+    fetch, swept, one_at_a_time = (
+        assembly.fetch,
+        [],
+        Lock(),
+    )  # both views are written at once, and the sweep looks around
 
     def clean(*args):
-        swept.append(sweep(place, days=0))
+        with one_at_a_time:
+            swept.append(sweep(place, days=0))
         return fetch(*args)
 
     with monkeypatch.context() as patch:
