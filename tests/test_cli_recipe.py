@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.commands.recipe import RUNGS
 from pipeline.recipes import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -26,10 +25,6 @@ def settings(text):
     words = shlex.split(text.replace("\\\n", " "))
     assert words[:3] == ["dvc", "exp", "run"]
     return [words[place + 1] for place, word in enumerate(words) if word == "-S"]
-
-
-def test_the_rungs_are_those_of_the_catalogue():
-    assert tuple(catalogue.RUNGS) == RUNGS
 
 
 def test_without_a_name_all_are_listed_with_their_claims(typed):

@@ -107,6 +107,30 @@ def test_published_without_copies_and_mirrors_leaks_speakers_alone():
     assert found["seen_speaker"] == found["validation_is_test"] == 1
 
 
+def test_without_mirrors_each_recording_is_there_once():
+    clips = corpus(speakers=10, clips=30).assign(times=3)
+    clips.loc[4, "samples_sha256"] = clips.loc[7, "samples_sha256"]  # the same emotion: one stays
+    table = split(clips, protocol="published", mirrors=0)
+    rows = table[table["role"] != "validation"]
+    assert (rows.groupby(["fold", "clip_id", "variant"]).size() == 1).all()
+    assert rows["clip_id"].nunique() == len(clips) - 1
+    assert leak(table, clips)["same_samples"] == 0
+
+
+@pytest.mark.parametrize("protocol", ["speaker", "random", "published"])
+def test_shuffled_labels_change_nothing_but_labels(protocol):
+    clips = corpus(speakers=10, clips=30)
+    plain, dealt, other = (
+        split(clips, protocol=protocol, **chosen) for chosen in ({}, {"shuffle": True}, {"shuffle": True, "seed": 8})
+    )
+    pd.testing.assert_frame_equal(plain.drop(columns="label"), dealt.drop(columns="label"))
+    assert len(dealt[["clip_id", "label"]].drop_duplicates()) == len(clips)
+    once = [table.drop_duplicates("clip_id")["label"] for table in (plain, dealt, other)]
+    assert sorted(once[0]) == sorted(once[1])
+    assert (once[0].to_numpy() != once[1].to_numpy()).mean() > 0.5
+    assert (once[1].to_numpy() != once[2].to_numpy()).any()
+
+
 def test_published_counts_what_a_corpus_holds_twice():
     clips = corpus().assign(times=1)
     clips.loc[3, "times"] = 3

@@ -61,6 +61,15 @@ def test_roles_and_audit_are_written(tmp_path, capsys):
     assert "18 clips, 3 classes: angry, happy, neutral" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("settings", "word"), [({"protocol": "published"}, "CONTAMINATED"), ({"shuffle": True}, "SHUFFLED")]
+)
+def test_the_audit_is_stamped_where_no_number_can_be_trusted(tmp_path, capsys, settings, word):
+    _, audit = run(tmp_path, {"a": (rows("a"), False)}, **settings)
+    assert word in audit["stamp"]
+    assert word in capsys.readouterr().out
+
+
 def test_bad_files_do_not_take_part(tmp_path):
     content = rows("a")
     content[0]["status"] = "truncated"

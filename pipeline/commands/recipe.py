@@ -4,15 +4,15 @@ import click
 
 from pipeline import config
 from pipeline.errors import SettingError
+from pipeline.recipes import catalogue
 
-RUNGS = ("published", "deduplicated", "random", "speaker")  # catalogue.RUNGS, known before that is imported
 PLACE = "NAME=FOLDER of a corpus.  [default: params.yaml's, or /data/NAME]"
 RUNG = "How it is split, from the famous number to the honest one.  [default: published]"
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--rung", type=click.Choice(RUNGS), default="published", help=RUNG)
+@click.option("--rung", type=click.Choice(list(catalogue.RUNGS)), default="published", help=RUNG)
 @click.option("--on", multiple=True, metavar="NAME", help="A corpus instead of the recipe's own.")
 @click.option("--data", multiple=True, metavar="NAME=FOLDER", help=PLACE)
 @click.option("--note", is_flag=True, help="Say what was chosen where the publication is silent, instead.")
@@ -24,8 +24,6 @@ def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ..
 
     To run it at once: eval "$(ser-features recipe conv2d_mfcc)". What another recipe left in params.yaml is set back.
     """
-    from pipeline.recipes import catalogue  # late: --help starts in a blink
-
     if name is None:
         click.echo("\n".join(catalogue.listing()))
         return

@@ -1,7 +1,7 @@
 """Keep what is freed: each step of a training frees and asks for the same large tensors.
 
 The C library of Linux gives large blocks back to the system at once and takes them anew, each page cleared and mapped
-by the kernel: on a CPU that was half of the time of a step of conv2d_mfcc.
+by the kernel, which costs a convolution on a CPU a good part of its time.
 """
 
 import ctypes

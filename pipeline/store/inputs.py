@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.evaluation.rows import ORIGINAL
 from pipeline.signal.functionals import functionals
 from pipeline.store import statistics
 from pipeline.store.mapped import Table
 from pipeline.store.statistics import Statistics
 
 KINDS = ("rows", "cells", "functionals")
-ORIGINAL = "original"  # the variant by which a speaker is measured
 SIZE = 1024  # clips worked on at once
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
