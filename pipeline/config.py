@@ -5,7 +5,7 @@ stage depends on it and each edit here would train again.
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -52,6 +52,19 @@ def get(params: Mapping[str, Any], dotted: str) -> Any:
             raise UnknownNameError(f"params.yaml: {dotted}:", part, map(str, known))
         value = value[part]
     return value
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give each setting with its dotted name.
+
+    >>> dict(flat({"seed": 42, "audio": {"seconds": 3.0, "trim_db": None}}))
+    {'seed': 42, 'audio.seconds': 3.0, 'audio.trim_db': None}
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def seed(params: Mapping[str, Any]) -> int:

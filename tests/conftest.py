@@ -8,10 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+
+from pipeline import config
+from pipeline.recipes import catalogue
 
 ROOT = Path(__file__).parents[1]
 RATE = 48_000
@@ -30,6 +34,23 @@ def corpora() -> Path:
     if not folder:
         pytest.skip("SER_CORPORA names no folder of real corpora")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], dict[str, Any]]:
+    """Give what lays the settings of a recipe over params.yaml."""
+
+    def laid(name: str) -> dict[str, Any]:
+        tree = config.read(ROOT / "params.yaml")
+        for setting, value in config.flat(catalogue.load(name).settings):
+            *path, last = setting.split(".")
+            part = tree
+            for word in path:
+                part = part[word]
+            part[last] = value
+        return tree
+
+    return laid
 
 
 class Workplace:

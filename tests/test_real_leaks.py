@@ -14,35 +14,27 @@ from sklearn.metrics import recall_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import config
 from pipeline.evaluation.folds import Split
 from pipeline.labels import Labels
 from pipeline.networks import svm
-from pipeline.recipes import catalogue
-from pipeline.signal import augment
 from pipeline.stages import crew, extract, ingest, split
-from pipeline.store import facts, files, mapped, recipe, roles
+from pipeline.store import facts, files, mapped, recipe, roles, statistics
 from pipeline.store.inputs import Inputs
 from pipeline.store.places import Place
 
 ROOT = Path(__file__).parents[1]
 ACTORS = ("01", "02", "11", "12", "17", "20")
-
-
-def settings():
-    """Give the settings of conv1d_mfcc: its features, its four rows a clip."""
-    params = config.read(ROOT / "params.yaml")
-    for name, value in catalogue.flat(catalogue.load("conv1d_mfcc").settings):
-        *path, last = name.split(".")
-        part = params
-        for word in path:
-            part = part[word]
-        part[last] = value
-    return recipe.from_params(params)
+VARIANTS = ("original", "noise", "pitch", "pitch+noise")  # the rows of conv1d_mfcc
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def settings(published):
+    """The features of conv1d_mfcc, its four rows a clip."""
+    return recipe.from_params(published("conv1d_mfcc"))
+
+
+@pytest.fixture(scope="module")
+def base(settings, tmp_path_factory):
     """Six actors, ingested and extracted."""
     corpora = os.environ.get("SER_CORPORA")
     if not corpora:
@@ -53,7 +45,7 @@ def base(tmp_path_factory):
     ingest.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=facts.Limits())
     extract.run(
         folder / "RAVDESS", folder / "ravdess.parquet", {"mfcc": folder / "mfcc.parquet"},
-        settings=settings(), place=Place(str(folder / "cache")), team=crew.Crew(1, ""),
+        settings=settings, place=Place(str(folder / "cache")), team=crew.Crew(1, ""),
     )  # fmt: skip
     return folder
 
@@ -61,9 +53,8 @@ def base(tmp_path_factory):
 def parted(base, protocol, **changes):
     """Split the actors; give vectors and labels of training and test, and the audit."""
     plan = Split(protocol=protocol, folds=5, labels=Labels(scheme=7), **changes)
-    names = augment.variants(settings().augment)
     clips = split.run(
-        [base / "ravdess.parquet"], base / "clips.parquet", base / "audit.json", split=plan, variants=names, seed=1
+        [base / "ravdess.parquet"], base / "clips.parquet", base / "audit.json", split=plan, variants=VARIANTS, seed=1
     )
     clips = roles.read(base / "clips.parquet")
     clips = clips[clips["fold"] == 0]
@@ -100,7 +91,8 @@ def test_shuffled_labels_are_chance_on_strangers_and_learnt_by_heart_from_copies
     (train, test), (known, truth), _ = parted(base, "speaker", validation=0.0, shuffle=True)
     classes = sorted(set(known))
     codes = np.searchsorted(classes, known)
-    machine = svm.fit(train.astype("f"), codes, len(classes), svm.Svm(), balanced=True, standardise=True)
+    still = statistics.neutral(train.shape[1])
+    machine = svm.fit(train.astype("f"), codes, len(classes), svm.Svm(), balanced=True, statistics=still)
     said = np.array(classes)[machine.probabilities(test.astype("f")).argmax(axis=1)]
     uar = recall_score(truth, said, average="macro")
     spread = np.sqrt(sum((1 / 7 * 6 / 7) / (truth == name).sum() for name in classes)) / len(classes)

@@ -68,31 +68,18 @@ def dropped(values):
 
 
 def test_the_defaults_are_those_of_params_yaml():
-    for name, value in catalogue.flat(catalogue.read(catalogue.DEFAULTS)):
+    for name, value in config.flat(catalogue.read(catalogue.DEFAULTS)):
         assert config.get(SHIPPED, name) == value
 
 
 def test_the_defaults_hold_whatever_a_recipe_sets():
-    known = dict(catalogue.flat(catalogue.read(catalogue.DEFAULTS)))
+    known = dict(config.flat(catalogue.read(catalogue.DEFAULTS)))
     for name, rung in EACH:
         assert not set(catalogue.load(name).on(rung)) - set(known)
 
 
-def shape(name):
-    found = features.from_params(SHIPPED | merged(name))
-    return features.layout(found, catalogue.load(name).settings["model"]["features"]).shape
-
-
-def merged(name):
-    """Lay a recipe over params.yaml."""
-    tree = config.read(ROOT / "params.yaml")
-    for setting, value in catalogue.flat(catalogue.load(name).settings):
-        *path, last = setting.split(".")
-        part = tree
-        for word in path:
-            part = part[word]
-        part[last] = value
-    return tree
+def shape(params):
+    return features.layout(features.from_params(params), params["model"]["features"]).shape
 
 
 @pytest.mark.parametrize(
@@ -105,13 +92,12 @@ def merged(name):
         ("conv2d_mfcc", 174, 40),
     ],
 )
-def test_patches_have_the_published_shape(name, frames, rows):
-    assert shape(name) == (frames, rows)
+def test_patches_have_the_published_shape(published, name, frames, rows):
+    assert shape(published(name)) == (frames, rows)
 
 
-def parameters(name, classes):
-    values = merged(name)
-    frames, rows = shape(name)
+def parameters(values, classes):
+    frames, rows = shape(values)
     still = features_statistics(frames, rows, values["train"]["statistics"])
     return registry.build(values, (frames, rows), classes, statistics=still).count_params()
 
@@ -129,14 +115,14 @@ def features_statistics(frames, rows, kind):
     ("name", "classes", "count"),
     [("conv1d_mfcc", 7, 7_193_223), ("conv2d_logmel", 6, 22_661_638), ("conv2d_mfcc", 8, 885_064)],
 )
-def test_networks_have_the_published_number_of_parameters(name, classes, count):
-    assert parameters(name, classes) == count
+def test_networks_have_the_published_number_of_parameters(published, name, classes, count):
+    assert parameters(published(name), classes) == count
 
 
-def test_thirteen_coefficients_give_the_other_line():
-    values = merged("conv1d_mfcc")
+def test_thirteen_coefficients_give_the_other_line(published):
+    values = published("conv1d_mfcc")
     values["features"]["mfcc"]["n_mfcc"] = 13
-    frames, rows = features.layout(features.from_params(values), "mfcc").shape
+    frames, rows = shape(values)
     assert frames * rows == 1620
 
 

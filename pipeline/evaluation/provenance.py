@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline import config
 from pipeline.evaluation.tables import Table, Values, part
 from pipeline.evaluation.wording import MISSING, count
 
@@ -80,21 +81,8 @@ def parameters(params: Values, bundle: Values) -> Table:
     for section, kept in (("model", bundle.get("arch")), ("features", bundle.get("view"))):
         values = part(params, section).items()
         chosen[section] = {name: value for name, value in values if name == kept or not isinstance(value, Mapping)}
-    rows = [(name, plain(value)) for name, value in flat(chosen)]
+    rows = [(name, plain(value)) for name, value in config.flat(chosen)]
     return Table(caption="Parameters", head=("params.yaml", "value"), align="ll", rows=rows)
-
-
-def flat(values: Values, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Give each leaf with its dotted name.
-
-    >>> list(flat({"seed": 42, "model": {"cnn": {"filters": 32}}}))
-    [('seed', 42), ('model.cnn.filters', 32)]
-    """
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def plain(value: Any) -> str:

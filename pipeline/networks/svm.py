@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import SettingError
+from pipeline.networks.blocks import Statistics
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -96,7 +97,7 @@ def load(path: Path) -> Machine:
         return Machine(**arrays)
 
 
-def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bool, standardise: bool) -> Machine:
+def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bool, statistics: Statistics) -> Machine:
     """Fit a machine with a radial kernel (scikit-learn's `SVC`, gamma "scale").
 
     Args:
@@ -105,24 +106,22 @@ def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bo
         classes: how many there are.
         config: its settings.
         balanced: whether classes weigh alike, however many clips they have.
-        standardise: whether each number is brought to mean 0 and deviation 1 by these clips.
+        statistics: what each number is standardised by, of shape ``(d,)``: no kernel bears numbers of different size.
     """
     from sklearn.svm import SVC  # here, because who loads a network needs no scikit-learn
 
-    width = values.shape[1]
-    mean, variance = spread(values) if standardise else (np.zeros(width, np.float32), np.ones(width, np.float32))
-    rows = standard(values, mean, variance)
+    rows = standard(values, statistics.mean, statistics.variance)
     machine = SVC(C=config.c, kernel="rbf", class_weight="balanced" if balanced else None).fit(rows, labels)
     return Machine(
-        mean=mean,
-        variance=variance,
+        mean=statistics.mean,
+        variance=statistics.variance,
         vectors=machine.support_vectors_,
         counts=machine.n_support_.astype(np.int64),
         weights=libsvm(machine.dual_coef_, len(machine.classes_)),
         intercepts=libsvm(machine.intercept_, len(machine.classes_)),
         columns=machine.classes_.astype(np.int64),
         classes=np.array(classes, np.int64),
-        gamma=np.array(1 / (width * rows.var())),
+        gamma=np.array(1 / (values.shape[1] * rows.var())),
         temperature=np.array(1.0),
     )
 
@@ -130,12 +129,6 @@ def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bo
 def libsvm(values: Floats, classes: int) -> Floats:
     """Undo the change of sign that scikit-learn makes for two classes, so that above 0 speaks for the first."""
     return -values if classes == 2 else values
-
-
-def spread(values: Array) -> tuple[Array, Array]:
-    """Give mean and variance of each number; one that never changes must not divide by zero."""
-    mean, variance = values.mean(axis=0, dtype=np.float64), values.var(axis=0, dtype=np.float64)
-    return mean.astype(np.float32), np.where(variance > 0, variance, 1).astype(np.float32)
 
 
 def standard(values: Array, mean: Array, variance: Array) -> Floats:

@@ -5,7 +5,7 @@ Nothing in the pipeline knows these names: a recipe is nothing but settings of p
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
@@ -54,7 +54,7 @@ class Published:
         if rung not in RUNGS:
             raise UnknownNameError("rung", rung, RUNGS)
         folds = {"split.folds": self.folds if rung == "speaker" else 5}
-        return dict(flat(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
+        return dict(config.flat(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
 
     def over(self, corpora: Sequence[str]) -> "Published":
         """Give the same system for other corpora, each file once; one alone has the folds of the literature."""
@@ -88,19 +88,6 @@ def read(name: str) -> dict[str, Any]:
     return values
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give each setting with its dotted name.
-
-    >>> dict(flat({"audio": {"seconds": 3.0, "trim_db": None}}))
-    {'audio.seconds': 3.0, 'audio.trim_db': None}
-    """
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
 def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: Mapping[str, str]) -> list[str]:
     """Say what ``dvc exp run -S`` must be told: the settings, the folders of its corpora, and no other corpus.
 
@@ -116,7 +103,7 @@ def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: 
         UnknownNameError: params.yaml has no such setting, or the recipe no such corpus.
     """
     asked = recipe.on(rung)
-    left = {name: value for name, value in flat(read(DEFAULTS)) if config.get(params, name) != value}
+    left = {name: value for name, value in config.flat(read(DEFAULTS)) if config.get(params, name) != value}
     wanted = asked | {name: value for name, value in left.items() if name not in asked}
     for name in wanted:
         config.get(params, name)

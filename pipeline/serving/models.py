@@ -81,6 +81,14 @@ def inputs(table: Table, clips: pd.DataFrame, arch: str, settings: Train) -> Inp
     return found.by_speaker(clips) if settings.normalise == "speaker" else found
 
 
+def own_statistics(arch: str, settings: Train) -> bool:
+    """Say whether a model of this name standardises by its training rows.
+
+    No kernel bears numbers of different size: the machine does so unless each speaker is standardised already.
+    """
+    return settings.normalise != "speaker" if arch == SVM else settings.normalise == "train"
+
+
 def load(folder: Path, arch: str) -> Model:
     """Load a model for predicting; code inside a file is refused."""
     if arch == SVM:

@@ -63,10 +63,11 @@ def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
 
 def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, pd.DataFrame, Statistics]:
     """Train a network; its history has a row an epoch."""
-    inputs, (rows, labels), (judged, truth) = task.inputs("network"), task.learnt, task.judged
-    own = task.settings.normalise == "train"
-    fitted = inputs.measure(rows) if own else statistics.neutral(task.table.layout.shape[1])
-    model = registry.build(params, task.table.layout.shape, task.classes, statistics=fitted)
+    arch = config.get(params, "model.arch")
+    inputs, (rows, labels), (judged, truth) = task.inputs(arch), task.learnt, task.judged
+    shape, own = task.table.layout.shape, models.own_statistics(arch, task.settings)
+    fitted = inputs.measure(rows) if own else statistics.neutral(shape[1])
+    model = registry.build(params, shape, task.classes, statistics=fitted)
     weights = training.weights(labels, task.classes, balanced=task.settings.class_weights)
     size = task.settings.batch_size
     feed = batches.Batches(inputs, rows, labels, weights=weights, batch_size=size, shuffle=task.order)
@@ -78,12 +79,8 @@ def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, 
 def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
     """Fit the support vector machine, its probabilities by the validation rows."""
     inputs, (rows, labels), (judged, truth) = task.inputs(registry.SVM), task.learnt, task.judged
-    machine = svm.fit(
-        inputs.gather(rows),
-        labels,
-        task.classes,
-        settings,
-        balanced=task.settings.class_weights,
-        standardise=task.settings.normalise != "speaker",  # no kernel bears numbers of different size, whatever is set
-    )
+    values, own = inputs.gather(rows), models.own_statistics(registry.SVM, task.settings)
+    fitted = statistics.over(values) if own else statistics.neutral(values.shape[1])
+    balanced = task.settings.class_weights
+    machine = svm.fit(values, labels, task.classes, settings, balanced=balanced, statistics=fitted)
     return models.Machine(svm.calibrated(machine, inputs.gather(judged), truth) if len(judged) else machine)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import config
 from pipeline.store.inventory import Drawer, Inventory, Shard
 from pipeline.store.tally import ago, counted, short, size
 
@@ -94,19 +95,13 @@ def word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name nested settings by their dotted names, as params.yaml has them.
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the settings of an identity by their dotted names, as params.yaml has them.
 
     >>> flat({"dtype": "float16", "settings": {"audio": {"trim_db": None}}, "versions": {"audio": 1}})
     {'dtype': 'float16', 'audio.trim_db': None, 'versions.audio': 1}
     """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, prefix if name == "settings" else f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
+    return {name.removeprefix("settings."): value for name, value in config.flat(values)}
 
 
 def training(found: Inventory, now: float) -> Iterator[str]:

@@ -56,7 +56,8 @@ def moments(means: npt.NDArray[np.float64]) -> Statistics:
 
 
 def over(values: Array) -> Statistics:
-    """Measure vectors. Shape: ``(clips, numbers)``."""
-    exact = values.astype(np.float64)
-    variance = np.maximum(exact.var(axis=0), SMALLEST)
-    return Statistics(exact.mean(axis=0).astype(np.float32), variance.astype(np.float32))
+    """Measure vectors as scikit-learn does, which leaves alone what never changes. Shape: ``(clips, numbers)``."""
+    from sklearn.preprocessing import StandardScaler  # here, because who loads a model needs no scikit-learn
+
+    scaler = StandardScaler().fit(values.astype(np.float64))
+    return Statistics(scaler.mean_.astype(np.float32), np.square(scaler.scale_).astype(np.float32))
