@@ -386,6 +386,14 @@ def test_no_more_is_promised_than_the_split_and_the_speech_allow(page_of, change
     assert unsaid not in text
 
 
+@pytest.mark.parametrize(("times", "unit"), [(1, "clips"), (2, "rows")])
+def test_what_stands_twice_is_counted_in_rows(page_of, drawn, times, unit):
+    text = page_of(scores=changed(SCORES, test=SCORES["test"] | {"rows": times * SCORES["test"]["clips"]})).text
+    assert f"precision F1 {unit}" in text
+    assert f"taken for share of spoken {unit}" in text
+    assert f"test {unit} of the class" in " ".join(axes.get_xlabel() for figure in drawn for axes in figure.axes)
+
+
 def test_corpora_are_those_of_the_model_even_without_a_test_speaker(page_of):
     page = page_of(scores=changed(SCORES, corpus={"tess": SCORES["corpus"]["tess"]}))
     assert "Corpora ravdess, tess" in page.text

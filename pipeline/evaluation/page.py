@@ -48,7 +48,7 @@ def page(
         pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus, recall_by_corpus.
     """
     classes = list(bundle.get("labels", ()))
-    wrong = mistakes(heard, classes)
+    wrong = mistakes(heard, classes, unit=wording.counted(evaluation))
     words = alts.describe(evaluation, training, wrong, classes)
     return template().render(
         test=part(evaluation, "test"),
@@ -99,7 +99,7 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
     cut = len(part(audit, "fold")) or folds
     model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
     size = number(training.get("parameters"))
-    repeated = (number(test.get("rows")) or 0) > (number(test.get("clips")) or 0)
+    repeated = wording.counted(evaluation) == "rows"
     rows = f", some of them more than once: {things(test['rows'], 'row')}" if repeated else ""
     return [
         ("Protocol", str(evaluation.get("protocol", "unknown"))),
@@ -112,7 +112,7 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
     ]
 
 
-def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, most: int = 5) -> Table:
+def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, unit: str, most: int = 5) -> Table:
     """List the confusions that take the largest share of a spoken class."""
     clips = matrices.counts(heard, classes)
     shares, numbers = matrices.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
@@ -120,7 +120,7 @@ def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, most: int = 5) -> T
     rows = [(classes[i], classes[j], percent(shares[i, j]), count(numbers[i, j])) for i, j in pairs[:most]]
     return Table(
         caption="Most frequent mistakes",
-        head=("spoken", "taken for", "share of spoken", "clips"),
+        head=("spoken", "taken for", "share of spoken", unit),
         align="llrr",
         rows=rows,
     )

@@ -98,15 +98,15 @@ def legend(history: pd.DataFrame) -> list[Line2D]:
 
 
 @mpl.rc_context(STYLE)
-def f1_by_class(table: pd.DataFrame, *, stamp: str = "") -> Figure:
-    """Draw F1 per class, best on top. Columns: class, f1, support (clips)."""
+def f1_by_class(table: pd.DataFrame, *, unit: str = "clips", stamp: str = "") -> Figure:
+    """Draw F1 per class, best on top. Columns: class, f1, support (in ``unit``)."""
     rows = table.sort_values(["f1", "class"], ascending=[False, True])
-    labels = [f"{name}  ({count(clips)})" for name, clips in zip(rows["class"], rows["support"], strict=True)]
+    labels = [f"{name}  ({count(size)})" for name, size in zip(rows["class"], rows["support"], strict=True)]
     figure = canvas.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
     axes = canvas.bars(figure, rows["f1"].to_list(), labels)
     for row, value in enumerate(rows["f1"]):
         axes.text(np.nan_to_num(value) + 0.012, row, MISSING if np.isnan(value) else f"{value:.2f}", va="center")
-    axes.set(title="F1 by class", xlabel="F1 (in brackets: test clips of the class)")
+    axes.set(title="F1 by class", xlabel=f"F1 (in brackets: test {unit} of the class)")
     return figure
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.evaluation.leaks import INFORMATION
-from pipeline.evaluation.wording import LEAKS, MISSING, between, count, number, percent, score
+from pipeline.evaluation.wording import LEAKS, MISSING, between, count, counted, number, percent, score
 
 Values = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ def by_class(evaluation: Values, classes: Sequence[str]) -> Table:
     named = ((name, part(evaluation, "class", name)) for name in classes)
     return Table(
         caption="By emotion",
-        head=("emotion", "recall", "precision", "F1", "clips"),
+        head=("emotion", "recall", "precision", "F1", counted(evaluation)),
         align="lrrrr",
         rows=[
             (name, percent(s.get("recall")), percent(s.get("precision")), score(s.get("f1")), count(s.get("support")))

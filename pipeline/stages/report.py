@@ -134,7 +134,7 @@ def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int],
     return {
         "curves": draw.curves(tables["history"], best=kept, stamp=stamp),
         "confusion": matrices.confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
-        "f1_by_class": draw.f1_by_class(tables["f1_by_class"], stamp=stamp),
+        "f1_by_class": draw.f1_by_class(tables["f1_by_class"], unit=wording.counted(scores), stamp=stamp),
         "uar_by_corpus": draw.uar_by_corpus(tables["uar_by_corpus"], stamp=stamp),
         "recall_by_corpus": matrices.recall_by_corpus(tables["recall_by_corpus"], uar, title=title, stamp=stamp),
     }
