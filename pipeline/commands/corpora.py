@@ -21,3 +21,29 @@ def corpora_list() -> None:
         page = registry.page(name)
         size = f"{page.clips:,} clips" if page.clips else "a folder for each emotion"
         click.echo(f"{name:8s}  {size:24s}  {places.get(name, 'not in params.yaml'):24s}  {page.licence}")
+
+
+@corpora.command("verify")
+@click.argument("name")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--csv",
+    "output",
+    type=click.Path(dir_okay=False),
+    help="Write a row for every published clip and every other file.",
+)
+def corpora_verify(name: str, folder: str, output: str | None) -> None:
+    """Compare a corpus with what was published, file by file; exit 1 unless it is whole."""
+    from pathlib import Path  # late: --help starts in a blink
+
+    from pipeline.corpora import registry, wholeness
+    from pipeline.stages import crew, verify
+    from pipeline.store import files
+
+    found = verify.run(name, Path(folder), processes=crew.Execute().processes)
+    click.echo("\n".join(wholeness.summary(registry.page(name), found)))
+    if output:
+        with files.aside(Path(output)) as part:
+            found.to_csv(part, index=False, lineterminator="\n")
+    if not wholeness.is_whole(found):
+        raise SystemExit(1)

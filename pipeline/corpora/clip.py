@@ -12,6 +12,7 @@ from typing import Literal
 from pipeline.errors import CorpusError
 
 MANY = 12  # codes; a longer list is shown by its ends
+TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # what one published name says
 Status = Literal["unknown_name", "out_of_scope", "label_mismatch"]
 
 

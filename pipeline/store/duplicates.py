@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
+from pipeline.corpora.clip import TAKE
+
 Row = Mapping[str, Any]
 Verdicts = dict[str, tuple[str, str]]
-TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # what one published name says
 
 
 def find(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
