@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -40,8 +41,7 @@ class Seen:
     fault: str = ""  # why it could not be decoded
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(NamedTuple):
     """One row of a corpus' table; ``samples_sha256`` is empty where nobody has measured it."""
 
     path: str
@@ -64,7 +64,7 @@ def compare(page: Page, table: pd.DataFrame, files: Iterable[Seen]) -> pd.DataFr
         ``path status found detail``: the published path (empty for what is extra), a word of ``STATUSES``, the file, a
         sentence. Published clips first, by path.
     """
-    rows = [Published(**row) for row in table[["path", "bytes", "sha256", "samples_sha256"]].to_dict("records")]
+    rows = [Published(*row) for row in table[list(Published._fields)].itertuples(index=False)]
     ordered = sorted(files, key=lambda seen: seen.path)
     claims = claimed(page, ordered)
     verdicts = {row.path: best(row, claims[take(page, row.path)]) for row in rows}
