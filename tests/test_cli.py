@@ -92,15 +92,20 @@ def test_without_an_audit_the_stage_is_named(tmp_path, monkeypatch):
 
 def test_the_corpora_are_listed_with_size_place_and_licence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("data:\n  corpora:\n    tess: /data/TESS\n    mine: /data/mine\n")
-    lines = CliRunner().invoke(main, ["corpora", "list"]).output.splitlines()
-    assert len(lines) == 6
-    assert lines[0].split("  ")[0].strip() == "ravdess"
-    assert "1,440 clips" in lines[0]
-    assert "CC BY-NC-SA 4.0" in lines[0]
-    assert "/data/TESS" in lines[2]
-    assert "a folder for each emotion" in lines[5]
-    assert "/data/mine" in lines[5]
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    (demo / "SYNTHETIC.txt").touch()
+    (tmp_path / "params.yaml").write_text("data:\n  corpora:\n    tess: /data/TESS\n    mine: own\n    savee: demo\n")
+    for name in ("own/angry/1.wav", "own/sad/2.wav", "own/sad/.DS_Store"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    head, *lines = CliRunner().invoke(main, ["corpora", "list"]).output.splitlines()
+    cells = {line.split()[0]: re.split(r"  +", line) for line in lines}
+    assert re.split(r"  +", head)[:4] == ["corpus", "clips", "speakers", "hours"]
+    assert cells["ravdess"] == ["ravdess", "1,440", "24", "1.48", "-", "-", "CC BY-NC-SA 4.0"]
+    assert cells["tess"][1:6] == ["2,800", "2", "1.60", "/data/TESS", "not there"]
+    assert cells["savee"][4:6] == ["demo", "the demo, synthetic"]
+    assert cells["mine"][1:3] == ["own", "2 files"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import click
 
 from pipeline import config
+from pipeline.commands import find
 from pipeline.commands.group import Group
 
 
@@ -11,16 +12,17 @@ def corpora() -> None:
     """The corpora: what they are and where."""
 
 
+corpora.add_command(find.find)
+
+
 @corpora.command("list")
 def corpora_list() -> None:
-    """List the corpora that are known by their file names, and where params.yaml has them."""
-    from pipeline.corpora import registry  # late: --help starts in a blink
+    """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
+    from pipeline.corpora import registry, shelf  # late: --help starts in a blink
 
     places = config.corpora(config.read()) if config.PARAMS.exists() else {}
-    for name in [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]:
-        page = registry.page(name)
-        size = f"{page.clips:,} clips" if page.clips else "a folder for each emotion"
-        click.echo(f"{name:8s}  {size:24s}  {places.get(name, 'not in params.yaml'):24s}  {page.licence}")
+    names = [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]
+    click.echo("\n".join(shelf.overview([registry.page(name) for name in names], places)))
 
 
 @corpora.command("verify")

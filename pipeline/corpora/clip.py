@@ -65,6 +65,7 @@ class Page:
     source: str  # the publisher's page
     example: str  # a file name, for messages
     clips: int  # files, as published
+    hours: float  # of all clips, as published
     emotions: Mapping[str, str]  # code in the file name to canonical emotion
     speakers: Mapping[str, Speaker]  # by the id in the file name
     stem: re.Pattern[str]  # the whole file name but the extension

@@ -45,6 +45,7 @@ PAGE = Page(
     source="https://github.com/CheyneyComputerScience/CREMA-D",
     example="1001_DFA_ANG_XX.wav",
     clips=7_442,
+    hours=5.257,
     emotions={"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"},
     speakers={
         str(actor): Speaker("male" if code[0] == "M" else "female", int(code[1:]))

@@ -34,6 +34,7 @@ PAGE = Page(
     source="http://emodb.bilderbar.info/",
     example="03a01Fa.wav",
     clips=535,
+    hours=0.413,
     emotions={
         "W": "angry",  # Wut
         "L": "boredom",  # Langeweile

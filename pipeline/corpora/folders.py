@@ -112,6 +112,7 @@ def page(name: str) -> Page:
         source="",
         example="angry/1.wav",
         clips=0,
+        hours=0,
         emotions=ALIASES,
         speakers={},
         stem=re.compile(r".+", re.DOTALL),

@@ -41,6 +41,7 @@ PAGE = Page(
     source="https://zenodo.org/records/1188976",
     example="03-01-06-01-02-01-12.wav",
     clips=1_440,
+    hours=1.48,
     emotions={
         "01": "neutral",
         "02": "calm",

@@ -44,6 +44,7 @@ PAGE = Page(
     source="http://personal.ee.surrey.ac.uk/Personal/P.Jackson/SAVEE/Register.html",
     example="DC_a01.wav",
     clips=480,
+    hours=0.512,
     emotions={
         "a": "angry",
         "d": "disgust",

@@ -123,11 +123,21 @@ def placed(page: Page, found: Heap, sizes: Mapping[PurePath, int]) -> Found | No
     ranks = {folder: (-clips[folder], sizes[folder]) for folder in clean if clips[folder]}
     if not ranks:
         return None
-    equals = [folder for folder in ranks if ranks[folder] == min(ranks.values())]
-    folder = min(equals, key=lambda folder: (-alike(page, folder, below[folder]), len(folder.parts), folder))
+    equals = {folder: alike(page, folder, below[folder]) for folder in ranks if ranks[folder] == min(ranks.values())}
+    folder = innermost(folder for folder, likeness in equals.items() if likeness == max(equals.values()))
     every = {path for files in below.values() for path in files}
     spare = tuple(sorted(every.difference(below[folder])))
     return Found(name=page.name, folder=folder, clips=clips[folder], published=page.clips, elsewhere=spare)
+
+
+def innermost(folders: Iterable[PurePath]) -> PurePath:
+    """Take the folder nearest to the one searched, and of those that lie in it the last.
+
+    >>> innermost(map(PurePath, ["kaggle/R/speech", "kaggle/R", "own", "own/R"])).as_posix()
+    'own/R'
+    """
+    ordered = sorted(folders, key=lambda folder: (len(folder.parts), folder))
+    return [folder for folder in ordered if ordered[0] in lineage(folder)][-1]
 
 
 def alike(page: Page, folder: PurePath, files: Iterable[PurePath]) -> int:

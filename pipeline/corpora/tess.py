@@ -34,6 +34,7 @@ PAGE = Page(
     source="https://doi.org/10.5683/SP2/E8H2MF",
     example="OAF_back_fear.wav",
     clips=2_800,
+    hours=1.598,
     emotions={
         "angry": "angry",
         "disgust": "disgust",

@@ -3,7 +3,6 @@
 Nothing in the pipeline knows these names: a recipe is nothing but settings of params.yaml.
 """
 
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline import config
 from pipeline.errors import UnknownNameError
+from pipeline.recipes import grammar
 
 DEFAULTS = "defaults"  # params.yaml as it is shipped: what some recipe sets and another does not
 RUNGS: Mapping[str, Mapping[str, Any]] = {  # of the ladder from the famous number to the honest one
@@ -110,37 +110,21 @@ def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: 
     for name in folders:
         if name not in recipe.corpora:
             raise UnknownNameError(f"recipe {recipe.name}: corpus", name, recipe.corpora)
-    return [*corpora(recipe, config.corpora(params), folders), *(f"{name}={written(v)}" for name, v in wanted.items())]
+    return [
+        *corpora(recipe, config.corpora(params), folders),
+        *(f"{name}={grammar.written(v)}" for name, v in wanted.items()),
+    ]
 
 
 def corpora(recipe: Published, known: Mapping[str, str], folders: Mapping[str, str]) -> list[str]:
     """Point the recipe's corpora at their folders and take the others out."""
     places = {name: folders.get(name) or known.get(name) or f"/data/{name}" for name in recipe.corpora}
-    added = [f"+data.corpora.{name}={written(place)}" for name, place in places.items() if name not in known]
-    moved = [f"data.corpora.{n}={written(place)}" for n, place in places.items() if known.get(n, place) != place]
-    return [*added, *moved, *(f"~data.corpora.{name}" for name in known if name not in recipe.corpora)]
-
-
-def written(value: Any) -> str:
-    """Write a value as the override grammar of Hydra has it, which DVC reads.
-
-    >>> written(None), written([0.0, 0.035]), written(["noise", "pitch+noise"]), written("/data/my corpus")
-    ('null', '[0.0,0.035]', '[noise,pitch+noise]', "'/data/my corpus'")
-    """
-    if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
-    return (
-        text if all(letter.isalnum() or letter in "_/.+-" for letter in text) else "'" + text.replace("'", "\\'") + "'"
-    )
+    return grammar.pointing(places, known, drop=[name for name in known if name not in recipe.corpora])
 
 
 def command(recipe: Published, rung: str, changes: list[str]) -> str:
     """Write the line to type."""
-    settings = " \\\n  ".join(f"-S {shlex.quote(change)}" for change in changes)
-    return f"dvc exp run -n {recipe.name.replace('_', '-')}-{rung} \\\n  {settings}"
+    return grammar.line(changes, name=f"{recipe.name.replace('_', '-')}-{rung}")
 
 
 def listing() -> list[str]:

@@ -1,0 +1,82 @@
+"""Tell a reader which corpora there are, where they lie and how much of each is there, judged by names alone."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from pipeline.corpora.clip import Page
+from pipeline.corpora.files import MARKER, is_audio, is_system
+from pipeline.corpora.search import Found, Search
+from pipeline.corpora.wholeness import take
+
+HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
+
+
+def overview(pages: Sequence[Page], places: Mapping[str, str]) -> list[str]:
+    """Write a table of the corpora.
+
+    Args:
+        pages: of the corpora.
+        places: the folder of each that params.yaml names.
+    """
+    rows = [HEAD, *(entry(page, places.get(page.name, "")) for page in pages)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    right = {1, 2, 3}  # numbers
+    cells = [[f"{cell:{'>' if n in right else '<'}{widths[n]}}" for n, cell in enumerate(row)] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def entry(page: Page, place: str) -> tuple[str, ...]:
+    """Describe one corpus."""
+    facts = (f"{page.clips:,}", f"{len(page.speakers)}", f"{page.hours:.2f}") if page.clips else ("", "", "")
+    return (page.name, *facts, place or "-", state(page, Path(place)) if place else "-", page.licence)
+
+
+def state(page: Page, folder: Path) -> str:
+    """Say how much of a corpus a folder holds."""
+    if not folder.is_dir():
+        return "not there"
+    if (folder / MARKER).exists():
+        return "the demo, synthetic"
+    files = [path for path in walk(folder) if is_audio(path) and not is_system(path) and not page.skips(path)]
+    if not page.clips:
+        return f"{len(files):,} files"
+    return f"{len({take(page, path.as_posix()) for path in files} - {()}):,} of {page.clips:,} by name"
+
+
+def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Iterator[PurePath]:
+    """List the files below a folder; ``say`` is told of folders that cannot be listed, which are passed over."""
+    for top, _, names in os.walk(folder, onerror=say):
+        yield from (PurePath(top, name).relative_to(folder) for name in names)
+
+
+def told(found: Search, folder: Path) -> Iterator[str]:
+    """Say what a search of a folder found, a line each."""
+    for each in found.corpora:
+        yield f"{each.name:12s}  {size(each):24s}  {located(folder, each.folder)}"
+        if each.elsewhere:
+            yield f"{'':12s}  {len(each.elsewhere):,} more files of it left aside, such as {folder / each.elsewhere[0]}"
+    for root, count in found.copies.items():
+        yield f"{folder / root}: {count:,} files by emotion, all of them copies of what is found above: left aside"
+    for name, count in found.mixed.items():
+        yield f"{name}: {count:,} clips lie in one folder with those of other corpora: give it a folder of its own"
+
+
+def size(each: Found) -> str:
+    """Say how much of a corpus is there.
+
+    >>> size(Found(name="tess", folder=PurePath("x"), clips=2800, published=2800))
+    '2,800 of 2,800 clips'
+    """
+    return f"{each.clips:,} of {each.published:,} clips" if each.published else f"{each.clips:,} files by emotion"
+
+
+def located(folder: Path, below: PurePath) -> str:
+    """Write a folder as params.yaml should have it: relative where it lies in the project, else absolute."""
+    where, here = (folder / below).resolve(), Path.cwd()
+    return where.relative_to(here).as_posix() if where.is_relative_to(here) else str(where)
+
+
+def unreal(places: Mapping[str, str]) -> list[str]:
+    """Name the corpora whose folder is not there, or is the demo's."""
+    return [name for name, place in places.items() if not Path(place).is_dir() or (Path(place) / MARKER).exists()]
