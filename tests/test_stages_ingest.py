@@ -31,11 +31,11 @@ SCHEMA = [
 ]
 
 
-def say(path: Path, hertz: float = 200.0, *, seconds: float = 1.0, subtype="PCM_16") -> Path:
+def say(path: Path, hertz: float = 200.0, *, seconds: float = 1.0, subtype="PCM_16", rate=RATE) -> Path:
     """Write a tone; each pitch is another recording."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)
-    soundfile.write(path, samples, RATE, subtype=subtype)
+    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    soundfile.write(path, samples, rate, subtype=subtype)
     return path
 
 
@@ -247,6 +247,28 @@ def test_real_corpora_give_what_was_published(corpora, tmp_path, corpus, folder,
     assert found["warnings"].str.contains("stereo").sum() == stereo
     assert not found["warnings"].str.contains("clipped").any()
     assert set(found["status"]) - {"ok"} <= {"duplicate"}
+
+
+def test_a_real_tree_held_twice_gives_each_clip_once_and_says_so(corpora, tmp_path, capsys):
+    for place in ("R", "R/audio_speech_actors_01-24"):
+        shutil.copytree(corpora / "RAVDESS/Actor_07", tmp_path / place / "Actor_07")
+    found = ingested(tmp_path / "R", tmp_path, limits=facts.Limits(), processes=2)
+    assert found["status"].value_counts().to_dict() == {"ok": 59, "duplicate": 61}
+    said = capsys.readouterr().out
+    assert "60 of the duplicates are the same clips once more: the corpus is there more than once" in said
+    assert "known of 3 duplicate: one take of actor 07 was published as two repetitions" in said
+    assert "not known" not in said
+
+
+def test_a_fault_that_was_not_published_is_told_from_one_that_was(tmp_path, capsys):
+    say(tmp_path / "T/OAF_Fear/OAF_food_fear.wav", rate=96_000)
+    say(tmp_path / "T/OAF_Fear/OAF_back_fear.wav", 200, rate=16_000)
+    say(tmp_path / "T/OAF_Fear/OAF_bar_fear.wav", 300, rate=24_414)
+    found = ingested(tmp_path / "T", tmp_path, corpus="tess")
+    assert list(found["warnings"]) == ["other_rate", "", "other_rate"]
+    said = capsys.readouterr().out
+    assert "known of 1 other_rate: it was published at 96,000 Hz" in said
+    assert "not known of 1 other_rate: OAF_Fear/OAF_back_fear.wav" in said
 
 
 def test_a_linked_folder_is_refused_not_passed_over(folder, tmp_path):

@@ -17,7 +17,7 @@ from pipeline.corpora import folders, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
 from pipeline.errors import CorpusError
 from pipeline.stages import crew, entry
-from pipeline.store import duplicates, facts, manifest
+from pipeline.store import duplicates, facts, findings, manifest
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     refuse_unusable(rows, page.name, folder)
     manifest.write(rows, output, synthetic=is_synthetic(folder))
     frame = manifest.read(output)
-    print(summary(frame, corpus, found))
+    print(findings.summary(frame, corpus, system=found.system, other=found.other))
     return frame
 
 
@@ -114,6 +114,8 @@ def row(page: Page, folder: Path, path: PurePath, *, limits: facts.Limits) -> di
     said, refused = spoken(page, path)
     if measured.status == "ok" and refused:
         measured = replace(measured, status=refused.status, detail=str(refused))
+    if page.sample_rate and measured.sample_rate not in (None, page.sample_rate):
+        measured = replace(measured, warnings=",".join(filter(None, [measured.warnings, "other_rate"])))
     where = {"clip_id": f"{page.name}/{path.as_posix()}", "corpus": page.name, "path": path.as_posix()}
     return said | asdict(measured) | where
 
@@ -142,7 +144,7 @@ def refuse_bad(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path, *, 
     reason, count = reasons.most_common(1)[0]
     example = next(row["detail"] for row in bad if row["status"] == reason)
     if len(reasons) > 1:
-        print(table(rows), file=sys.stderr)
+        print(findings.reasons(rows), file=sys.stderr)
     raise CorpusError(
         f"data.corpora.{corpus}: {len(bad)} of {len(rows)} files in {folder} cannot be used "
         f"(ingest.max_bad allows {max_bad:.1%}); {count} are {reason}, such as this one: {example}"
@@ -156,31 +158,9 @@ def refuse_unusable(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path
         raise CorpusError(f"data.corpora.{corpus}: none of the {len(rows)} files in {folder} can be used: {example}")
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Count the reasons, with one example each."""
-    groups = {reason: [row for row in rows if row["status"] == reason] for reason in manifest.REASONS}
-    return "\n".join(
-        f"  {len(group):5d}  {reason:15s} {group[0]['detail']}" for reason, group in groups.items() if group
-    )
-
-
 def is_synthetic(folder: Path) -> bool:
     """Say whether the demo made this folder."""
     return (folder / names.MARKER).is_file()
-
-
-def summary(frame: pd.DataFrame, corpus: str, found: Found) -> str:
-    """Say what was found: a line for the corpus and one for each reason."""
-    good = manifest.usable(frame)
-    hours = good["seconds"].sum() / 3600
-    head = (
-        f"{corpus}: {len(good)} of {len(frame)} clips usable, {good['speaker'].nunique()} speakers, {hours:.2f} h"
-        f"{f', {found.system} system files ignored' if found.system else ''}"
-    )
-    warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
-    odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
-    other = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(found.other.items())]
-    return "\n".join(filter(None, [head, table(manifest.records(frame)), *odd, *other]))
 
 
 def main() -> None:
