@@ -6,10 +6,12 @@ The suite finds new pages by itself. A page without a checksum table is tried on
 import hashlib
 import pickle
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from pathlib import PurePath
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path, PurePath
 
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from pipeline.corpora.registry import KNOWN, page, recognise
 from pipeline.errors import CorpusError, SettingError, UnknownNameError
 from pipeline.labels import EMOTIONS
 
+TEMPLATE = Path(__file__).parents[1] / "docs/corpus_page.py"
 ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
 COUNTS = {  # clips per emotion, as published
     "ravdess": (192, 192, 192, 192, 96, 192, 192, 192, 0),
@@ -51,8 +54,16 @@ EMODB = """
 """  # speaker, sex, age; clips angry, boredom, disgust, fear, happy, sad, neutral
 
 
-@pytest.fixture(params=list(KNOWN))
-def corpus(request: pytest.FixtureRequest) -> Page:
+@pytest.fixture(params=[*KNOWN, "lausanne"])
+def corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """Every page, and the template of docs/corpora.md, which anyone may copy."""
+    if request.param not in KNOWN:
+        plan = spec_from_file_location(request.param, TEMPLATE)
+        module = module_from_spec(plan)
+        monkeypatch.setitem(sys.modules, request.param, module)  # pickle looks functions up there
+        plan.loader.exec_module(module)
+        monkeypatch.setitem(KNOWN, request.param, module.PAGE)
+        clips.cache_clear()
     return KNOWN[request.param]
 
 
@@ -81,6 +92,7 @@ def test_the_page_is_filled(corpus):
     assert re.search(r"\((19|20)\d\d\)", corpus.citation), "a citation names its year"
     assert corpus.sample_rate >= 8_000
     assert corpus.clips > 0
+    assert 0.5 < corpus.hours * 3600 / corpus.clips < 30, "seconds of a clip"
 
 
 def test_the_page_is_found_by_its_name(corpus):
