@@ -37,10 +37,9 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def drawn(rows: Sequence[Row]) -> list[Line]:
-    """Choose a line for each published system that was run on all rungs: its network, else the svm on its rows."""
+    """Choose the published networks that were run on all rungs; without any, the svm on the rows of each system."""
     whole = [line for line in lines(rows) if len(line.scores) == len(RUNGS) and line.recipe != BASELINE]
-    networks = {line.recipe for line in whole if line.model != SVM}
-    return [line for line in whole if line.model != SVM or line.recipe not in networks]
+    return [line for line in whole if line.model != SVM] or whole
 
 
 def chances(rows: Sequence[Row], recipes: Container[str]) -> list[float]:
@@ -66,8 +65,8 @@ def furnish(axes: Axes, chance: Sequence[float]) -> None:
 
 
 def points(line: Line) -> dict[str, float]:
-    """Give the accuracy at each place, the claim first where there is one."""
-    claim = {} if line.claim is None else {CLAIM: line.claim}
+    """Give the accuracy at each place, first the claim where it is of the same corpora."""
+    claim = {CLAIM: line.claim} if line.same and line.claim is not None else {}
     return claim | {rung: line.scores[rung]["wa"] for rung in RUNGS}
 
 
@@ -75,7 +74,7 @@ def climb(axes: Axes, line: Line, colour: str) -> None:
     """Draw one system: from the claim dashed, from there what was measured."""
     values = [line.scores[rung]["wa"] for rung in RUNGS]
     axes.plot(range(1, 1 + len(values)), values, color=colour, lw=2.2, marker="o", ms=6)
-    if line.claim is not None:
+    if CLAIM in points(line):
         axes.plot([0, 1], [line.claim, values[0]], color=colour, lw=1.4, ls="--")
         axes.plot(0, line.claim, marker="*", ms=13, mfc="white", mec=colour, mew=1.4)
 
@@ -90,7 +89,7 @@ def write(axes: Axes, rung: str, values: Mapping[str, float]) -> None:
 
 def label(line: Line) -> str:
     """Name a line."""
-    return f"svm, {line.recipe}" if line.model == SVM else line.model
+    return f"svm, {line.recipe}" if line.model == SVM else line.recipe
 
 
 def name_ends(axes: Axes, networks: Mapping[str, Line]) -> None:

@@ -39,6 +39,7 @@ class Line:
     model: str
     classes: int
     claim: float | None  # accuracy
+    same: bool  # whether it was run on the corpora of the claim
     scores: Mapping[str, Row]  # rung -> what `summary` gives of the tested rows
     spread: Row  # over the folds of the honest rung; empty where not all were run
 
@@ -56,26 +57,18 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         own = [each for each in rows if each["recipe"] == recipe]
         networks = {each["rung"]: each for each in own if each["arch"] != "svm"}
         machines = {each["rung"]: each for each in own if each["arch"] == "svm"}
-        named: dict[str, Any] = {"recipe": recipe, "classes": own[0]["classes"]}
+        system = catalogue.load(recipe)
+        same = {name for each in own for name in each["corpora"]} == set(system.corpora)
+        named: dict[str, Any] = {"recipe": recipe, "classes": own[0]["classes"], "same": same}
         beside = {rung: each["baseline"]["svm"] for rung, each in networks.items()}
         alone = {rung: each["test"] for rung, each in machines.items()}
         if networks:
             tested = {rung: each["test"] for rung, each in networks.items()}
-            found.append(Line(**named, model=recipe, claim=claim(recipe), scores=tested, spread=spread(networks)))
+            found.append(Line(**named, model=recipe, claim=system.accuracy, scores=tested, spread=spread(networks)))
         if beside | alone:
             model = SVM if networks or recipe != BASELINE else recipe
             found.append(Line(**named, model=model, claim=None, scores=beside | alone, spread=spread(machines)))
     return found
-
-
-def claim(recipe: str) -> float | None:
-    """Give the accuracy that a publication claims.
-
-    >>> claim("conv2d_mfcc"), claim("crnn_logmel")
-    (0.9688, None)
-    """
-    number = catalogue.load(recipe).claim.split(" ")[0]
-    return round(float(number) / 100, 4) if number.replace(".", "").isdigit() else None
 
 
 def spread(rungs: Mapping[str, Row]) -> Row:

@@ -43,6 +43,7 @@ class Published:
     folds: int | str  # of speakers, for the honest rung
     note: str  # what was chosen where the publication is silent
     settings: dict[str, Any]  # by their place in params.yaml
+    accuracy: float | None = field(default=None)  # of the claim, on its own corpora
     mirrors: int = field(default=1)  # how often its data hold each file
 
     def on(self, rung: str) -> dict[str, Any]:
