@@ -18,11 +18,11 @@ corpora.add_command(find.find)
 @corpora.command("list")
 def corpora_list() -> None:
     """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
-    from pipeline.corpora import registry, shelf  # late: --help starts in a blink
+    from pipeline.corpora import registry, survey  # late: --help starts in a blink
 
     places = config.corpora(config.read()) if config.PARAMS.exists() else {}
     names = [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]
-    click.echo("\n".join(shelf.overview([registry.page(name) for name in names], places)))
+    click.echo("\n".join(survey.overview([registry.page(name) for name in names], places)))
 
 
 @corpora.command("verify")

@@ -17,17 +17,17 @@ def find(folder: Path, *, write: bool) -> None:
     Of a corpus that is there more than once, the copy with most clips and least besides is taken. Only names are looked
     at: 'ser-features corpora verify' compares the recordings.
     """
-    from pipeline.corpora import search, shelf  # late: --help starts in a blink
+    from pipeline.corpora import search, survey  # late: --help starts in a blink
     from pipeline.recipes import grammar
     from pipeline.store import settings
 
-    found = search.search(shelf.walk(folder, say=passed_over))
-    click.echo("\n".join(shelf.told(found, folder)))
+    found = search.search(survey.walk(folder, say=passed_over))
+    click.echo("\n".join(survey.told(found, folder)))
     if not found.corpora:
         raise CorpusError(f"{folder} holds no corpus with a folder of its own; docs/corpora.md says how to add yours.")
     known = config.corpora(config.read()) if config.PARAMS.exists() else {}
-    wanted = {each.name: shelf.located(folder, each.folder) for each in found.corpora}
-    drop = [name for name in shelf.unreal(known) if name not in wanted]
+    wanted = {each.name: survey.located(folder, each.folder) for each in found.corpora}
+    drop = [name for name in survey.unreal(known) if name not in wanted]
     if write:
         settings.point(wanted, drop=drop)
         click.echo(f"Written to {config.PARAMS}. Now run: dvc repro")
