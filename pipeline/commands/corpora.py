@@ -3,6 +3,7 @@
 import click
 
 from pipeline import config
+from pipeline.commands import fetch
 from pipeline.commands.group import Group
 
 
@@ -21,3 +22,6 @@ def corpora_list() -> None:
         page = registry.page(name)
         size = f"{page.clips:,} clips" if page.clips else "a folder for each emotion"
         click.echo(f"{name:8s}  {size:24s}  {places.get(name, 'not in params.yaml'):24s}  {page.licence}")
+
+
+corpora.add_command(fetch.fetch)
