@@ -151,8 +151,8 @@ def refuse_full(job: ways.Job) -> None:
     need, free = job.total + archive - here, shutil.disk_usage(job.work).free
     if need > free:
         raise StoreError(
-            f"{job.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or choose "
-            f"another place with --to."
+            f"{job.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or "
+            f"choose another place with --to."
         )
 
 

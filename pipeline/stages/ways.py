@@ -55,7 +55,7 @@ def bring(job: Job) -> Path:
         case Zip(addresses):
             return first(addresses, lambda file: from_zip(job, file))
         case Tree(url):
-            return one_by_one(job, {path: tree_file(url, path, job) for path in job.table["path"]}, url)
+            return one_by_one(job, addressed(job.table, url), url)
         case Dataverse() as place:
             return one_by_one(job, listed(job, place), place.server)
         case Registration() as place:
@@ -113,10 +113,10 @@ def unpacked(job: Job, archive: Path, origin: str = "") -> Path:
     return folder
 
 
-def tree_file(url: str, path: str, job: Job) -> File:
-    """Give the address of one file of the table."""
-    row = job.table.set_index("path").loc[path]
-    return File(url=url + quote(path), bytes=int(row["bytes"]), checksum=f"sha256:{row['sha256']}")
+def addressed(table: pd.DataFrame, url: str) -> dict[str, File]:
+    """Give each file of the table its address below ``url``."""
+    rows = zip(table["path"], table["bytes"], table["sha256"], strict=True)
+    return {path: File(url=url + quote(path), bytes=size, checksum=f"sha256:{sha}") for path, size, sha in rows}
 
 
 def listed(job: Job, place: Dataverse) -> dict[str, File]:
@@ -161,7 +161,7 @@ def from_kaggle(job: Job) -> Path:
         raise SettingError("--source kaggle needs kagglehub: pip install 'ser-features[kaggle]'.") from None
     try:
         top = Path(kagglehub.dataset_download(job.source.kaggle))
-    except Exception as error:  # noqa: BLE001  its errors have no common root
+    except Exception as error:  # its errors have no common root
         remedy = "see that your Kaggle account has access and its token is where kagglehub looks for it"
         raise SourceError(f"Kaggle did not give {job.source.kaggle} ({error}): {remedy}.") from error
     folder = job.work / "unpacked"

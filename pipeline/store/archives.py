@@ -10,7 +10,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from pipeline.corpora.shelf import Shelf
@@ -39,14 +39,14 @@ def unpack(archive: Path, folder: Path, shelf: Shelf) -> None:
         raise SourceError(f"{archive} is {kind(archive, error)}: fetch it again.") from error
 
 
-def safe(archive: Path, infos: list[ZipInfo]) -> dict[PurePosixPath, ZipInfo]:
+def safe(archive: Path, infos: list[ZipInfo]) -> dict[PurePath, ZipInfo]:
     """Give the files of an archive by path, if all of it is in order."""
     if len(infos) > MEMBERS:
         raise SourceError(f"{archive} holds {len(infos):,} members, more than the {MEMBERS:,} allowed: not unpacked.")
     for info in infos:
         if fault := wrong(info):
             raise SourceError(f"{archive} holds {info.orig_filename!r}, {fault}: nothing of it was unpacked.")
-    files = {path_of(info): info for info in infos if not info.is_dir()}
+    files: dict[PurePath, ZipInfo] = {path_of(info): info for info in infos if not info.is_dir()}
     if twice := repeated(path_of(info).as_posix() for info in infos if not info.is_dir()):
         raise SourceError(f"{archive} holds {twice!r} twice, or differing in case only: nothing of it was unpacked.")
     return files
@@ -68,9 +68,9 @@ def wrong(info: ZipInfo) -> str:
 
 
 def path_of(info: ZipInfo) -> PurePosixPath:
-    """Give the path of a member; some programs write backslashes.
+    r"""Give the path of a member; some programs write backslashes.
 
-    >>> path_of(ZipInfo("wav\\\\03a01Fa.wav"))
+    >>> path_of(ZipInfo("wav\\03a01Fa.wav"))
     PurePosixPath('wav/03a01Fa.wav')
     """
     return PurePosixPath(info.filename.replace("\\", "/"))

@@ -113,14 +113,14 @@ class Resuming:
         self.client, self.part, self.limit, self.tell = client, part, limit, tell
         self.resumed = False
 
-    def __call__(self, url: str, output_file: Any, pooch: object, check_only: bool = False) -> None:
+    def __call__(self, url: str, output_file: Any, _: object) -> None:
         """Download ``url`` to ``output_file``, connecting again as long as patience lasts."""
         vain, patience = 0, self.client.patience
         while True:
             before = size(self.part)
             try:
-                self.ask(url)
-                break
+                if self.ask(url):
+                    break
             except CUT as error:
                 vain = 0 if size(self.part) > before else vain + 1
                 if vain > patience.tries or isinstance(error, requests.exceptions.SSLError):
@@ -128,20 +128,21 @@ class Resuming:
                 time.sleep(patience.pause * 2**vain)
         self.part.replace(output_file)
 
-    def ask(self, url: str) -> None:
-        """Make one request, for what is not there yet."""
+    def ask(self, url: str) -> bool:
+        """Make one request, for what is not there yet; say whether all of it is there now."""
         start = size(self.part)
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         timeout = self.client.patience.timeout
         with self.client.session.get(url, headers=headers, stream=True, timeout=timeout) as answer:
             said = answer.headers.get("Content-Range", "")
             if start and answer.status_code == 416 and said == f"bytes */{start}":
-                return  # it was all there
+                return True
             if start and (answer.status_code == 416 or (answer.status_code == 206 and not begins(said, start))):
-                self.part.unlink()  # that is the rest of another file
-                return self.ask(url)
+                self.part.unlink()  # of another file
+                return False
             refuse(answer, url)
             self.write(answer, url, start if answer.status_code == 206 else 0)
+            return True
 
     def write(self, answer: requests.Response, url: str, start: int) -> None:
         """Write what comes behind the first ``start`` bytes."""
@@ -178,8 +179,8 @@ def refuse(answer: requests.Response, url: str) -> None:
     """Stop at an answer that is no file."""
     if answer.status_code not in {200, 206}:
         raise SourceError(
-            f"{url} answers {answer.status_code} {answer.reason}: try again later, and if it stays so, tell us that the "
-            f"address has changed."
+            f"{url} answers {answer.status_code} {answer.reason}: try again later, and if it stays so, tell us that "
+            f"the address has changed."
         )
 
 
