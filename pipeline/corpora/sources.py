@@ -62,9 +62,7 @@ class Source:
 
     way: Zip | Tree | Dataverse | Registration
     kaggle: str = ""  # a copy by somebody else, as owner/name
-    beside: Mapping[str, tuple[File, ...]] = field(
-        default_factory=dict
-    )  # tables that belong to it, and their addresses
+    beside: Mapping[str, tuple[File, ...]] = field(default_factory=dict)  # tables to bring too: path, addresses
     texts: frozenset[str] = frozenset()  # names of tables and terms to take out of an archive, in small letters
 
 
