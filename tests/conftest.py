@@ -191,6 +191,9 @@ class Publisher(ThreadingHTTPServer):
         self.asked: list[str] = []  # paths
         self.busy = threading.Lock()
 
+    def handle_error(self, *_: object) -> None:
+        """Be quiet where a client hangs up."""
+
 
 class Answer(BaseHTTPRequestHandler):
     """One request to a publisher."""

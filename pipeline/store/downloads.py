@@ -19,7 +19,7 @@ from urllib3.util import Retry
 
 from pipeline.corpora.sources import File, SourceError
 
-CHUNK = 2**16  # bytes, which a cut connection may lose
+CHUNK = 2**13  # bytes, which a cut connection may lose
 AT_ONCE = 8  # files of a corpus that is given out file by file
 BUSY = (429, 500, 502, 503, 504)
 CUT = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)
