@@ -185,11 +185,12 @@ class Publisher(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.files: dict[str, bytes] = {}  # path to content
         # path to what goes wrong at its next requests: a status, "whole" for a deaf ear to Range, or "cut 9" for the
-        # connection after 9 bytes
+        # connection after 9 bytes, "hang 9" for a wait there until the test is over
         self.faults: dict[str, list[int | str]] = defaultdict(list)
         self.sent: Counter[str] = Counter()  # bytes of content
         self.asked: list[str] = []  # paths
         self.busy = threading.Lock()
+        self.over = threading.Event()
 
     def handle_error(self, *_: object) -> None:
         """Be quiet where a client hangs up."""
@@ -213,7 +214,9 @@ class Answer(BaseHTTPRequestHandler):
         start = int(asked) if asked and fault != "whole" else 0
         self.send_head(start, len(body), asked and fault != "whole")
         rest = body[start:]
-        self.give(path, rest[: int(fault.split()[1])] if fault.startswith("cut") else rest)
+        self.give(path, rest[: int(fault.split()[1])] if " " in fault else rest)
+        if fault.startswith("hang"):
+            self.server.over.wait(20)
 
     def send_head(self, start: int, size: int, ranged: object) -> None:
         self.send_response((416 if start >= size else 206) if ranged else 200)
@@ -240,5 +243,6 @@ def publisher() -> Iterator[Publisher]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.over.set()
         server.shutdown()
         thread.join()

@@ -338,7 +338,9 @@ def test_a_table_that_cannot_be_had_is_said_and_the_corpus_is_whole(corpora, cap
     assert not list(corpus.folder.rglob("*.csv"))
 
 
-@pytest.mark.parametrize("answer", [b"{}", b'{"data": {"latestVersion": {"files": [{"label": "a"}]}}}', b"<html>"])
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[]", b'{"data": {"latestVersion": {"files": [{"label": "a"}]}}}', b"<html>"]
+)
 def test_another_answer_of_a_dataverse_is_one_sentence(corpora, answer):
     corpus = corpora("tess")
     corpus.publisher.files["api/datasets/:persistentId/"] = answer

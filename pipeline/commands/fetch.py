@@ -33,8 +33,8 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
         click.echo(f"{what.page.title} is in {what.folder} already, every file as published.")
     else:
         accept(stage.licence(what.page), accept_licence)
-        stage.run(what)
-        click.echo(f"{what.page.title}: {what.page.clips:,} recordings in {what.folder}, every file as published.")
+        count = stage.run(what)
+        click.echo(f"{what.page.title}: {count:,} recordings in {what.folder}, every file as published.")
     click.echo(f"dvc exp run -S {setting(name, what.folder)}")
 
 

@@ -54,9 +54,7 @@ def order(
     if archive and kaggle:
         raise SettingError("--from and --source kaggle are two sources: name one.")
     chosen = folder or Path("data/raw") / registry.page(corpus).title
-    return Order(
-        corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle
-    )  # fmt: skip
+    return Order(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
 
 
 def there(what: Order) -> bool:
@@ -76,8 +74,8 @@ def there(what: Order) -> bool:
     return False
 
 
-def run(what: Order, client: downloads.Client | None = None) -> None:
-    """Bring a corpus whose licence the user has accepted; ``<folder>.licence.txt`` says so.
+def run(what: Order, client: downloads.Client | None = None) -> int:
+    """Bring a corpus whose licence the user has accepted, as ``<folder>.licence.txt`` says; return its recordings.
 
     The folder appears at the very end, whole. What an interrupted call downloaded is in ``<folder>.part``, where the
     next one goes on. None of this has been tried against the publishers' own servers.
@@ -87,25 +85,37 @@ def run(what: Order, client: downloads.Client | None = None) -> None:
         StoreError: there is no room for it.
     """
     work = what.folder.with_name(f"{what.folder.name}.part")
+    table = tables.table(what.corpus)
     with writing(what.folder), alone(work):
-        if there(what):
-            return
-        job = ways.Job(
-            source=what.source,
-            table=tables.table(what.corpus),
-            work=work,
-            client=client or downloads.Client(),
-            archive=what.archive,
-            kaggle=what.kaggle,
-        )
-        refuse_full(job)
-        made = ways.bring(job)
-        if not what.archive:  # who brings a zip may be offline
-            ways.beside(job, made)
-        keep_only(made, {*job.table["path"], *what.source.beside}, what.source.texts)
-        what.folder.with_name(f"{what.folder.name}.licence.txt").write_text(accepted(what.page), encoding="utf-8")
-        made.replace(what.folder)  # refused by the system where a file has appeared there meanwhile
+        if not there(what):
+            job = ways.Job(
+                source=what.source,
+                table=table,
+                work=work,
+                client=client or downloads.Client(),
+                archive=what.archive,
+                kaggle=what.kaggle,
+            )
+            put(make(job), what)
     files.remove(work)
+    return len(table)
+
+
+def make(job: ways.Job) -> Path:
+    """Bring a corpus and the tables that belong to it into a folder of work that holds nothing else."""
+    refuse_full(job)
+    folder = ways.bring(job)
+    if not job.archive:  # who brings a zip may be offline
+        ways.beside(job, folder)
+    keep_only(folder, {*job.table["path"], *job.source.beside}, job.source.texts)
+    return folder
+
+
+def put(made: Path, what: Order) -> None:
+    """Put a whole corpus in its place, the note of its licence beside it."""
+    note = what.folder.with_name(f"{what.folder.name}.licence.txt")
+    note.write_text(accepted(what.page), encoding="utf-8")
+    made.replace(what.folder)  # the system refuses it where files have appeared there meanwhile
 
 
 @contextmanager
@@ -134,12 +144,14 @@ def alone(work: Path) -> Iterator[None]:
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / "lock")
     try:
-        with lock.acquire(timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise StoreError(f"Another process is fetching into {work}: wait until it has ended.") from None
+    try:
+        yield
     finally:
-        if not lock.is_locked and work.exists() and {path.name for path in work.iterdir()} <= {"lock"}:
+        lock.release()
+        if {path.name for path in work.iterdir()} <= {"lock"}:
             files.remove(work)
 
 

@@ -126,7 +126,7 @@ def listed(job: Job, place: Dataverse) -> dict[str, File]:
         entries = [entry["dataFile"] | entry for entry in job.client.json(url)["data"]["latestVersion"]["files"]]
         shelf = job.shelf
         found = {shelf.place(Path(entry["label"])): entry_file(place, entry) for entry in entries}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"{url} gave a list of files in a form not known here: tell us.") from error
     missing = [path for path in job.table["path"] if path not in found]
     if missing:
