@@ -185,7 +185,8 @@ class Publisher(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.files: dict[str, bytes] = {}  # path to content
         # path to what goes wrong at its next requests: a status, "whole" for a deaf ear to Range, or "cut 9" for the
-        # connection after 9 bytes, "hang 9" for a wait there until the test is over
+        # connection after 9 bytes, "hang 9" for a wait there until the test is over,
+        # "early" for a byte more than was asked for
         self.faults: dict[str, list[int | str]] = defaultdict(list)
         self.sent: Counter[str] = Counter()  # bytes of content
         self.asked: list[str] = []  # paths
@@ -211,7 +212,7 @@ class Answer(BaseHTTPRequestHandler):
             return
         body = self.server.files[path]
         asked = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
-        start = int(asked) if asked and fault != "whole" else 0
+        start = int(asked) - (fault == "early") if asked and fault != "whole" else 0
         self.send_head(start, len(body), asked and fault != "whole")
         rest = body[start:]
         self.give(path, rest[: int(fault.split()[1])] if " " in fault else rest)

@@ -51,7 +51,13 @@ def test_files_go_to_their_places_whatever_is_above_them(tmp_path, above, method
 
 def test_only_what_is_wanted_is_taken(tmp_path):
     others = ["lablaut/a.lab", "__MACOSX/wav/._a.wav", "wav/.DS_Store", "wav/c.wav", "setup.exe", "wav/"]
-    members = [("WAV/A.WAV", A), ("wav\\b.wav", B), ("erkennung.txt", b"Satz"), *((name, b"") for name in others)]
+    members = [
+        ("__MACOSX/wav/a.wav", B),
+        ("WAV/A.WAV", A),
+        ("wav\\b.wav", B),
+        ("erkennung.txt", b"Satz"),
+        *((name, b"") for name in others),
+    ]
     assert unpack(tmp_path, members) == {"wav/a.wav": A, "wav/b.wav": B}
     assert (tmp_path / "out/erkennung.txt").read_bytes() == b"Satz"
     assert len(list(tmp_path.glob("out/**/*.*"))) == 3
@@ -137,6 +143,16 @@ def test_a_flipped_bit_is_found(tmp_path):
     content[300] ^= 1
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"is a damaged zip \(Bad CRC-32 for file 'wav/b\.wav'\): fetch it again"):
+        archives.unpack(path, tmp_path / "out", SHELF)
+
+
+def test_a_directory_that_points_before_the_file_is_damaged(tmp_path):
+    path = pack(tmp_path / "x.zip", [("wav/b.wav", B)])
+    content = bytearray(path.read_bytes())
+    where = content.index(b"PK\x05\x06") + 16
+    content[where : where + 4] = struct.pack("<L", struct.unpack_from("<L", content, where)[0] + 10)
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="is a damaged zip"):
         archives.unpack(path, tmp_path / "out", SHELF)
 
 

@@ -439,7 +439,7 @@ def test_what_goes_wrong_at_kaggle_is_one_sentence(corpora, kaggle, monkeypatch)
 
 def test_kagglehub_is_asked_for_where_it_is_missing(corpora, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(SettingError, match=r"pip install 'ser-features\[kaggle\]'"):
+    with pytest.raises(SettingError, match=r"-e '\.\[kaggle\]'"):
         corpora("ravdess").fetch(kaggle=True)
 
 

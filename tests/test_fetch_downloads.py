@@ -23,9 +23,9 @@ def get(publisher, tmp_path):
     """Download the file ``a``, which has BODY, to the path returned."""
     publisher.files["a"] = BODY
 
-    def run(checksum=MD5, size=SIZE, limit=SIZE):
+    def run(checksum=MD5, size=SIZE, limit=SIZE, **options):
         file = File(url=f"{publisher.url}a", checksum=checksum, bytes=size)
-        downloads.Client(PATIENCE).get(file, tmp_path / "x" / "a", limit=limit)
+        downloads.Client(PATIENCE).get(file, tmp_path / "x" / "a", limit=limit, **options)
         return tmp_path / "x" / "a"
 
     return run
@@ -78,9 +78,10 @@ def test_patience_lasts_as_long_as_bytes_come(get, publisher):
     assert get().read_bytes() == BODY
 
 
-def test_a_server_that_ignores_range_begins_anew(get, publisher):
-    publisher.faults["a"] = ["cut 100000", "whole"]
-    assert get().read_bytes() == BODY
+@pytest.mark.parametrize("fault", ["whole", "early"])
+def test_a_server_that_takes_range_for_something_else_begins_anew(get, publisher, fault):
+    publisher.faults["a"] = ["cut 100000", fault]
+    assert get(checksum="").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("part", [BODY, BODY + b"more", b"other" * 20_000, BODY[:7]])
@@ -110,8 +111,10 @@ def test_a_wrong_checksum_is_one_sentence(get, publisher, tmp_path):
 
 
 def test_a_file_larger_than_it_can_be_is_not_read_to_its_end(get, publisher, tmp_path):
-    with pytest.raises(SourceError, match="gives more than the 1,000 bytes expected"):
-        get(size=0, limit=1000)
+    told = [0]
+    with pytest.raises(SourceError, match="gives more than the 10,000 bytes expected"):
+        get(size=0, limit=10_000, tell=told.append)
+    assert max(told) <= 10_000
     assert names(tmp_path / "x") == []
 
 

@@ -24,7 +24,7 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
 
     Call it again after an interruption: it goes on where it was. SAVEE is given out after registration; the command
     says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own account there, and
-    pip install 'ser-features[kaggle]'.
+    pip install -c constraints.txt -e '.[kaggle]'.
     """
     from pipeline.stages import fetch as stage  # late: --help starts in a blink
 

@@ -158,7 +158,7 @@ def from_kaggle(job: Job) -> Path:
     try:
         import kagglehub
     except ImportError:
-        raise SettingError("--source kaggle needs kagglehub: pip install 'ser-features[kaggle]'.") from None
+        raise SettingError("--source kaggle needs kagglehub: pip install -c constraints.txt -e '.[kaggle]'.") from None
     try:
         top = Path(kagglehub.dataset_download(job.source.kaggle))
     except Exception as error:  # its errors have no common root

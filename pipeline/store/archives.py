@@ -5,6 +5,7 @@ as many bytes as published, counted while they come, so no sum or ratio of sizes
 archive of recordings has no need of makes the whole of it refused.
 """
 
+import errno
 import re
 import stat
 import struct
@@ -35,7 +36,9 @@ def unpack(archive: Path, folder: Path, shelf: Shelf) -> None:
             chosen = shelf.choose((path, info.file_size) for path, info in members.items())
             for place, path in chosen.items():
                 write(archive, zipped, members[path], folder / place, shelf.limit(place))
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it is the disk's fault, not the archive's
+            raise
         raise SourceError(f"{archive} is {kind(archive, error)}: fetch it again.") from error
 
 
