@@ -18,7 +18,7 @@ from pipeline.corpora import tables
 from pipeline.corpora.sources import SOURCES, Dataverse, File, Tree, Zip
 from pipeline.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.stages import fetch
-from pipeline.store import downloads
+from pipeline.store import downloads, resuming
 
 PLACES = {
     "ravdess": [f"Actor_0{actor}/03-01-0{n}-01-01-01-0{actor}.wav" for actor in (1, 2) for n in (1, 2, 3)],
@@ -27,7 +27,7 @@ PLACES = {
     "savee": [f"{who}/a0{n}.wav" for who in ("DC", "JE") for n in (1, 2, 3)],
     "emodb": [f"wav/03a0{n}Fa.wav" for n in range(1, 7)],
 }
-PATIENCE = downloads.Patience(tries=1, pause=0, timeout=5)
+PATIENCE = resuming.Patience(tries=1, pause=0, timeout=5)
 ZIPS = ["ravdess", "emodb"]
 SINGLES = ["crema_d", "tess"]
 ONLINE = [*ZIPS, *SINGLES]
@@ -107,7 +107,7 @@ class Corpus:
     def whole(self):
         """Whether every file is there, and nothing else but texts."""
         found = {each.relative_to(self.folder).as_posix() for each in self.folder.rglob("*") if each.is_file()}
-        bodies = {path: (self.folder / path).read_bytes() for path in found if path.endswith(".wav")}
+        bodies = {path: (self.folder / path).read_bytes() for path in found if not path.endswith((".txt", ".csv"))}
         return bodies == self.files
 
     def left(self):
@@ -238,7 +238,7 @@ def test_a_call_after_a_cut_downloads_only_the_rest_of_an_archive(corpora, name)
     corpus.publisher.faults[address], before = [], corpus.publisher.sent[address]
     corpus.fetch()
     assert corpus.whole()
-    assert corpus.publisher.sent[address] - before == len(body) - 150_000 // downloads.CHUNK * downloads.CHUNK
+    assert corpus.publisher.sent[address] - before == len(body) - 150_000 // resuming.CHUNK * resuming.CHUNK
     assert not (corpus.folder.parent / f"{corpus.folder.name}.part").exists()
 
 
@@ -453,17 +453,17 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(corpora, monkeyp
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_the_next_call_goes_on(corpora, monkeypatch):
-    corpus, real = corpora("ravdess"), downloads.Resuming.write
+    corpus, real = corpora("ravdess"), resuming.Resuming.write
 
     def full(self, *_):
         self.part.parent.mkdir(exist_ok=True)
         raise OSError(28, "No space left on device", str(self.part))
 
-    monkeypatch.setattr(downloads.Resuming, "write", full)
+    monkeypatch.setattr(resuming.Resuming, "write", full)
     with pytest.raises(StoreError, match="could not be written, No space left on device"):
         corpus.fetch()
     assert not corpus.folder.exists()
-    monkeypatch.setattr(downloads.Resuming, "write", real)
+    monkeypatch.setattr(resuming.Resuming, "write", real)
     corpus.fetch()
     assert corpus.whole()
 

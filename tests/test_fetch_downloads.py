@@ -9,13 +9,13 @@ import requests
 from pipeline.corpora.sources import File, SourceError
 from pipeline.errors import StoreError
 from pipeline.stages.fetch import writing
-from pipeline.store import downloads
+from pipeline.store import downloads, resuming
 
 BODY = bytes(range(256)) * 1200
 SIZE = len(BODY)
-KEPT = 100_000 // downloads.CHUNK * downloads.CHUNK  # of 100,000 bytes before a cut: whole chunks
+KEPT = 100_000 // resuming.CHUNK * resuming.CHUNK  # of 100,000 bytes before a cut: whole chunks
 MD5 = "md5:" + hashlib.md5(BODY).hexdigest()
-PATIENCE = downloads.Patience(tries=2, pause=0, timeout=2)
+PATIENCE = resuming.Patience(tries=2, pause=0, timeout=2)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pipeline.corpora.shelf import Shelf
 from pipeline.corpora.sources import Dataverse, File, Registration, Source, SourceError, Tree, Zip
 from pipeline.errors import SettingError
 from pipeline.store import archives, downloads, files, published
+from pipeline.store.resuming import Tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +191,7 @@ def one(job: Job, file: File, path: Path) -> Path:
 
 
 @contextmanager
-def bar(total: int | None, label: str) -> Iterator[downloads.Tell]:
+def bar(total: int | None, label: str) -> Iterator[Tell]:
     """Show the bytes that have come, on a terminal only; gives what to tell them to."""
     with tqdm(
         total=total, desc=label, unit="B", unit_scale=True, unit_divisor=1024, disable=None, file=sys.stderr
