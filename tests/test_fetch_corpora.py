@@ -488,6 +488,13 @@ def test_a_corpus_stands_in_the_project_by_its_title():
     assert fetch.order("crema_d").folder == Path("data/raw/CREMA-D")
 
 
+def test_every_corpus_that_is_known_has_a_source():
+    from pipeline.corpora import registry
+
+    assert set(SOURCES) == set(registry.KNOWN)
+    assert SOURCES["savee"].way.page == registry.page("savee").source
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_published_tables_fit_on_their_shelves(name):
     """Every path finds its own place, as published, below another folder, and, but for SAVEE, by its name alone."""

@@ -141,6 +141,15 @@ def test_a_server_that_never_answers_is_one_sentence(monkeypatch, tmp_path):
         client.get(File(url="http://example.org/a"), tmp_path / "a", limit=9)
 
 
+def test_a_proxy_that_the_environment_names_is_used(publisher, monkeypatch, tmp_path):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", publisher.url)
+    publisher.files["a"] = BODY
+    downloads.Client(PATIENCE).get(File(url="http://corpus.invalid/a"), tmp_path / "a", limit=SIZE)
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
 def test_something_else_than_json_is_quoted(publisher):
     publisher.files["list"] = b"<html>Please log in"
     with pytest.raises(SourceError, match="gave no JSON but '<html>Please log in'"):

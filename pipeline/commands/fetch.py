@@ -20,7 +20,7 @@ FROM = "A zip of the corpus that you have downloaded; no network is used then."
 @click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True)
 @click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it: do not ask.")
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
-    """Download the corpus NAME, check every file of it, and put it in place.
+    """Download the corpus NAME (ravdess, crema_d, tess, savee or emodb), check every file, and put it in place.
 
     Call it again after an interruption: it goes on where it was. SAVEE is given out after registration; the command
     says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own account there, and

@@ -48,7 +48,7 @@ class Client:
             SourceError: there is none.
         """
         try:
-            answer = self.session.get(url, timeout=self.patience.timeout)
+            answer = self.session.get(url, timeout=self.patience.timeouts)
             refuse(answer, url)
             return answer.json()
         except requests.exceptions.JSONDecodeError as error:

@@ -23,6 +23,11 @@ class Patience:
     pause: float = 0.5  # s before the second of them, then twice as long each time
     timeout: float = 60.0  # s without an answer or a byte
 
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """Give the s to wait for a connection, and for a byte."""
+        return min(10.0, self.timeout), self.timeout
+
 
 class Resuming:
     """A downloader as pooch wants it, which writes to ``part`` and goes on where that ends."""
@@ -51,8 +56,8 @@ class Resuming:
         """Make one request, for what is not there yet; say whether all of it is there now."""
         start = size(self.part)
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        timeout = self.patience.timeout
-        with self.session.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        timeouts = self.patience.timeouts
+        with self.session.get(url, headers=headers, stream=True, timeout=timeouts) as answer:
             said = answer.headers.get("Content-Range", "")
             if start and answer.status_code == 416 and said == f"bytes */{start}":
                 return True
@@ -108,6 +113,7 @@ def sentence(url: str, error: requests.RequestException, patience: Patience) -> 
     kinds = {
         requests.exceptions.SSLError: "its certificate is not accepted",
         requests.exceptions.ProxyError: "the proxy gives no way",
+        requests.exceptions.ConnectTimeout: "there is no connection",
         requests.exceptions.Timeout: f"no answer for {patience.timeout:g} s",
         requests.exceptions.ChunkedEncodingError: "the connection was cut again and again",
         requests.exceptions.ConnectionError: "there is no connection",
