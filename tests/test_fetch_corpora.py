@@ -181,6 +181,15 @@ def test_an_empty_folder_is_no_obstacle(corpus):
     assert corpus.whole()
 
 
+def test_the_current_folder_will_do_if_it_is_empty(corpora, monkeypatch):
+    corpus = corpora("ravdess")
+    corpus.folder.mkdir(parents=True)
+    monkeypatch.chdir(corpus.folder)
+    fetch.run(fetch.order("ravdess", Path(), source=corpus.source), downloads.Client(PATIENCE))
+    assert corpus.whole()
+    assert corpus.left() == ["RAVDESS", "RAVDESS.licence.txt"]
+
+
 def test_a_file_that_is_not_there_is_one_sentence_and_no_corpus(corpus):
     address = corpus.address()
     del corpus.publisher.files[address]

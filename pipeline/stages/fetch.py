@@ -34,6 +34,11 @@ class Order:
         """The page of the corpus."""
         return registry.page(self.corpus)
 
+    def beside(self, ending: str) -> Path:
+        """Name what stands beside the folder."""
+        place = self.folder.absolute()
+        return place.with_name(f"{place.name}{ending}")
+
 
 def order(
     corpus: str,
@@ -84,7 +89,7 @@ def run(what: Order, client: downloads.Client | None = None) -> int:
         CorpusError: no source gave the whole corpus, or the place is taken.
         StoreError: there is no room for it.
     """
-    work = what.folder.with_name(f"{what.folder.name}.part")
+    work = what.beside(".part")
     table = tables.table(what.corpus)
     with writing(what.folder), alone(work):
         if not there(what):
@@ -113,9 +118,8 @@ def make(job: ways.Job) -> Path:
 
 def put(made: Path, what: Order) -> None:
     """Put a whole corpus in its place, the note of its licence beside it."""
-    note = what.folder.with_name(f"{what.folder.name}.licence.txt")
-    note.write_text(accepted(what.page), encoding="utf-8")
-    made.replace(what.folder)  # the system refuses it where files have appeared there meanwhile
+    what.beside(".licence.txt").write_text(accepted(what.page), encoding="utf-8")
+    made.replace(what.folder.absolute())  # the system refuses it where files have appeared there meanwhile
 
 
 @contextmanager
