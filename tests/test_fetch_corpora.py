@@ -439,7 +439,10 @@ def test_what_goes_wrong_at_kaggle_is_one_sentence(corpora, kaggle, monkeypatch)
 
     corpus = corpora("ravdess")
     kaggle.top.mkdir()
-    assert "on Kaggle is not the published corpus: 6 of 6 files are missing" in corpus.refused(kaggle=True)
+    (kaggle.top / "Actor_01").mkdir()
+    (kaggle.top / "Actor_01/03-01-01-01-01-01-01.wav").write_bytes(b"edited")
+    assert "on Kaggle is not the published corpus: 5 of 6 files are missing" in corpus.refused(kaggle=True)
+    assert corpus.left() == []
     monkeypatch.setattr(kaggle, "dataset_download", refuse)
     assert "Kaggle did not give uwrfkaggler/ravdess-emotional-speech-audio (403 Forbidden): see" in corpus.refused(
         kaggle=True

@@ -162,14 +162,20 @@ def alone(work: Path) -> Iterator[None]:
 def refuse_full(job: ways.Job) -> None:
     """Stop before a download that the disk has no room for."""
     here = sum(path.stat().st_size for path in job.work.rglob("*") if path.is_file())
-    zipped = isinstance(job.source.way, Zip) and not (job.archive or job.kaggle)
-    archive = (job.source.way.addresses[0].bytes or job.total) if zipped else 0  # type: ignore[union-attr]
-    need, free = job.total + archive - here, shutil.disk_usage(job.work).free
+    need, free = job.total + to_come(job) - here, shutil.disk_usage(job.work).free
     if need > free:
         raise StoreError(
             f"{job.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or "
             f"choose another place with --to."
         )
+
+
+def to_come(job: ways.Job) -> int:
+    """Give the bytes of an archive that has to be downloaded, about."""
+    match job.source.way:
+        case Zip(addresses) if not (job.archive or job.kaggle):
+            return addresses[0].bytes or job.total
+    return 0
 
 
 def keep_only(folder: Path, paths: set[str], texts: frozenset[str]) -> None:

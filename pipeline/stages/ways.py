@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from pipeline.corpora.shelf import Shelf
 from pipeline.corpora.sources import Dataverse, File, Registration, Source, SourceError, Tree, Zip
-from pipeline.errors import SettingError
+from pipeline.stages import kaggle
 from pipeline.store import archives, downloads, files, published
 from pipeline.store.resuming import Tell
 
@@ -54,7 +55,7 @@ def bring(job: Job) -> Path:
         return from_kaggle(job)
     match job.source.way:
         case Zip(addresses):
-            return first(addresses, lambda file: from_zip(job, file))
+            return first(addresses, partial(from_zip, job))
         case Tree(url):
             return one_by_one(job, addressed(job.table, url), url)
         case Dataverse() as place:
@@ -103,15 +104,22 @@ def from_zip(job: Job, file: File) -> Path:
 
 def unpacked(job: Job, archive: Path, origin: str = "") -> Path:
     """Unpack an archive and check every file."""
+    with unpacking(job) as folder:
+        archives.unpack(archive, folder, job.shelf)
+        published.refuse(folder, job.table, origin or str(archive))
+    return folder
+
+
+@contextmanager
+def unpacking(job: Job) -> Iterator[Path]:
+    """Give a folder that is not there yet, and goes again if what came into it is no use."""
     folder = job.work / "unpacked"
     files.remove(folder)  # what a killed call left
     try:
-        archives.unpack(archive, folder, job.shelf)
-        published.refuse(folder, job.table, origin or str(archive))
+        yield folder
     except SourceError:
         files.remove(folder)
         raise
-    return folder
 
 
 def addressed(table: pd.DataFrame, url: str) -> dict[str, File]:
@@ -155,23 +163,14 @@ def one_by_one(job: Job, wanted: dict[str, File], origin: str) -> Path:
 
 
 def from_kaggle(job: Job) -> Path:
-    """Have kagglehub download a copy, and take each file of the table once: some copies hold the tree twice."""
-    try:
-        import kagglehub
-    except ImportError:
-        raise SettingError("--source kaggle needs kagglehub: pip install -c constraints.txt -e '.[kaggle]'.") from None
-    try:
-        top = Path(kagglehub.dataset_download(job.source.kaggle))
-    except Exception as error:  # its errors have no common root
-        remedy = "see that your Kaggle account has access and its token is where kagglehub looks for it"
-        raise SourceError(f"Kaggle did not give {job.source.kaggle} ({error}): {remedy}.") from error
-    folder = job.work / "unpacked"
-    files.remove(folder)
+    """Take each file of the table once from a copy on Kaggle: some copies hold the tree twice."""
+    top = kaggle.download(job.source.kaggle)
     found = ((path.relative_to(top), path.stat().st_size) for path in sorted(top.rglob("*")) if path.is_file())
-    for place, path in job.shelf.choose(found).items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(top / path, folder / place)
-    published.refuse(folder, job.table, f"{job.source.kaggle} on Kaggle")
+    with unpacking(job) as folder:
+        for place, path in job.shelf.choose(found).items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(top / path, folder / place)
+        published.refuse(folder, job.table, f"{job.source.kaggle} on Kaggle")
     return folder
 
 
@@ -179,12 +178,12 @@ def beside(job: Job, folder: Path) -> None:
     """Bring the tables that belong to a corpus, as far as they can be had: the recordings are whole without them."""
     for path, addresses in job.source.beside.items():
         try:
-            first(addresses, lambda file, path=path: one(job, file, folder / path))  # type: ignore[misc]
+            first(addresses, partial(one, job, folder / path))
         except SourceError as error:
             print(f"{path} is left out: {error}", file=sys.stderr)
 
 
-def one(job: Job, file: File, path: Path) -> Path:
+def one(job: Job, path: Path, file: File) -> Path:
     """Download one small file."""
     job.client.get(file, path, limit=file.bytes)
     return path
