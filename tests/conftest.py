@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -170,3 +173,77 @@ def workplaces(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workpl
         return Workplace(tmp_path_factory.mktemp("workplace"), made[clips, seconds], lines)
 
     return make
+
+
+class Publisher(ThreadingHTTPServer):
+    """A server on this machine that stands in for those of the publishers, with their faults."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.files: dict[str, bytes] = {}  # path to content
+        # path to what goes wrong at its next requests: a status, "whole" for a deaf ear to Range, or "cut 9" for the
+        # connection after 9 bytes, "hang 9" for a wait there until the test is over,
+        # "early" for a byte more than was asked for
+        self.faults: dict[str, list[int | str]] = defaultdict(list)
+        self.sent: Counter[str] = Counter()  # bytes of content
+        self.asked: list[str] = []  # paths
+        self.busy = threading.Lock()
+        self.over = threading.Event()
+
+    def handle_error(self, *_: object) -> None:
+        """Be quiet where a client hangs up."""
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One request to a publisher."""
+
+    server: Publisher
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path).lstrip("/")
+        with self.server.busy:
+            self.server.asked.append(path)
+            fault = self.server.faults[path].pop(0) if self.server.faults[path] else ""
+        if isinstance(fault, int) or path not in self.server.files:
+            self.send_error(fault if isinstance(fault, int) else 404)
+            return
+        body = self.server.files[path]
+        asked = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
+        start = int(asked) - (fault == "early") if asked and fault != "whole" else 0
+        self.send_head(start, len(body), asked and fault != "whole")
+        rest = body[start:]
+        self.give(path, rest[: int(fault.split()[1])] if " " in fault else rest)
+        if fault.startswith("hang"):
+            self.server.over.wait(20)
+
+    def send_head(self, start: int, size: int, ranged: object) -> None:
+        self.send_response((416 if start >= size else 206) if ranged else 200)
+        if ranged:
+            self.send_header(
+                "Content-Range", f"bytes */{size}" if start >= size else f"bytes {start}-{size - 1}/{size}"
+            )
+        self.send_header("Content-Length", str(size - start))
+        self.end_headers()
+
+    def give(self, path: str, content: bytes) -> None:
+        with self.server.busy:
+            self.server.sent[path] += len(content)
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    """A server that gives out what a test puts into it."""
+    with Publisher() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()

@@ -3,7 +3,7 @@
 import click
 
 from pipeline import config
-from pipeline.commands import find
+from pipeline.commands import fetch, find
 from pipeline.commands.group import Group
 
 
@@ -13,6 +13,7 @@ def corpora() -> None:
 
 
 corpora.add_command(find.find)
+corpora.add_command(fetch.fetch)
 
 
 @corpora.command("list")

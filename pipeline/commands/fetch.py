@@ -1,0 +1,64 @@
+"""``ser-features corpora fetch``: a corpus from its publisher."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline import config
+from pipeline.errors import SettingError
+
+TO = "The folder it will be.  [default: data/raw/ and the title of the corpus]"
+FROM = "A zip of the corpus that you have downloaded; no network is used then."
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help=TO)
+@click.option("--from", "archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help=FROM)
+@click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True)
+@click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it: do not ask.")
+def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
+    """Download the corpus NAME (ravdess, crema_d, tess, savee or emodb), check every file, and put it in place.
+
+    Call it again after an interruption: it goes on where it was. SAVEE is given out after registration; the command
+    says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own account there, and
+    pip install -c constraints.txt -e '.[kaggle]'.
+    """
+    from pipeline.stages import fetch as stage  # late: --help starts in a blink
+
+    what = stage.order(name, folder, archive=archive, kaggle=source == "kaggle")
+    if stage.there(what):
+        click.echo(f"{what.page.title} is in {what.folder} already, every file as published.")
+    else:
+        accept(stage.licence(what.page), accept_licence)
+        count = stage.run(what)
+        click.echo(f"{what.page.title}: {count:,} recordings in {what.folder}, every file as published.")
+    click.echo(f"dvc exp run -S {setting(name, what.folder)}")
+
+
+def accept(licence: str, accepted: bool) -> None:
+    """Show a licence and have it accepted.
+
+    Raises:
+        SettingError: it is not.
+    """
+    click.echo(licence, err=True)
+    if accepted:
+        return
+    if not on_terminal():
+        raise SettingError("Nobody is there to ask: say with --accept-licence that you accept the licence.")
+    if not click.confirm("Do you accept?", err=True):
+        raise SettingError("Without the licence accepted nothing was fetched.")
+
+
+def on_terminal() -> bool:
+    """Say whether a person can answer."""
+    return sys.stdin.isatty()
+
+
+def setting(name: str, folder: Path) -> str:
+    """Write the setting that points the pipeline at a folder; DVC wants a plus where params.yaml lacks the corpus."""
+    known = config.corpora(config.read()) if config.PARAMS.exists() else {name: ""}
+    return shlex.quote(f"{'' if name in known else '+'}data.corpora.{name}={folder}")

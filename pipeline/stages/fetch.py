@@ -1,0 +1,196 @@
+"""Bring a corpus from where its publisher gives it out: downloaded, checked, unpacked, checked, put in place."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.corpora import registry, tables
+from pipeline.corpora.clip import Page
+from pipeline.corpora.sources import SOURCES, Registration, Source, Zip
+from pipeline.errors import CorpusError, SettingError, StoreError, UnknownNameError
+from pipeline.stages import ways
+from pipeline.store import downloads, files, published
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to fetch, and how."""
+
+    corpus: str
+    folder: Path  # where it will be; beside it, <folder>.part holds what is under way
+    source: Source
+    archive: Path | None = None  # a zip that the user has downloaded
+    kaggle: bool = False
+
+    @property
+    def page(self) -> Page:
+        """The page of the corpus."""
+        return registry.page(self.corpus)
+
+    def beside(self, ending: str) -> Path:
+        """Name what stands beside the folder."""
+        place = self.folder.absolute()
+        return place.with_name(f"{place.name}{ending}")
+
+
+def order(
+    corpus: str,
+    folder: Path | None = None,
+    *,
+    archive: Path | None = None,
+    kaggle: bool = False,
+    source: Source | None = None,
+) -> Order:
+    """Make an order from names.
+
+    Raises:
+        UnknownNameError: nobody gives out such a corpus.
+        SettingError: both a zip and Kaggle are named.
+    """
+    if corpus not in SOURCES:
+        raise UnknownNameError("corpus", corpus, SOURCES)
+    if archive and kaggle:
+        raise SettingError("--from and --source kaggle are two sources: name one.")
+    chosen = folder or Path("data/raw") / registry.page(corpus).title
+    return Order(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
+
+
+def there(what: Order) -> bool:
+    """Say whether the corpus is in place, whole.
+
+    Raises:
+        CorpusError: something else is there, which is never overwritten; or a person has to ask for the corpus first.
+    """
+    if what.folder.exists() and not (what.folder.is_dir() and not any(what.folder.iterdir())):
+        state = published.compare(what.folder, tables.table(what.corpus))
+        if state.whole:
+            return True
+        remedy = "move it away, or name a folder that does not exist yet with --to"
+        raise CorpusError(f"{what.folder} is there and is not {what.page.title} as published ({state}): {remedy}.")
+    if isinstance(what.source.way, Registration) and not (what.archive or what.kaggle):
+        raise ways.by_hand(what.source.way)
+    return False
+
+
+def run(what: Order, client: downloads.Client | None = None) -> int:
+    """Bring a corpus whose licence the user has accepted, as ``<folder>.licence.txt`` says; return its recordings.
+
+    The folder appears at the very end, whole. What an interrupted call downloaded is in ``<folder>.part``, where the
+    next one goes on. None of this has been tried against the publishers' own servers.
+
+    Raises:
+        CorpusError: no source gave the whole corpus, or the place is taken.
+        StoreError: there is no room for it.
+    """
+    work = what.beside(".part")
+    table = tables.table(what.corpus)
+    with writing(what.folder), alone(work):
+        if not there(what):
+            job = ways.Job(
+                source=what.source,
+                table=table,
+                work=work,
+                client=client or downloads.Client(),
+                archive=what.archive,
+                kaggle=what.kaggle,
+            )
+            put(make(job), what)
+    files.remove(work)
+    return len(table)
+
+
+def make(job: ways.Job) -> Path:
+    """Bring a corpus and the tables that belong to it into a folder of work that holds nothing else."""
+    refuse_full(job)
+    folder = ways.bring(job)
+    if not job.archive:  # who brings a zip may be offline
+        ways.beside(job, folder)
+    keep_only(folder, {*job.table["path"], *job.source.beside}, job.source.texts)
+    return folder
+
+
+def put(made: Path, what: Order) -> None:
+    """Put a whole corpus in its place, the note of its licence beside it."""
+    what.beside(".licence.txt").write_text(accepted(what.page), encoding="utf-8")
+    made.replace(what.folder.absolute())  # the system refuses it where files have appeared there meanwhile
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn failures to write into a sentence.
+
+    Raises:
+        StoreError: the disk is full or a folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{folder} could not be written, {error.strerror or error} ({error.filename or folder}): make room or "
+            f"choose another place with --to; what has been downloaded is kept."
+        ) from error
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Hold the folder of work; it goes at the end if nothing is in it.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(f"Another process is fetching into {work}: wait until it has ended.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if {path.name for path in work.iterdir()} <= {"lock"}:
+            files.remove(work)
+
+
+def refuse_full(job: ways.Job) -> None:
+    """Stop before a download that the disk has no room for."""
+    here = sum(path.stat().st_size for path in job.work.rglob("*") if path.is_file())
+    need, free = job.total + to_come(job) - here, shutil.disk_usage(job.work).free
+    if need > free:
+        raise StoreError(
+            f"{job.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or "
+            f"choose another place with --to."
+        )
+
+
+def to_come(job: ways.Job) -> int:
+    """Give the bytes of an archive that has to be downloaded, about."""
+    match job.source.way:
+        case Zip(addresses) if not (job.archive or job.kaggle):
+            return addresses[0].bytes or job.total
+    return 0
+
+
+def keep_only(folder: Path, paths: set[str], texts: frozenset[str]) -> None:
+    """Delete what killed calls left among the files of a corpus."""
+    for path in list(folder.rglob("*")):
+        if path.is_file() and path.relative_to(folder).as_posix() not in paths and path.name.casefold() not in texts:
+            path.unlink()
+
+
+def licence(page: Page) -> str:
+    """Write down what a user of a corpus agrees to."""
+    return f"{page.title}\nLicence: {page.licence}\nSource: {page.source}\nPlease cite: {page.citation}"
+
+
+def accepted(page: Page) -> str:
+    """Write the note that stays with a corpus."""
+    today = datetime.now(UTC).date()
+    return f"{licence(page)}\nAccepted on {today} by who ran 'ser-features corpora fetch {page.name}'.\n"
