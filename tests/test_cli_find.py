@@ -87,6 +87,13 @@ def test_a_folder_of_the_project_is_written_relative_to_it(disk):
     assert config.corpora(config.read()) == {"emodb": "corpora"}
 
 
+def test_the_demo_is_passed_over(disk):
+    shutil.copytree(disk / "EmoDB", "data/raw/demo/EmoDB")
+    assert find("data").exit_code == 0
+    Path("data/raw/demo/EmoDB/SYNTHETIC.txt").touch()
+    assert find("data").exit_code == 1
+
+
 def test_nothing_found_is_said_and_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shlex
 import shutil
 import signal
 import subprocess
@@ -65,7 +66,10 @@ def test_a_corpus_is_fetched_and_the_next_command_is_there_to_copy(emodb):
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "EmoDB: 2 recordings in data/raw/EmoDB, every file as published.",
-        "dvc exp run -S +data.corpora.emodb=data/raw/EmoDB",
+        "dvc exp run \\",
+        "  -S +data.corpora.emodb=data/raw/EmoDB \\",
+        *(f"  -S '~data.corpora.{name}' \\" for name in ("ravdess", "crema_d", "tess")),
+        "  -S '~data.corpora.savee'",
     ]
     assert whole(Path("data/raw/EmoDB"))
 
@@ -77,7 +81,8 @@ def test_the_licence_is_shown_and_asked_for(emodb, monkeypatch):
     assert "Burkhardt F, " in result.stderr
     assert "http://emodb.bilderbar.info/" in result.stderr
     assert "Do you accept? [y/N]" in result.stderr
-    assert "dvc exp run -S '+data.corpora.emodb=my corpora/E'" in result.stdout
+    words = shlex.split(result.stdout.partition("\n")[2].replace("\\\n", " "))
+    assert words[3:5] == ["-S", "+data.corpora.emodb='my corpora/E'"]
     assert whole(Path("my corpora/E"))
 
 
@@ -140,10 +145,13 @@ def test_a_zip_that_is_here_needs_no_server(emodb):
     assert whole(Path("data/raw/EmoDB"))
 
 
-def test_a_corpus_in_params_yaml_is_set_without_a_plus(emodb):
-    assert command.setting("ravdess", Path("a")) == "data.corpora.ravdess=a"
+def test_recordings_of_people_that_params_yaml_names_stay_beside_it(emodb):
+    Path("data/raw/demo/TESS").mkdir(parents=True)
+    assert command.line("ravdess", Path("a")).split(" \\\n  ")[1:] == [
+        "-S data.corpora.ravdess=a", "-S '~data.corpora.crema_d'", "-S '~data.corpora.savee'",
+    ]  # fmt: skip
     Path("params.yaml").unlink()
-    assert command.setting("emodb", Path("a")) == "data.corpora.emodb=a"
+    assert command.line("emodb", Path("a")).split(" \\\n  ")[1:] == ["-S +data.corpora.emodb=a"]
 
 
 def test_an_unknown_corpus_is_one_sentence(emodb):

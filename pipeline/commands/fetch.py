@@ -1,6 +1,5 @@
 """``ser-features corpora fetch``: a corpus from its publisher."""
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
         accept(stage.licence(what.page), accept_licence)
         count = stage.run(what)
         click.echo(f"{what.page.title}: {count:,} recordings in {what.folder}, every file as published.")
-    click.echo(f"dvc exp run -S {setting(name, what.folder)}")
+    click.echo(line(name, what.folder))
 
 
 def accept(licence: str, accepted: bool) -> None:
@@ -58,7 +57,11 @@ def on_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def setting(name: str, folder: Path) -> str:
-    """Write the setting that points the pipeline at a folder; DVC wants a plus where params.yaml lacks the corpus."""
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {name: ""}
-    return shlex.quote(f"{'' if name in known else '+'}data.corpora.{name}={folder}")
+def line(name: str, folder: Path) -> str:
+    """Write the command that runs on a corpus, and on those of params.yaml that are recordings of people."""
+    from pipeline.corpora import survey
+    from pipeline.recipes import grammar
+
+    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    drop = [each for each in survey.unreal(known) if each != name]
+    return grammar.line(grammar.pointing({name: str(folder)}, known, drop=drop))

@@ -45,8 +45,11 @@ def state(page: Page, folder: Path) -> str:
 
 
 def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Iterator[PurePath]:
-    """List the files below a folder; ``say`` is told of folders that cannot be listed, which are passed over."""
-    for top, _, names in os.walk(folder, onerror=say):
+    """List the files below a folder, but not the demo's; ``say`` is told of folders that cannot be listed."""
+    for top, below, names in os.walk(folder, onerror=say):
+        if MARKER in names:
+            below.clear()
+            continue
         yield from (PurePath(top, name).relative_to(folder) for name in names)
 
 
