@@ -16,7 +16,7 @@ from pipeline.corpora import files as names
 from pipeline.corpora import folders, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
 from pipeline.errors import CorpusError
-from pipeline.stages import crew, entry
+from pipeline.stages import crew, entry, publisher
 from pipeline.store import duplicates, facts, manifest
 
 
@@ -26,7 +26,7 @@ class Found:
 
     audio: list[PurePath]
     system: int  # .DS_Store and the like: no row, only counted
-    other: Counter[str]  # extension -> files that are no audio by their name: only counted, too
+    strange: list[PurePath]  # no audio by their names: only counted too, but for the publisher's tables
 
 
 def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, processes: int = 1) -> pd.DataFrame:
@@ -39,12 +39,13 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     found = find(page, folder)
     examine = partial(row, page, folder, limits=limits)
     rows = list(crew.spread(examine, found.audio, crew=crew.Crew(processes), label=f"ingest {corpus}"))
-    rows = judge(rows, tables.hashes(corpus))
+    known = publisher.read(page, folder, found.strange)
+    rows = judge(publisher.enriched(rows, known), tables.hashes(corpus))
     refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
     refuse_unusable(rows, page.name, folder)
     manifest.write(rows, output, synthetic=is_synthetic(folder))
     frame = manifest.read(output)
-    print(summary(frame, corpus, found))
+    print("\n".join([summary(frame, corpus, found, known), *publisher.lines(page, known, rows)]))
     return frame
 
 
@@ -58,13 +59,13 @@ def find(page: Page, folder: Path) -> Found:
         state = "is not a folder" if folder.exists() else "does not exist"
         raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
     every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
-    system = sum(map(names.is_system, every))
-    audio = [path for path in every if names.is_audio(path) and not names.is_system(path)]
-    strange = [path for path in every if not names.is_audio(path) and not names.is_system(path)]
+    ours = [path for path in every if not names.is_system(path)]
+    audio = [path for path in ours if names.is_audio(path)]
+    strange = [path for path in ours if not names.is_audio(path) and path.name != names.MARKER]
     if not audio:
         raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file: {remedy(page.name)}")
     refuse_empty_classes(page, folder, audio)
-    return Found(audio, system, Counter(path.suffix for path in strange if path.name != names.MARKER))
+    return Found(audio, len(every) - len(ours), strange)
 
 
 def remedy(corpus: str) -> str:
@@ -169,17 +170,16 @@ def is_synthetic(folder: Path) -> bool:
     return (folder / names.MARKER).is_file()
 
 
-def summary(frame: pd.DataFrame, corpus: str, found: Found) -> str:
+def summary(frame: pd.DataFrame, corpus: str, found: Found, known: publisher.Known) -> str:
     """Say what was found: a line for the corpus and one for each reason."""
     good = manifest.usable(frame)
-    hours = good["seconds"].sum() / 3600
-    head = (
-        f"{corpus}: {len(good)} of {len(frame)} clips usable, {good['speaker'].nunique()} speakers, {hours:.2f} h"
-        f"{f', {found.system} system files ignored' if found.system else ''}"
-    )
+    people, hours = good["speaker"].nunique(), good["seconds"].sum() / 3600
+    ignored = f", {found.system} system files ignored" if found.system else ""
+    head = f"{corpus}: {len(good)} of {len(frame)} clips usable, {people} speakers, {hours:.2f} h{ignored}"
     warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
     odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
-    other = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(found.other.items())]
+    unread = Counter(path.suffix for path in found.strange if path.name not in known.read)
+    other = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(unread.items())]
     return "\n".join(filter(None, [head, table(manifest.records(frame)), *odd, *other]))
 
 
