@@ -51,7 +51,7 @@ def test_roles_and_audit_are_written(tmp_path, capsys):
     assert (table.attrs["split"]["protocol"], table.attrs["split"]["folds"]) == ("speaker", 3)
     assert audit["leak"]["contaminated"] == 0
     assert audit["leak"]["seen_statement"] == 1  # every sentence is said by all: information, no fault
-    assert audit["left_out"] == {"duplicates_across_corpora": 0, "label_scheme": 6}  # boredom
+    assert audit["left_out"] == {"duplicates_across_corpora": 0, "no_votes": 0, "ties": 0, "label_scheme": 6}  # boredom
     for _, fold in table.groupby("fold"):
         by_role = {role: set(part["speaker"]) for role, part in fold.groupby("role")}
         assert set(by_role) == {"train", "validation", "test"}

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline import config
 from pipeline.errors import StoreError
+from pipeline.evaluation.rows import COLUMNS
 from pipeline.networks import svm
 from pipeline.serving import bundle
 from pipeline.stages import evaluate, train
@@ -46,7 +47,7 @@ def clip_table() -> pd.DataFrame:
                 for variant in ("original", "noise") if role == "train" else ("original",):
                     name = f"own/{speaker}-{clip}.wav"
                     rows.append((name, variant, fold, role, CLASSES[clip % 3], "own", f"own/{speaker}"))
-    return pd.DataFrame(rows, columns=roles.SCHEMA.names)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def tensors(clip_id: str, variant: str) -> np.ndarray:
