@@ -64,7 +64,7 @@ def with_ties(table: pd.DataFrame, clips: pd.DataFrame, labels: Labels, variants
     tied = single[[listeners.usable(choice, labels) for choice in listeners.choices(single, labels)]]
     training = table.loc[(table["role"] == "train") & (table["speaker"] != ""), ["fold", "speaker", "role"]]
     rows = tied.merge(training.drop_duplicates(), on="speaker").assign(label=None)
-    both = pd.concat([table, versions(rows, variants)]) if len(rows) else table
+    both = pd.concat([table, versions(rows, variants)]).astype({"label": table["label"].dtype}) if len(rows) else table
     return both.sort_values(["fold", "clip_id"], kind="stable", ignore_index=True)
 
 
