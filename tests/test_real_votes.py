@@ -3,10 +3,13 @@
 import csv
 from collections import Counter
 
+import pandas as pd
 import pytest
 
 from pipeline.corpora import crema_d, tables, votes
-from pipeline.labels import VOTED, VOTES
+from pipeline.evaluation import listeners, rows
+from pipeline.labels import VOTED, VOTES, Labels
+from pipeline.stages import split
 
 SUMMARY = {"votes_voice": "VoiceVote", "votes_face": "FaceVote", "votes_multimodal": "MultiModalVote"}
 CODES = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
@@ -64,6 +67,23 @@ def test_majorities_of_the_voice_are_as_counted_elsewhere(heard):
     ties = sum(count for name, count in found.items() if ":" in name)
     assert {**{name: found[name] for name in votes.LETTERS}, "tie": ties} == {
         "N": 3_897, "A": 986, "F": 645, "D": 547, "S": 370, "H": 353, "tie": 644,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("way", "ties", "right"), [("voice", 644, 3_099), ("face", 470, 4_931), ("multimodal", 420, 5_374)]
+)
+def test_a_split_by_listeners_agrees_with_the_actors_as_often_as_published(heard, way, ties, right):
+    actors = [crema_d.PAGE.emotions[stem.split("_")[2]] for stem in heard]
+    clips = pd.DataFrame({"clip_id": list(heard), "corpus": "crema_d", "emotion": actors, "speaker": "x", "sex": ""})
+    clips = clips.assign(samples_sha256="", **{name: [clip[name] for clip in heard.values()] for name in SUMMARY})
+    labels = Labels(source=way)
+    found = listeners.heard(clips, labels)
+    assert ((found == "").sum(), (found == clips["emotion"]).sum()) == (ties, right)
+    kept = rows.labelled(clips, labels)
+    assert len(kept) == 7_442 - ties
+    assert split.left_out(clips, kept, labels) == {
+        "duplicates_across_corpora": 0, "no_votes": 0, "ties": ties, "label_scheme": 0,
     }  # fmt: skip
 
 
