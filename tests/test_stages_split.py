@@ -62,7 +62,7 @@ def test_roles_and_audit_are_written(tmp_path, capsys):
 
 
 def heard(corpus: str) -> list[dict]:
-    """Those rows as a corpus whose listeners heard anger in all calm clips, a tie in happy ones; boredom they missed."""
+    """Those rows as a corpus whose listeners heard anger in calm clips, were tied on happy ones and missed boredom."""
     votes = {"angry": [9, 0, 0, 0, 1, 0], "happy": [5, 0, 0, 5, 0, 0], "calm": [6, 0, 0, 0, 3, 1], "boredom": None}
     return [row | {"votes_voice": votes[row["emotion"]]} for row in rows(corpus)]
 
