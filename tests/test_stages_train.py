@@ -322,8 +322,10 @@ def test_shares_of_votes_are_learnt_and_the_hard_label_judges(base, voted, taugh
     assert json.loads((base / "soft.json").read_text())["folds"]["0"]["train_rows"] == 72
 
 
-def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_own(base, voted, taught):
+def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_own(base, voted, taught, capsys):
     figures = run_voted(base, voted, "svm-voted", arch="svm", folds="first", soft_labels="voice")
+    assert figures["labels"] == {"source": "voice", "soft": None}
+    assert "none for the svm, which takes one class a clip; 2 ties are left out" in capsys.readouterr().out
     assert len(taught["machine"]) == 68
     assert figures["leak"]["statistics"] == 0
     assert json.loads((base / "svm-voted.json").read_text())["folds"]["0"]["train_rows"] == 68

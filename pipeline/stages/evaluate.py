@@ -129,7 +129,7 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
         "protocol": card.split["protocol"],
         "synthetic": dict.fromkeys(card.synthetic, True),
         "shuffled": bool(card.split.get("shuffle")),
-        "labels": {"source": source(card), "soft": trained_by(card).soft_labels},
+        "labels": {"source": source(card), "soft": soft(card)},
         "normalise": normalise,
         "transductive": normalise == "speaker",
     }
@@ -139,6 +139,11 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
 def source(card: bundle.Card) -> str:
     """Name who decided what was spoken: the actor's intention, or a majority of listeners."""
     return str(card.split.get("labels", {}).get("source", "intended"))
+
+
+def soft(card: bundle.Card) -> str | None:
+    """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
+    return None if card.arch == registry.SVM else trained_by(card).soft_labels
 
 
 def headline(figures: Mapping[str, Any]) -> str:

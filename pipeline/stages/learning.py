@@ -65,8 +65,8 @@ class Task:
         return models.inputs(self.table, self.clips, arch, self.settings)
 
 
-def check(clips: pd.DataFrame, settings: training.Train) -> list[str]:
-    """Say what there is to learn beside one class a clip.
+def soft_labels(clips: pd.DataFrame, settings: training.Train, *, arch: str) -> list[str]:
+    """Say how many clips are learnt from by their votes, nothing where all have one class.
 
     Raises:
         SettingError: there are no votes to learn from, or ties that nothing but votes can teach.
@@ -74,21 +74,33 @@ def check(clips: pd.DataFrame, settings: training.Train) -> list[str]:
     listeners, rows = settings.soft_labels, clips[clips["role"] == "train"].drop_duplicates("clip_id")
     ties = int(rows["label"].isna().sum())
     if listeners is None:
-        if ties:
-            raise SettingError(
-                f"split.labels.ties is 'soft', and {ties} ties have nothing but votes to learn from: set "
-                "train.soft_labels to voice, face or multimodal, or split.labels.ties to drop."
-            )
+        refuse_ties(ties)
         return []
     voted = int(rows[VOTES[listeners]].notna().sum())
+    refuse_silence(voted, listeners)
+    if arch == registry.SVM:
+        return [f"soft labels: none for the svm, which takes one class a clip; {ties} ties are left out"]
+    return [
+        f"soft labels: shares of votes ({listeners}) of {voted} clips, {ties} of them ties; the others have one class"
+    ]
+
+
+def refuse_ties(ties: int) -> None:
+    """Stop at clips that have no class where only classes are learnt."""
+    if ties:
+        raise SettingError(
+            f"split.labels.ties is 'soft', and {ties} ties have nothing but votes to learn from: set train.soft_labels "
+            "to voice, face or multimodal, or split.labels.ties to drop."
+        )
+
+
+def refuse_silence(voted: int, listeners: str) -> None:
+    """Stop where nobody has voted."""
     if not voted:
         raise SettingError(
             f"train.soft_labels is {listeners!r}, and no clip of data/clips.parquet has such votes: get the tables of "
             "CREMA-D with 'ser-features corpora fetch crema_d', or set it to null."
         )
-    return [
-        f"soft labels: shares of votes ({listeners}) of {voted} clips, {ties} of them ties; one class for the others"
-    ]
 
 
 def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:

@@ -46,7 +46,7 @@ def run(
     stamp: str = files.read_json(audit, stage="split")["stamp"]
     print(
         f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}",
-        *learning.check(clips, settings),
+        *learning.soft_labels(clips, settings, arch=config.get(params, "model.arch")),
         *([stamp] if stamp else []),
         sep="\n",
     )
