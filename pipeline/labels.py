@@ -17,15 +17,28 @@ SCHEMES = {
     "all": EMOTIONS,
 }
 POLICIES = ("drop", "neutral", "keep")
+VOTED = EMOTIONS[:6]  # what the listeners of CREMA-D could choose from
+LISTENERS = ("voice", "face", "multimodal")  # what they were given: sound, picture, both
+VOTES = {name: f"votes_{name}" for name in LISTENERS}  # columns: how many chose each of VOTED, null for nobody
+WORDS = {
+    "source": ("intended", *LISTENERS),
+    "ties": ("drop", "intended", "soft"),
+    "calm": POLICIES,
+    "boredom": POLICIES,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Which classes there are, and what becomes of calm and boredom where the scheme has no class for them.
+    """Which classes there are, who says what is heard, and what becomes of calm and boredom without a class.
 
-    ``drop`` leaves the clips out, ``neutral`` counts them as neutral, ``keep`` adds the class.
+    ``drop`` leaves the clips out, ``neutral`` counts them as neutral, ``keep`` adds the class. ``source`` is the
+    emotion that the actor intended, or the one that most listeners chose, where a corpus has their votes. A tie has no
+    majority: ``drop`` leaves the clip out, ``intended`` asks the actor, ``soft`` lets it train alone, on its votes.
     """
 
+    source: str = "intended"
+    ties: str = "drop"
     scheme: str | int = "7"
     calm: str = "neutral"
     boredom: str = "drop"
@@ -33,9 +46,14 @@ class Labels:
     def __post_init__(self) -> None:
         if str(self.scheme) not in SCHEMES:
             raise UnknownNameError("params.yaml: split.labels.scheme", self.scheme, SCHEMES)
-        for name in ("calm", "boredom"):
-            if getattr(self, name) not in POLICIES:
-                raise UnknownNameError(f"params.yaml: split.labels.{name}", getattr(self, name), POLICIES)
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                raise UnknownNameError(f"params.yaml: split.labels.{name}", getattr(self, name), known)
+        if self.source == "intended" and self.ties == "soft":
+            raise SettingError(
+                "params.yaml: split.labels.ties is 'soft', and while split.labels.source is 'intended' there are none: "
+                f"set source to {', '.join(LISTENERS)}, or ties to drop."
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:

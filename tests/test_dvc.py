@@ -161,8 +161,10 @@ def test_the_first_run_makes_everything(whole):
         ("augment.copies=[noise]", {"split", "extract"}, {"train", "evaluate"}),
         ("ingest.max_bad=0.02", {"ingest"}, set()),
         ("split.labels.scheme=4", {"split"}, {"train", "evaluate"}),
+        ("split.labels.source=voice", {"split"}, {"train", "evaluate"}),
         ("~data.corpora.savee", {"split"}, {"train", "evaluate"}),
         ("train.epochs=3", set(), {"train"}),
+        ("train.soft_labels=voice", set(), {"train"}),
     ],
 )
 def test_a_change_runs_these_stages_and_no_others(project, change, now, next_):

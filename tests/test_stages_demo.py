@@ -8,9 +8,10 @@ import pytest
 import soundfile
 
 from pipeline.corpora import demo as plans
-from pipeline.corpora import demo_texts, files, registry, tables
+from pipeline.corpora import demo_texts, demo_votes, files, registry, tables, votes
 from pipeline.corpora.demo_takes import TROUPES
 from pipeline.errors import CorpusError, SettingError
+from pipeline.labels import VOTED, VOTES
 from pipeline.signal import phones, voice
 from pipeline.stages import demo, entry
 
@@ -284,9 +285,29 @@ def test_the_clipped_file_has_fifty_samples_at_full_scale(made):
 
 def test_system_files_lie_between_the_clips(made):
     known = {where(take) for take in plans.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
+    known |= {"CREMA-D/VideoDemographics.csv", "CREMA-D/processedResults/tabulatedVotes.csv"}
     rest = content(made).keys() - known
     assert {PurePath(name).name for name in rest} == {".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db"}
     assert all(files.is_system(PurePath(name)) for name in rest)
+
+
+def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
+    takes = by_corpus(plans.plan(CLIPS, SEED))["crema_d"]
+    heard = votes.votes((made / "CREMA-D/processedResults/tabulatedVotes.csv").read_text(), "votes")
+    assert set(heard) == {PurePath(take.path).stem for take in takes}
+    assert {(way, sum(counts)) for clip in heard.values() for way, counts in clip.items()} == {
+        (way, 10) for way in VOTES.values()
+    }
+    actors = votes.people((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
+    page = registry.page("crema_d")
+    assert actors == {take.speaker: page.speakers[take.speaker] for take in takes}
+
+
+def test_votes_are_as_often_as_intended_as_those_of_listeners():
+    takes = by_corpus(plans.plan(1500, SEED))["crema_d"]
+    for way, share in (("voice", 0.400), ("face", 0.574), ("multimodal", 0.631)):
+        right = [demo_votes.draw(take, way, SEED)[VOTED.index(take.emotion)] for take in takes]
+        assert sum(right) / (10 * len(takes)) == pytest.approx(share, abs=4 * 0.5 / (10 * len(takes)) ** 0.5)
 
 
 @pytest.mark.parametrize("title", TITLES)

@@ -1,5 +1,6 @@
 """A corpus folder in, a manifest out; every kind of bad file in it with its reason."""
 
+import lzma
 import shutil
 from pathlib import Path
 
@@ -26,8 +27,8 @@ SCHEMA = [
         "speaker",
         "sex",
     ),
-    *("age", "statement", "repetition", "language", "sample_rate", "channels", "frames", "seconds", "peak_dbfs"),
-    *("rms_dbfs", "status", "warnings", "detail"),
+    *("age", "statement", "repetition", "language", "votes_voice", "votes_face", "votes_multimodal", "sample_rate"),
+    *("channels", "frames", "seconds", "peak_dbfs", "rms_dbfs", "status", "warnings", "detail"),
 ]
 
 
@@ -219,6 +220,106 @@ def test_other_versions_of_crema_d_are_not_read(tmp_path):
     (root / "AudioMP3").mkdir()
     (root / "AudioMP3/1001_DFA_ANG_XX.mp3").write_bytes(b"x")
     assert list(ingested(root, tmp_path, corpus="crema_d").index) == ["AudioWAV/1001_DFA_ANG_XX.wav"]
+
+
+VOTES = """"","A","D","F","H","N","S","fileName","numResponses"
+"100001",4,0,0,0,5,1,"1001_DFA_ANG_XX",10
+"200001",9,1,0,0,0,0,"1001_DFA_ANG_XX",10
+"300001",8,1,0,0,1,0,"1001_DFA_ANG_XX",10
+"100002",0,0,2,0,2,0,"1002_DFA_FEA_XX",4
+"""
+ACTORS = """"ActorID","Age","Sex","Race","Ethnicity"
+1001,51,"Male","Caucasian","Not Hispanic"
+1002,22,"Male","Caucasian","Not Hispanic"
+"""
+
+
+@pytest.fixture
+def crema_d(tmp_path):
+    """Three clips of two actors as the publisher lays them out; of one there are no votes."""
+    root = tmp_path / "CREMA-D"
+    for number, stem in enumerate(("1001_DFA_ANG_XX", "1002_DFA_FEA_X", "1002_DFA_SAD_XX")):
+        say(root / f"AudioWAV/{stem}.wav", 100 + 10 * number)
+    (root / "processedResults").mkdir()
+    (root / "VideoDemographics.csv").write_text(ACTORS)
+    (root / "processedResults/tabulatedVotes.csv").write_text(VOTES)
+    (root / "SentenceFilenames.csv").write_text('"Stimulus_Number","Filename"\n')
+    return root
+
+
+def voted(found):
+    """By stem: the votes for voice, face and both."""
+    told = found[["votes_voice", "votes_face", "votes_multimodal"]].itertuples()
+    return {Path(path).stem: [None if each is None else list(each) for each in votes] for path, *votes in told}
+
+
+NOBODY = [None, None, None]
+HEARD = {
+    "1001_DFA_ANG_XX": [[4, 0, 0, 0, 5, 1], [9, 1, 0, 0, 0, 0], [8, 1, 0, 0, 1, 0]],
+    "1002_DFA_FEA_X": [[0, 0, 2, 0, 2, 0], None, None],
+    "1002_DFA_SAD_XX": NOBODY,
+}
+
+
+def test_votes_and_actors_come_from_the_publisher_s_tables(crema_d, tmp_path, capsys):
+    found = ingested(crema_d, tmp_path, corpus="crema_d")
+    assert voted(found) == HEARD
+    assert found["sex"].to_list() == ["male", "male", "male"]
+    assert found["age"].to_list() == [51, 22, 22]
+    said = capsys.readouterr().out
+    assert "    2  with votes of listeners, from tabulatedVotes.csv" in said
+    assert "    1  without votes" in said
+    assert "VideoDemographics.csv decides, which says otherwise of 1002 (female 21 in our list, male 22 there)" in said
+    assert "    1  not read: .csv" in said  # SentenceFilenames.csv
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_tables_may_lie_beside_the_folder_of_the_audio(crema_d, tmp_path, packed):
+    if packed:
+        (crema_d / "processedResults/tabulatedVotes.csv").unlink()
+        (crema_d / "tabulatedVotes.csv.xz").write_bytes(lzma.compress(VOTES.encode()))
+    assert voted(ingested(crema_d / "AudioWAV", tmp_path, corpus="crema_d")) == HEARD
+
+
+def test_without_the_tables_the_list_of_the_page_serves_and_nobody_has_voted(crema_d, tmp_path, capsys):
+    (crema_d / "processedResults/tabulatedVotes.csv").unlink()
+    (crema_d / "VideoDemographics.csv").unlink()
+    found = ingested(crema_d, tmp_path, corpus="crema_d")
+    assert set(map(tuple, voted(found).values())) == {tuple(NOBODY)}
+    assert found["age"].to_list() == [51, 21, 21]
+    said = capsys.readouterr().out
+    assert "not there: VideoDemographics.csv, tabulatedVotes.csv; 'ser-features corpora fetch crema_d' brings" in said
+
+
+def test_the_tables_of_a_corpus_are_not_looked_for_in_another(folder, tmp_path, capsys):
+    (folder / "tabulatedVotes.csv").write_text("no table")
+    ingested(folder, tmp_path)
+    said = capsys.readouterr().out
+    assert "not there" not in said
+    assert "1  not read: .csv" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tabulatedVotes.csv", "FileName,VoiceVote\n", r"lacks the columns an unnamed one, A, D, F, H, N, S, fileName"),
+        ("tabulatedVotes.csv", VOTES.replace('"100001",4', '"100001",4.5'), r"line 2: '4.5' is no whole number"),
+        ("tabulatedVotes.csv", VOTES.replace('"100001"', '"400001"'), r"line 2: 400001 begins with none of 1, 2, 3"),
+        ("tabulatedVotes.csv", VOTES.replace('"200001"', '"100001"'), r"line 3: 1001_DFA_ANG_XX has other votes above"),
+        ("tabulatedVotes.csv", "version https://git-lfs.github.com/spec/v1\n", r"pointer of git-lfs .* 'git lfs pull'"),
+        ("tabulatedVotes.csv.xz", "no xz", r"tabulatedVotes.csv.xz cannot be read"),
+        ("VideoDemographics.csv", ACTORS.replace("Male", "M"), r"line 2: Sex is 'M', expected Male or Female"),
+        ("VideoDemographics.csv", ACTORS.replace("51", ""), r"line 2: '' is no whole number"),
+        ("tabulatedVotes.csv", VOTES.replace("4,0,0", "3,0,0"), r"tabulatedVotes.csv .* differ: keep the one"),
+    ],
+)
+def test_a_damaged_table_is_told_in_a_sentence(crema_d, tmp_path, name, content, said):
+    if "differ" not in said:
+        (crema_d / "processedResults/tabulatedVotes.csv").unlink()
+    (crema_d / name).write_text(content)
+    with pytest.raises(CorpusError, match=said):
+        ingested(crema_d, tmp_path, corpus="crema_d")
+    assert not list(tmp_path.glob("*.parquet*"))
 
 
 def test_the_demo_is_marked(folder, tmp_path):

@@ -439,6 +439,27 @@ def test_how_the_rows_were_normalised_is_among_the_facts(page_of):
     assert "Normalised each speaker apart" in page.text
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            {"source": "voice", "soft": None},
+            "Labels what most listeners heard in the voice, in corpora that have votes Co",
+        ),
+        (
+            {"source": "intended", "soft": "face"},
+            "Labels what the actors intended; trained on shares of viewers of the s",
+        ),
+    ],
+)
+def test_whose_labels_these_are_is_among_the_facts(page_of, labels, said):
+    assert said in page_of(scores=changed(SCORES, labels=labels)).text
+
+
+def test_the_intention_of_the_actors_needs_no_word(page):
+    assert "Labels" not in page.text
+
+
 def test_a_speakers_own_statistics_are_information_and_no_fault(page_of):
     page = page_of(scores=changed(SCORES, leak={"own_statistics": 1.0, "seen_speaker": 0.0, "contaminated": 0.0}))
     assert "mean and deviation of their own speaker's test clips 100 % information" in page.text

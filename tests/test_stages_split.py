@@ -51,7 +51,7 @@ def test_roles_and_audit_are_written(tmp_path, capsys):
     assert (table.attrs["split"]["protocol"], table.attrs["split"]["folds"]) == ("speaker", 3)
     assert audit["leak"]["contaminated"] == 0
     assert audit["leak"]["seen_statement"] == 1  # every sentence is said by all: information, no fault
-    assert audit["left_out"] == {"duplicates_across_corpora": 0, "label_scheme": 6}  # boredom
+    assert audit["left_out"] == {"duplicates_across_corpora": 0, "no_votes": 0, "ties": 0, "label_scheme": 6}  # boredom
     for _, fold in table.groupby("fold"):
         by_role = {role: set(part["speaker"]) for role, part in fold.groupby("role")}
         assert set(by_role) == {"train", "validation", "test"}
@@ -59,6 +59,34 @@ def test_roles_and_audit_are_written(tmp_path, capsys):
         assert not by_role["validation"] & (by_role["train"] | by_role["test"])
         assert set(fold.loc[fold["role"] != "train", "variant"]) == {"original"}
     assert "18 clips, 3 classes: angry, happy, neutral" in capsys.readouterr().out
+
+
+def heard(corpus: str) -> list[dict]:
+    """Those rows as a corpus whose listeners heard anger in calm clips, were tied on happy ones and missed boredom."""
+    votes = {"angry": [9, 0, 0, 0, 1, 0], "happy": [5, 0, 0, 5, 0, 0], "calm": [6, 0, 0, 0, 3, 1], "boredom": None}
+    return [row | {"votes_voice": votes[row["emotion"]]} for row in rows(corpus)]
+
+
+@pytest.mark.parametrize(
+    ("ties", "counts", "said"),
+    [
+        ("drop", (6, 6, 0), "left out: 6 ties, 6 without votes"),
+        ("intended", (6, 0, 0), "left out: 0 ties, 6 without votes"),
+        ("soft", (6, 0, 0), "left out: 0 ties, 6 without votes, 6 ties train on their votes alone"),
+    ],
+)
+def test_what_listeners_leave_out_is_counted_and_said(tmp_path, capsys, ties, counts, said):
+    corpora = {"a": (heard("a"), False), "b": (rows("b", start=1000), False)}
+    table, audit = run(tmp_path, corpora, labels=Labels(source="voice", ties=ties, boredom="keep"))
+    assert tuple(audit["left_out"][name] for name in ("no_votes", "ties", "label_scheme")) == counts
+    assert audit["leak"]["contaminated"] == 0
+    told = capsys.readouterr().out
+    assert "labels by most listeners (voice) in a; no votes in b: the intended emotion\n" in told
+    assert f"{said}\n" in told
+    assert table.attrs["split"]["labels"]["source"] == "voice"
+    assert set(table.loc[table["clip_id"].str.fullmatch("a/./calm.wav"), "label"]) == {"angry"}
+    one = table.loc[table["clip_id"] == "a/0/calm.wav", "votes_voice"]
+    assert {tuple(votes) for votes in one} == {(6, 0, 0, 0, 3, 1)}
 
 
 @pytest.mark.parametrize(

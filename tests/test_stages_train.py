@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from pipeline import config
-from pipeline.errors import StoreError
+from pipeline.errors import SettingError, StoreError
+from pipeline.evaluation.rows import COLUMNS
 from pipeline.networks import svm
 from pipeline.serving import bundle
 from pipeline.stages import evaluate, train
@@ -46,7 +47,7 @@ def clip_table() -> pd.DataFrame:
                 for variant in ("original", "noise") if role == "train" else ("original",):
                     name = f"own/{speaker}-{clip}.wav"
                     rows.append((name, variant, fold, role, CLASSES[clip % 3], "own", f"own/{speaker}"))
-    return pd.DataFrame(rows, columns=roles.SCHEMA.names)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def tensors(clip_id: str, variant: str) -> np.ndarray:
@@ -251,6 +252,97 @@ def test_shuffled_labels_give_chance(base):
     assert "SHUFFLED" in figures["stamp"]
     for uar in (figures["test"]["uar"], figures["baseline"]["svm"]["uar"]):
         assert uar == pytest.approx(1 / 3, abs=0.2)  # three deviations of 48 clips
+
+
+TIED = ("own/3-0.wav", "own/3-5.wav")  # angry and sad, of a speaker who trains in fold 0
+
+
+@pytest.fixture(scope="module")
+def voted(base):
+    """The table with votes of three in four for the class, but for one speaker, whom nobody judged, and two ties."""
+    table = clip_table()
+    cast = {"angry": [3, 0, 0, 1, 0, 0], "happy": [0, 0, 1, 3, 0, 0], "sad": [0, 0, 0, 0, 2, 3]}
+    votes = table["label"].map(cast).where(table["speaker"] != "own/5", None)
+    tied = table["clip_id"].isin(TIED)
+    kept = table.assign(votes_voice=[[2, 0, 0, 2, 0, 0] if tie else v for tie, v in zip(tied, votes, strict=True)])
+    kept = kept.assign(label=kept["label"].mask(tied))[~tied | (kept["role"] == "train")]
+    split = {"protocol": "speaker", "labels": {"source": "voice"}}
+    roles.write(kept, base / "voted.parquet", classes=CLASSES, synthetic=[], split=split)
+    return base / "voted.parquet"
+
+
+def run_voted(base, voted, name, **settings):
+    train.run(
+        voted, [base / "own.parquet"], base / "audit.json", output=base / name, metrics=base / f"{name}.json",
+        params=params(**settings), cache=base / "cache",
+    )  # fmt: skip
+    return evaluate.run(
+        voted, [base / "own.parquet"], [base / "manifest.parquet"], base / name, base / "audit.json",
+        output=base / "p.parquet", metrics=base / "e.json", seed=1, cache=base / "cache",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def taught(monkeypatch):
+    """What networks and machines are taught."""
+    seen, original, fit = {}, batches.Batches.__init__, svm.fit
+
+    def spy(self, table, numbers, labels=None, **options):
+        if options.get("shuffle") is not None:
+            seen.update(numbers=numbers, labels=labels, weights=options["weights"])
+        elif labels is not None:
+            seen.update(judged=labels)
+        original(self, table, numbers, labels, **options)
+
+    def watch(values, labels, *rest, **options):
+        seen.update(machine=labels)
+        return fit(values, labels, *rest, **options)
+
+    monkeypatch.setattr(batches.Batches, "__init__", spy)
+    monkeypatch.setattr(svm, "fit", watch)
+    return seen
+
+
+def test_shares_of_votes_are_learnt_and_the_hard_label_judges(base, voted, taught, capsys):
+    figures = run_voted(base, voted, "soft", epochs=3, folds="first", soft_labels="voice")
+    shares = {tuple(row): int(count) for *row, count in
+              np.column_stack(np.unique(taught["labels"], axis=0, return_counts=True)).tolist()}  # fmt: skip
+    assert shares == {
+        (0.75, 0.25, 0): 14, (0, 1, 0): 24, (0, 0, 1): 22, (0.5, 0.5, 0): 4, (1, 0, 0): 8,
+    }  # fmt: skip
+    assert taught["labels"].sum(axis=1).tolist() == [1] * 72
+    assert taught["judged"].tolist() == [0, 1, 2] * 4
+    assert len(taught["machine"]) == 68  # no ties
+    assert set(taught["machine"].tolist()) == {0, 1, 2}
+    assert figures["labels"] == {"source": "voice", "soft": "voice"}
+    assert figures["leak"]["statistics"] == 0
+    said = capsys.readouterr().out
+    assert "labels: what most listeners heard in the voice, in corpora that have votes; trained on shares" in said
+    assert "shares of votes (voice) of 60 clips, 2 of them ties" in said
+    assert json.loads((base / "soft.json").read_text())["folds"]["0"]["train_rows"] == 72
+
+
+def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_own(base, voted, taught, capsys):
+    figures = run_voted(base, voted, "svm-voted", arch="svm", folds="first", soft_labels="voice")
+    assert figures["labels"] == {"source": "voice", "soft": None}
+    assert "none for the svm, which takes one class a clip; 2 ties are left out" in capsys.readouterr().out
+    assert len(taught["machine"]) == 68
+    assert figures["leak"]["statistics"] == 0
+    assert json.loads((base / "svm-voted.json").read_text())["folds"]["0"]["train_rows"] == 68
+
+
+@pytest.mark.parametrize(
+    ("table", "listeners", "said"),
+    [
+        ("voted", None, "split.labels.ties is 'soft', and 2 ties have nothing but votes to learn from"),
+        ("voted", "face", "train.soft_labels is 'face', and no clip .* 'ser-features corpora fetch crema_d'"),
+        ("clips", "voice", "train.soft_labels is 'voice', and no clip"),
+    ],
+)
+def test_what_votes_cannot_teach_is_told(base, voted, table, listeners, said):
+    with pytest.raises(SettingError, match=said):
+        run_voted(base, base / f"{table}.parquet", "never", epochs=1, soft_labels=listeners)
+    assert not (base / "never").exists()
 
 
 def test_the_bundle_says_what_it_is(base, whole):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import StoreError
+from pipeline.evaluation.rows import COLUMNS
 from pipeline.store import clips, files, mapped, predictions, roles, segments, shards, statistics
 from pipeline.store.places import Place
 
@@ -215,11 +216,16 @@ def test_a_table_of_another_layout_is_refused(tmp_path, read):
 
 
 def test_roles_read_back_with_what_they_are_about(tmp_path):
-    frame = pd.DataFrame({name: ["a", "b"] for name in roles.SCHEMA.names} | {"fold": [0, 1]})
+    frame = pd.DataFrame({name: ["a", "b"] for name in COLUMNS} | {"fold": [0, 1], "label": ["happy", None]})
+    frame["votes_face"] = [None, [0, 1, 0, 0, 1, 0]]
     roles.write(frame, tmp_path / "clips.parquet", classes=["happy", "sad"], synthetic=["tess"], split={"folds": 5})
     found = roles.read(tmp_path / "clips.parquet")
     assert found.attrs == {"classes": ["happy", "sad"], "synthetic": ["tess"], "split": {"folds": 5}}
     assert list(found.columns) == roles.SCHEMA.names
+    assert found["label"].fillna("").to_list() == ["happy", ""]
+    assert found["votes_face"].iloc[0] is None
+    assert found["votes_face"].iloc[1].tolist() == [0, 1, 0, 0, 1, 0]
+    assert found["votes_voice"].isna().all()
     (tmp_path / "clips.parquet").write_bytes(b"damaged")
     with pytest.raises(StoreError, match="run 'dvc repro -f split'"):
         roles.read(tmp_path / "clips.parquet")

@@ -71,6 +71,7 @@ class Page:
     stem: re.Pattern[str]  # the whole file name but the extension
     parse: Callable[[PurePath], Clip]
     skip_folders: frozenset[str] = frozenset()  # hold other versions of the same clips
+    tables: frozenset[str] = frozenset()  # the publisher's own, read where they lie beside the audio
 
     def skips(self, path: PurePath) -> bool:
         """Say whether a file lies in a folder that is never read."""

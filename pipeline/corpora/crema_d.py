@@ -2,13 +2,15 @@
 
 A file name is actor, sentence, emotion, level. The level is XX, unspecified, but for the sentence IEO, which was also
 said at LO, MD and HI; old copies write X for XX. Sex and age of the actors are facts from the corpus' own
-VideoDemographics.csv, made available under the Open Database License 1.0; this extract stays under it.
+VideoDemographics.csv, made available under the Open Database License 1.0; this extract stays under it and serves copies
+that lack the table. What listeners heard is in tabulatedVotes.csv, see ``votes``.
 """
 
 import re
 from pathlib import PurePath
 
 from pipeline.corpora.clip import Clip, Page, Speaker
+from pipeline.corpora.votes import ACTORS_TABLE, VOTES_TABLE
 
 # actors 1001 to 1091 in order: sex, age in years
 ACTORS = """
@@ -54,4 +56,5 @@ PAGE = Page(
     stem=re.compile(rf"(\d{{4}})_({SENTENCES})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX?)", re.ASCII),
     parse=parse,
     skip_folders=frozenset({"AudioMP3", "VideoFlash"}),
+    tables=frozenset({ACTORS_TABLE, VOTES_TABLE}),
 )

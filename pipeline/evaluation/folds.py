@@ -10,11 +10,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import SettingError, UnknownNameError
-from pipeline.evaluation import protocols
+from pipeline.evaluation import listeners, protocols
 from pipeline.evaluation.fold_sets import NAMES, Fold, named
-from pipeline.evaluation.rows import ORIGINAL, check_training, deduplicate, labelled, versions
+from pipeline.evaluation.rows import (
+    ORIGINAL,
+    check_training,
+    deduplicate,
+    labelled,
+    versions,
+    with_ties,
+    with_votes,
+)
 from pipeline.evaluation.speakers import roster, spread, stream, validators
-from pipeline.labels import Labels
+from pipeline.labels import VOTES, Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +61,7 @@ def assign(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed:
 
     Args:
         clips: a row per usable clip: ``clip_id corpus speaker sex emotion samples_sha256``; ``speaker`` is
-            ``<corpus>/<id>`` or empty.
+            ``<corpus>/<id>`` or empty; ``votes_voice votes_face votes_multimodal`` where listeners were asked.
         config: protocol, folds, share of validation, classes.
         variants: names of a clip's versions in the order of the table; ``original`` is one of them.
         seed: of the draw of speakers.
@@ -61,22 +69,30 @@ def assign(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed:
     Returns:
         ``clip_id variant fold role label corpus speaker``, sorted by fold, clip, variant. Folds count from 0;
         validation and test hold the variant ``original`` alone. Clips whose emotion has no class are absent, and so are
-        those that ``deduplicate`` drops.
+        those that ``deduplicate`` drops. The columns of votes follow, where ``clips`` has them. A tie of listeners has
+        no label and is there only under ``labels.ties`` soft, to train.
 
     Raises:
         SettingError: the folds asked for cannot be made of these clips.
     """
     if ORIGINAL not in variants or len(set(variants)) < len(variants):
         raise SettingError(f"the variants are {list(variants)}, expected different names with {ORIGINAL!r} among them.")
+    listeners.check(clips, config.labels)
     table = PROTOCOLS[config.protocol](clips, config, variants=variants, seed=seed)
+    if config.labels.ties == "soft":
+        table = with_ties(table, clips, config.labels, variants)
+    table = with_votes(table, clips)
     return shuffled(table, seed=seed) if config.shuffle else table
 
 
 def shuffled(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Deal the labels anew among the clips; all rows of a clip keep one label."""
-    clips = table[["clip_id", "label"]].drop_duplicates("clip_id").sort_values("clip_id")
-    dealt = stream(seed, "shuffle").permutation(clips["label"].to_numpy())
-    return table.assign(label=table["clip_id"].map(dict(zip(clips["clip_id"], dealt, strict=True))))
+    """Deal the labels anew among the clips, votes with them, and those of ties among ties; a clip keeps one label."""
+    names = [name for name in ("label", *VOTES.values()) if name in table]
+    clips = table.drop_duplicates("clip_id").sort_values("clip_id").set_index("clip_id")[names]
+    rng, tied = stream(seed, "shuffle"), clips["label"].isna()
+    parts = [part for part in (clips[~tied], clips[tied]) if len(part)]
+    dealt = pd.concat([part.iloc[rng.permutation(len(part))].set_axis(part.index) for part in parts])
+    return table.assign(**{name: dealt[name].reindex(table["clip_id"]).to_numpy() for name in names})
 
 
 def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation import alts, beside, canvas, matrices, provenance, tables, wording
+from pipeline.evaluation import alts, beside, canvas, matrices, provenance, tables, truth, wording
 from pipeline.evaluation.tables import Table, Values, part
 from pipeline.evaluation.wording import NORMALISED, count, ends, number, percent, things
 
@@ -104,6 +104,7 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
     return [
         ("Protocol", str(evaluation.get("protocol", "unknown"))),
         (f"{len(classes)} classes", ", ".join(classes)),
+        *(("Labels", text) for text in [truth.labels(evaluation)] if text),
         ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
         ("Model", f"{model}, {count(size)} parameters" if size else model),
         *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import SettingError
-from pipeline.labels import Labels
+from pipeline.evaluation import listeners
+from pipeline.labels import VOTES, Labels
 
 COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
 ORIGINAL = "original"  # the variant without augmentation
@@ -41,16 +42,37 @@ def reasons(rows: pd.DataFrame) -> "pd.Series[str]":
 
 
 def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """Add the class and leave out clips that have none."""
-    found = {emotion: labels.label(emotion) for emotion in sorted(set(clips["emotion"]))}
+    """Add the class and leave out clips that have none: an emotion outside the scheme, no votes, or a tie of them."""
+    emotions = listeners.heard(clips, labels)
+    found = {emotion: labels.label(emotion) for emotion in sorted(set(emotions) - {""})}
     wanted = [emotion for emotion, label in found.items() if label is not None]
     if not wanted:
         raise SettingError(
             f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}: "
             f"set split.labels.scheme to 'all', they hold {', '.join(found)}."
         )
-    rows = clips[clips["emotion"].isin(wanted)]
-    return rows.assign(label=rows["emotion"].map(found))
+    kept = emotions[emotions.isin(wanted)]
+    return clips.loc[kept.index].assign(label=kept.map(found))
+
+
+def with_ties(table: pd.DataFrame, clips: pd.DataFrame, labels: Labels, variants: Sequence[str]) -> pd.DataFrame:
+    """Add the tied clips where their speaker trains, without a label: they are learnt from by their votes alone.
+
+    So nobody comes to train in a fold who did not before. A tie trains if each of its emotions has a class.
+    """
+    single, _ = deduplicate(clips)
+    tied = single[[listeners.usable(choice, labels) for choice in listeners.choices(single, labels)]]
+    training = table.loc[(table["role"] == "train") & (table["speaker"] != ""), ["fold", "speaker", "role"]]
+    rows = tied.merge(training.drop_duplicates(), on="speaker").assign(label=None)
+    both = pd.concat([table, versions(rows, variants)]).astype({"label": table["label"].dtype}) if len(rows) else table
+    return both.sort_values(["fold", "clip_id"], kind="stable", ignore_index=True)
+
+
+def with_votes(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Add the votes of each clip, where the clips have such columns."""
+    names = [name for name in VOTES.values() if name in clips]
+    votes = clips.set_index("clip_id")[names]
+    return table.assign(**{name: votes[name].reindex(table["clip_id"]).to_numpy() for name in names})
 
 
 def check_training(number: int, rows: pd.DataFrame) -> None:

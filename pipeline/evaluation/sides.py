@@ -56,7 +56,7 @@ def checked(side: Side) -> Side:
 
 def faults(one: Side, two: Side) -> list[str]:
     """Say why the two are not comparable; nothing where they are."""
-    apart = [*protocols(one, two), *names(one, two)]
+    apart = [*protocols(one, two), *labels(one, two), *names(one, two)]
     return [*apart, *([] if apart else clips(one, two)), *leaks(one), *leaks(two)]
 
 
@@ -65,6 +65,13 @@ def protocols(one: Side, two: Side) -> Iterator[str]:
     first, second = (str(side.figures.get("protocol")) for side in (one, two))
     if first != second:
         yield f"{one.name} has the protocol {first}, {two.name} has {second}"
+
+
+def labels(one: Side, two: Side) -> Iterator[str]:
+    """Say that others decided what was spoken."""
+    first, second = (str(part(side.figures, "labels").get("source", "intended")) for side in (one, two))
+    if first != second:
+        yield f"{one.name} is judged by the labels {first}, {two.name} by {second}"
 
 
 def names(one: Side, two: Side) -> Iterator[str]:

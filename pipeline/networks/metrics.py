@@ -9,6 +9,7 @@ from keras import ops
 class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
     """Unweighted average recall over the classes seen so far, from one-hot truth and probabilities.
 
+    Where the truth is shares of votes, as in training alone, each clip counts for its classes by their shares.
     It is judged on speakers the network does not train on, and follows the score that is reported in the end.
     """
 

@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import SettingError, UnknownNameError
+from pipeline.labels import LISTENERS
 from pipeline.networks.metrics import UAR
+from pipeline.networks.targets import Labels
 
 MONITORS = {"uar": "max", "accuracy": "max", "loss": "min"}
 WORDS = {
@@ -20,6 +22,7 @@ WORDS = {
     "schedule": ("plateau", "steps", "constant"),
     "monitor": tuple(MONITORS),
     "keep": ("best", "last"),
+    "soft_labels": (*LISTENERS, None),
 }
 RANGES = {
     "epochs": (1, 100_000),
@@ -47,6 +50,7 @@ class Train:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2  # of adamw
     label_smoothing: float = 0.1
+    soft_labels: str | None = None  # whose shares of votes are learnt in place of one class: labels.LISTENERS
     class_weights: bool = True
     monitor: str = "uar"  # what early stopping and the best epoch go by, on validation rows: uar, accuracy or loss
     patience: int | None = 10  # epochs without a better one before it stops, None = never
@@ -59,7 +63,7 @@ class Train:
     def __post_init__(self) -> None:
         for name, known in WORDS.items():
             if getattr(self, name) not in known:
-                raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), known)
+                raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), filter(None, known))
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
@@ -89,15 +93,17 @@ class Train:
         return wanted
 
 
-def weights(labels: npt.NDArray[np.int64], classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
-    """Weigh classes by the inverse of their share, so that each counts alike. Shape: ``(rows,)`` to ``(classes,)``.
+def weights(labels: Labels, classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
+    """Weigh classes by the inverse of their share, so that each counts alike.
+
+    Shape: ``(rows,)``, or ``(rows, classes)`` for shares of votes, to ``(classes,)``.
 
     >>> [f"{weight:.2f}" for weight in weights(np.array([0, 0, 0, 1]), 2, balanced=True)]
     ['0.67', '2.00']
     """
     if not balanced:
         return np.ones(classes, np.float32)
-    counts = np.bincount(labels, minlength=classes)
+    counts = labels.sum(axis=0, dtype=np.float64) if labels.ndim > 1 else np.bincount(labels, minlength=classes)
     return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 
 from pipeline import config
+from pipeline.corpora import crema_d, demo_votes
 from pipeline.corpora.demo import Take, plan
 from pipeline.corpora.files import MARKER
 from pipeline.errors import CorpusError
@@ -53,7 +54,7 @@ def run(folder: Path, *, clips: int, seed: int) -> int:
     aside = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
-    furnish(aside, {take.troupe.page.title for take in takes})
+    furnish(aside, {take.troupe.page.title for take in takes}, demo_votes.tables(takes, seed))
     shutil.rmtree(folder, ignore_errors=True)
     aside.replace(folder)
     print(f"{len(takes)} clips, {seconds:.0f} s of synthetic speech, in {folder}, {time.perf_counter() - start:.1f} s")
@@ -115,14 +116,15 @@ def spoil(samples: Samples, fault: str) -> Samples:
     return samples
 
 
-def furnish(root: Path, titles: Iterable[str]) -> None:
-    """Say in each folder what it is, and leave the litter of two operating systems."""
+def furnish(root: Path, titles: Iterable[str], tables: Mapping[str, str]) -> None:
+    """Say in each folder what it is, add CREMA-D's tables, and leave the litter of two operating systems."""
+    content = {f"{crema_d.PAGE.title}/{name}": text.encode() for name, text in tables.items()}
     for title in titles:
         (root / title / MARKER).write_text(NOTICE.format(title), encoding="utf-8", newline="\n")
-    for name, content in LITTER.items():
+    for name, written in (LITTER | content).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(written)
 
 
 def main() -> None:

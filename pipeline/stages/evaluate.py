@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline import config
-from pipeline.evaluation import leaks, wording
+from pipeline.evaluation import leaks, truth, wording
 from pipeline.evaluation.summary import chance, summary
 from pipeline.networks import registry, training
 from pipeline.serving import bundle, models
@@ -129,10 +129,21 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
         "protocol": card.split["protocol"],
         "synthetic": dict.fromkeys(card.synthetic, True),
         "shuffled": bool(card.split.get("shuffle")),
+        "labels": {"source": source(card), "soft": soft(card)},
         "normalise": normalise,
         "transductive": normalise == "speaker",
     }
     return {"stamp": wording.stamp(found | {"leak": leak})} | found
+
+
+def source(card: bundle.Card) -> str:
+    """Name who decided what was spoken: the actor's intention, or a majority of listeners."""
+    return str(card.split.get("labels", {}).get("source", "intended"))
+
+
+def soft(card: bundle.Card) -> str | None:
+    """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
+    return None if card.arch == registry.SVM else trained_by(card).soft_labels
 
 
 def headline(figures: Mapping[str, Any]) -> str:
@@ -147,8 +158,10 @@ def headline(figures: Mapping[str, Any]) -> str:
     beside = f"svm {svm['uar']:.1%}, " if svm else ""
     protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"
     own = ", speaker-normalised (transductive)" if figures["transductive"] else ""
+    labels = truth.labels(figures)
+    judged = f"\nlabels: {labels}" if labels else ""
     warning = f"\n{figures['stamp']}" if figures["stamp"] else ""
-    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{warning}"
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{judged}{warning}"
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pipeline.corpora import files as names
 from pipeline.corpora import folders, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
 from pipeline.errors import CorpusError
-from pipeline.stages import crew, entry
+from pipeline.stages import crew, entry, publisher
 from pipeline.store import duplicates, facts, findings, manifest
 
 
@@ -26,7 +26,7 @@ class Found:
 
     audio: list[PurePath]
     system: int  # .DS_Store and the like: no row, only counted
-    other: Counter[str]  # extension -> files that are no audio by their name: only counted, too
+    strange: list[PurePath]  # no audio by their names: only counted too, but for the publisher's tables
 
 
 def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, processes: int = 1) -> pd.DataFrame:
@@ -39,12 +39,15 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     found = find(page, folder)
     examine = partial(row, page, folder, limits=limits)
     rows = list(crew.spread(examine, found.audio, crew=crew.Crew(processes), label=f"ingest {corpus}"))
-    rows = judge(rows, tables.hashes(corpus))
+    known = publisher.read(page, folder, found.strange)
+    rows = judge(publisher.enriched(rows, known), tables.hashes(corpus))
     refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
     refuse_unusable(rows, page.name, folder)
     manifest.write(rows, output, synthetic=is_synthetic(folder))
     frame = manifest.read(output)
-    print(findings.summary(frame, corpus, system=found.system, other=found.other))
+    other = Counter(path.suffix for path in found.strange if path.name not in known.read)
+    said = findings.summary(frame, corpus, system=found.system, other=other)
+    print("\n".join([said, *publisher.lines(page, known, rows)]))
     return frame
 
 
@@ -58,13 +61,13 @@ def find(page: Page, folder: Path) -> Found:
         state = "is not a folder" if folder.exists() else "does not exist"
         raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
     every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
-    system = sum(map(names.is_system, every))
-    audio = [path for path in every if names.is_audio(path) and not names.is_system(path)]
-    strange = [path for path in every if not names.is_audio(path) and not names.is_system(path)]
+    ours = [path for path in every if not names.is_system(path)]
+    audio = [path for path in ours if names.is_audio(path)]
+    strange = [path for path in ours if not names.is_audio(path) and path.name != names.MARKER]
     if not audio:
         raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file: {remedy(page.name)}")
     refuse_empty_classes(page, folder, audio)
-    return Found(audio, system, Counter(path.suffix for path in strange if path.name != names.MARKER))
+    return Found(audio, len(every) - len(ours), strange)
 
 
 def remedy(corpus: str) -> str:

@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline import config
-from pipeline.networks import registry, svm, training
+from pipeline.errors import SettingError
+from pipeline.labels import VOTES
+from pipeline.networks import registry, svm, targets, training
 from pipeline.serving import models
 from pipeline.serving.bundle import Fold
 from pipeline.store import batches, statistics
@@ -32,8 +34,20 @@ class Task:
 
     @property
     def learnt(self) -> tuple[Numbers, Numbers]:
-        """Training rows and their classes."""
+        """Training rows and their classes; -1 for ties, which have none."""
         return self.pick("train")
+
+    def taught(self, arch: str) -> tuple[Numbers, targets.Labels]:
+        """Training rows that a kind of model is taught, and what it is taught: classes, or shares of votes."""
+        rows, labels = self.learnt
+        listeners = self.settings.soft_labels
+        if listeners is None or arch == registry.SVM:
+            known = labels != targets.UNLABELLED
+            return rows[known], labels[known]
+        votes = self.clips.loc[self.clips["role"] == "train", VOTES[listeners]]
+        shares = targets.soft(labels, targets.tally(votes, self.clips.attrs["classes"]))
+        told = shares.any(axis=1)
+        return rows[told], shares[told]
 
     @property
     def judged(self) -> tuple[Numbers, Numbers]:
@@ -51,6 +65,44 @@ class Task:
         return models.inputs(self.table, self.clips, arch, self.settings)
 
 
+def soft_labels(clips: pd.DataFrame, settings: training.Train, *, arch: str) -> list[str]:
+    """Say how many clips are learnt from by their votes, nothing where all have one class.
+
+    Raises:
+        SettingError: there are no votes to learn from, or ties that nothing but votes can teach.
+    """
+    listeners, rows = settings.soft_labels, clips[clips["role"] == "train"].drop_duplicates("clip_id")
+    ties = int(rows["label"].isna().sum())
+    if listeners is None:
+        refuse_ties(ties)
+        return []
+    voted = int(rows[VOTES[listeners]].notna().sum())
+    refuse_silence(voted, listeners)
+    if arch == registry.SVM:
+        return [f"soft labels: none for the svm, which takes one class a clip; {ties} ties are left out"]
+    return [
+        f"soft labels: shares of votes ({listeners}) of {voted} clips, {ties} of them ties; the others have one class"
+    ]
+
+
+def refuse_ties(ties: int) -> None:
+    """Stop at clips that have no class where only classes are learnt."""
+    if ties:
+        raise SettingError(
+            f"split.labels.ties is 'soft', and {ties} ties have nothing but votes to learn from: set train.soft_labels "
+            "to voice, face or multimodal, or split.labels.ties to drop."
+        )
+
+
+def refuse_silence(voted: int, listeners: str) -> None:
+    """Stop where nobody has voted."""
+    if not voted:
+        raise SettingError(
+            f"train.soft_labels is {listeners!r}, and no clip of data/clips.parquet has such votes: get the tables of "
+            "CREMA-D with 'ser-features corpora fetch crema_d', or set it to null."
+        )
+
+
 def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
     """Train what ``model.arch`` names and, where that is a network, the baseline; give what it standardises by."""
     machine = fit_machine(task, registry.machine(params))
@@ -64,9 +116,9 @@ def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
 def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, pd.DataFrame, Statistics]:
     """Train a network; its history has a row an epoch."""
     arch = config.get(params, "model.arch")
-    inputs, (rows, labels), (judged, truth) = task.inputs(arch), task.learnt, task.judged
+    inputs, (rows, labels), (judged, truth) = task.inputs(arch), task.taught(arch), task.judged
     shape, own = task.table.layout.shape, models.own_statistics(arch, task.settings)
-    fitted = inputs.measure(rows) if own else statistics.neutral(shape[1])
+    fitted = inputs.measure(task.learnt[0]) if own else statistics.neutral(shape[1])
     model = registry.build(params, shape, task.classes, statistics=fitted)
     weights = training.weights(labels, task.classes, balanced=task.settings.class_weights)
     size = task.settings.batch_size
@@ -82,5 +134,6 @@ def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
     values, own = inputs.gather(rows), models.own_statistics(registry.SVM, task.settings)
     fitted = statistics.over(values) if own else statistics.neutral(values.shape[1])
     balanced = task.settings.class_weights
-    machine = svm.fit(values, labels, task.classes, settings, balanced=balanced, statistics=fitted)
+    known = labels != targets.UNLABELLED
+    machine = svm.fit(values[known], labels[known], task.classes, settings, balanced=balanced, statistics=fitted)
     return models.Machine(svm.calibrated(machine, inputs.gather(judged), truth) if len(judged) else machine)

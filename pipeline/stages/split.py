@@ -1,15 +1,15 @@
 """Give every clip its fold, role and class, and audit what leaks: ``python -m pipeline.stages.split``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
 
 import pandas as pd
 
 from pipeline import config
 from pipeline.errors import SettingError
-from pipeline.evaluation import folds, leaks, rows, wording
+from pipeline.evaluation import folds, leaks, listeners, rows, wording
+from pipeline.labels import Labels
 from pipeline.signal import augment
 from pipeline.stages import entry
 from pipeline.store import files, manifest, roles
@@ -32,8 +32,10 @@ def run(
     kinds = by_kind(frames)
     roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
     stamp = wording.stamp(figures | {"synthetic": dict.fromkeys(kinds["synthetic"], True), "shuffled": split.shuffle})
-    files.write_json({"stamp": stamp} | figures | left_out(clips, table), audit)
-    print("\n".join([summary(table, classes), *gaps(table, classes), *([stamp] if stamp else [])]))
+    unused = left_out(clips, table, split.labels)
+    files.write_json({"stamp": stamp} | figures | {"left_out": unused}, audit)
+    said = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]
+    print("\n".join([*said, *([stamp] if stamp else [])]))
     warn(**kinds)
     return table
 
@@ -66,12 +68,33 @@ def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     return table.merge(seen, on="clip_id", validate="many_to_one")
 
 
-def left_out(clips: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
-    """Count the usable clips that no fold holds."""
+def left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[str, int]:
+    """Count the usable clips that no fold holds, each by one reason."""
     used = clips["clip_id"].isin(table["clip_id"])
     repeated = clips["clip_id"].isin(rows.deduplicate(clips)[1]["clip_id"])
-    counts = {"duplicates_across_corpora": repeated & ~used, "label_scheme": ~repeated & ~used}
-    return {"left_out": {name: int(found.sum()) for name, found in counts.items()}}
+    heard = pd.Series([len(choice) for choice in listeners.choices(clips, labels)], index=clips.index)
+    tied = (heard > 1) & (labels.ties != "intended")
+    reasons = {"duplicates_across_corpora": repeated, "no_votes": heard == 0, "ties": tied, "label_scheme": ~used}
+    counts = {}
+    for name, found in reasons.items():
+        counts[name] = int((found & ~used).sum())
+        used = used | found
+    return counts
+
+
+def listening(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: Mapping[str, int]) -> list[str]:
+    """Say who decided what was heard, where that was not the actor alone."""
+    if labels.source == "intended":
+        return []
+    judged = listeners.judged(clips, labels)
+    others = sorted(set(clips["corpus"]) - judged)
+    kept = f"; no votes in {', '.join(others)}: the intended emotion" if others else ""
+    alone = table.loc[table["label"].isna(), "clip_id"].nunique()
+    train = f", {alone} ties train on their votes alone" if alone else ""
+    return [
+        f"labels by most listeners ({labels.source}) in {', '.join(sorted(judged))}{kept}",
+        f"left out: {unused['ties']} ties, {unused['no_votes']} without votes{train}",
+    ]
 
 
 def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:

@@ -45,7 +45,10 @@ def run(
     folds = settings.chosen(sorted(clips["fold"].unique().tolist()))
     stamp: str = files.read_json(audit, stage="split")["stamp"]
     print(
-        f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}", *([stamp] if stamp else [])
+        f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}",
+        *learning.soft_labels(clips, settings, arch=config.get(params, "model.arch")),
+        *([stamp] if stamp else []),
+        sep="\n",
     )
     results: dict[str, Any] = {}
     fitted: dict[str, Any] = {}
@@ -69,7 +72,8 @@ def train_fold(
     classes = len(clips.attrs["classes"])
     task = learning.Task(table=table, clips=clips, classes=classes, settings=settings, order=order)
     trained, fitted = learning.learn(task, params)
-    return trained, fitted, figures(trained.history, settings, rows=len(task.learnt[0]), judged=len(task.judged[0]))
+    taught, _ = task.taught(config.get(params, "model.arch"))
+    return trained, fitted, figures(trained.history, settings, rows=len(taught), judged=len(task.judged[0]))
 
 
 def figures(history: pd.DataFrame, settings: training.Train, *, rows: int, judged: int) -> dict[str, Any]:

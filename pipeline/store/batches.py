@@ -6,13 +6,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.networks.targets import Labels
 from pipeline.store.inputs import Inputs
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
     """Batches of ``(patches, one-hot labels, weights)``, or of patches alone where there are no labels.
 
-    Shapes: ``(batch, frames, rows)``, ``(batch, classes)``, ``(batch,)``. With a generator the order is drawn anew each
+    Shapes: ``(batch, frames, rows)``, ``(batch, classes)``, ``(batch,)``. Labels are classes, of shape ``(rows,)``, or
+    shares of votes, ``(rows, classes)``; a row weighs as its classes do. With a generator the order is drawn anew each
     epoch; without, it is the given one.
     """
 
@@ -20,7 +22,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         self,
         inputs: Inputs,
         numbers: npt.NDArray[np.int64],
-        labels: npt.NDArray[np.int64] | None = None,
+        labels: Labels | None = None,
         *,
         weights: npt.NDArray[np.float32] | None = None,
         batch_size: int,
@@ -40,7 +42,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         patches = self.inputs.gather(self.numbers[some])
         if self.labels is None or self.weights is None:
             return patches
-        return patches, np.eye(len(self.weights), dtype=np.float32)[self.labels[some]], self.weights[self.labels[some]]
+        targets = self.labels[some]
+        if targets.ndim == 1:
+            targets = np.eye(len(self.weights), dtype=np.float32)[targets]
+        return patches, targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.labels import VOTES
 from pipeline.store import files
 
 REASONS = (
@@ -24,6 +25,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in TEXT),
         ("age", pa.int32()),  # years
         *((name, pa.string()) for name in ("statement", "repetition", "language")),
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # listeners who chose each of labels.VOTED
         ("sample_rate", pa.int32()),  # Hz
         ("channels", pa.int32()),
         ("frames", pa.int64()),

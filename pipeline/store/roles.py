@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.labels import VOTES
 from pipeline.store import files
 
 SCHEMA = pa.schema(
@@ -17,9 +18,10 @@ SCHEMA = pa.schema(
         ("variant", pa.string()),
         ("fold", pa.int32()),
         ("role", pa.string()),  # train, validation or test
-        ("label", pa.string()),
+        ("label", pa.string()),  # null: listeners were tied, so the clip trains on their votes alone
         ("corpus", pa.string()),
         ("speaker", pa.string()),
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),
     ]
 )
 
@@ -27,11 +29,12 @@ SCHEMA = pa.schema(
 def write(
     frame: pd.DataFrame, path: Path, *, classes: Sequence[str], synthetic: Sequence[str], split: Mapping[str, Any]
 ) -> None:
-    """Write the table; its metadata tells later stages the classes, the demo's corpora and how it was split."""
+    """Write the table, votes null where it has none; metadata tell the classes, the demo's corpora and the split."""
     about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split)}
     schema = SCHEMA.with_metadata({"ser": json.dumps(about)})
+    whole = frame.assign(**{name: None for name in VOTES.values() if name not in frame})
     with files.aside(path) as part:
-        pq.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), part, compression="zstd")
+        pq.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False), part, compression="zstd")
 
 
 def read(path: Path) -> pd.DataFrame:
