@@ -361,6 +361,19 @@ def test_a_real_tree_held_twice_gives_each_clip_once_and_says_so(corpora, tmp_pa
     assert "not known" not in said
 
 
+def test_the_nested_mirror_of_tess_gives_each_clip_once_and_says_so(tmp_path, capsys):
+    outer = tmp_path / "TESS Toronto emotional speech set data"
+    for number, stem in enumerate(("OAF_angry/OAF_back_angry", "YAF_sad/YAF_bar_sad", "OAF_neutral/OA_bite_neutral")):
+        for top in (outer, outer / outer.name):
+            say(top / f"{stem}.wav", 200 + 50 * number, rate=24_414)
+    found = ingested(outer, tmp_path, corpus="tess", limits=facts.Limits())
+    assert found["status"].value_counts().to_dict() == {"ok": 3, "duplicate": 3}
+    assert (
+        "3 of the duplicates are the same clips once more: the corpus is there more than once"
+        in capsys.readouterr().out
+    )
+
+
 def test_a_fault_that_was_not_published_is_told_from_one_that_was(tmp_path, capsys):
     say(tmp_path / "T/OAF_Fear/OAF_food_fear.wav", rate=96_000)
     say(tmp_path / "T/OAF_Fear/OAF_back_fear.wav", 200, rate=16_000)
