@@ -168,7 +168,7 @@ def test_votes_are_counted_in_the_order_of_the_classes():
 
 def test_classes_weigh_by_the_sum_of_their_shares():
     shares = np.array([[1, 0], [0.5, 0.5], [0.5, 0.5], [1, 0]], np.float32)  # 3 and 1 of 4
-    assert training.weights(shares, 2, balanced=True).tolist() == pytest.approx([4 / 6, 2])
+    assert targets.weights(shares, 2, balanced=True).tolist() == pytest.approx([4 / 6, 2])
     classes = np.array([0, 0, 1])
-    same = training.weights(np.eye(2, dtype=np.float32)[classes], 2, balanced=True)
-    assert same.tolist() == training.weights(classes, 2, balanced=True).tolist()
+    same = targets.weights(np.eye(2, dtype=np.float32)[classes], 2, balanced=True)
+    assert same.tolist() == targets.weights(classes, 2, balanced=True).tolist()

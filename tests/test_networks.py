@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from pipeline.errors import SettingError, UnknownNameError
-from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, registry, training
+from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, registry, targets, training
 from pipeline.networks.metrics import UAR
 from pipeline.store.statistics import Statistics
 
@@ -358,10 +358,10 @@ def test_the_best_epoch_follows_the_monitor():
 
 def test_weights_make_each_class_count_alike():
     labels = np.array([0] * 30 + [1] * 10 + [2] * 5)
-    weights = training.weights(labels, 3, balanced=True)
+    weights = targets.weights(labels, 3, balanced=True)
     sums = [weights[k] * (labels == k).sum() for k in range(3)]
     assert sums == pytest.approx([15, 15, 15])
-    assert training.weights(labels, 3, balanced=False).tolist() == [1, 1, 1]
+    assert targets.weights(labels, 3, balanced=False).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("folds", "chosen"), [("first", [0]), ("all", [0, 1, 2]), (1, [1]), ((2, 0), [2, 0])])

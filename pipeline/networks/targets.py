@@ -41,3 +41,15 @@ def soft(labels: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) -> npt.N
     classes = known * np.eye(votes.shape[1])[labels]
     cast = votes.sum(axis=1, keepdims=True)
     return np.asarray(np.where(cast > 0, votes / np.maximum(cast, 1), classes), np.float32)
+
+
+def weights(labels: Labels, classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
+    """Weigh classes by the inverse of their share. Shape: ``(rows,)`` or ``(rows, classes)`` to ``(classes,)``.
+
+    >>> [f"{weight:.2f}" for weight in weights(np.array([0, 0, 0, 1]), 2, balanced=True)]
+    ['0.67', '2.00']
+    """
+    if not balanced:
+        return np.ones(classes, np.float32)
+    counts = labels.sum(axis=0, dtype=np.float64) if labels.ndim > 1 else np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)

@@ -6,13 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.labels import LISTENERS
 from pipeline.networks.metrics import UAR
-from pipeline.networks.targets import Labels
 
 MONITORS = {"uar": "max", "accuracy": "max", "loss": "min"}
 WORDS = {
@@ -91,20 +89,6 @@ class Train:
                 f"params.yaml: train.folds is {wanted}, expected each once of the split's folds {list(folds)}."
             )
         return wanted
-
-
-def weights(labels: Labels, classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
-    """Weigh classes by the inverse of their share, so that each counts alike.
-
-    Shape: ``(rows,)``, or ``(rows, classes)`` for shares of votes, to ``(classes,)``.
-
-    >>> [f"{weight:.2f}" for weight in weights(np.array([0, 0, 0, 1]), 2, balanced=True)]
-    ['0.67', '2.00']
-    """
-    if not balanced:
-        return np.ones(classes, np.float32)
-    counts = labels.sum(axis=0, dtype=np.float64) if labels.ndim > 1 else np.bincount(labels, minlength=classes)
-    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), np.float32)
 
 
 def fit(

@@ -120,7 +120,7 @@ def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, 
     shape, own = task.table.layout.shape, models.own_statistics(arch, task.settings)
     fitted = inputs.measure(task.learnt[0]) if own else statistics.neutral(shape[1])
     model = registry.build(params, shape, task.classes, statistics=fitted)
-    weights = training.weights(labels, task.classes, balanced=task.settings.class_weights)
+    weights = targets.weights(labels, task.classes, balanced=task.settings.class_weights)
     size = task.settings.batch_size
     feed = batches.Batches(inputs, rows, labels, weights=weights, batch_size=size, shuffle=task.order)
     even = np.ones(task.classes, np.float32)
