@@ -97,6 +97,6 @@ def name_ends(axes: Axes, networks: Mapping[str, Line]) -> None:
     ends = sorted((points(line)["speaker"], colour, label(line)) for colour, line in networks.items())
     height = 0.0
     for value, colour, model in ends:
-        height = max(value - APART / 2 * (len(ends) > 1), height + APART)
+        height = max(value, height + APART)
         place = PLACE["speaker"] + 0.12
         axes.text(place, height, f"{100 * value:.0f} %  {model}", va="center", weight="bold", color=colour)
