@@ -49,8 +49,8 @@ def draw(take: Take, way: str, seed: int) -> list[int]:
 def chances(emotion: str, right: float) -> list[float]:
     """Say how likely each of ``labels.VOTED`` is chosen: errors are neutral by half.
 
-    >>> [round(chance, 2) for chance in chances("angry", 0.4)]
-    [0.4, 0.08, 0.08, 0.08, 0.3, 0.08]
+    >>> [round(chance, 2) for chance in chances("angry", 0.2)]
+    [0.2, 0.1, 0.1, 0.1, 0.4, 0.1]
     """
     others = [name for name in VOTED if name not in (emotion, "neutral")]
     quiet = 0.0 if emotion == "neutral" else NEUTRAL * (1 - right)
