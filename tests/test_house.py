@@ -67,7 +67,7 @@ def room(module: str) -> str:
 INNER = sorted(name for name in SOURCE if name != "pipeline")
 DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
-TEMPLATE = ROOT / "pipeline/evaluation/report.html"
+TEMPLATES = {ROOT / "pipeline/evaluation/report.html", ROOT / "pipeline/serving/card.md"}
 RUNS = {name: re.search(r"-m (\S+)", stage["cmd"])[1] for name, stage in STAGES.items()}
 
 
@@ -99,7 +99,7 @@ def test_a_stage_depends_on_all_the_code_it_runs(name):
     for dep in STAGES[name]["deps"]:
         if dep.startswith("pipeline/"):
             path = ROOT / dep
-            listed |= set(path.rglob("*.py")) if path.is_dir() else {path} - {TEMPLATE}
+            listed |= set(path.rglob("*.py")) if path.is_dir() else {path} - TEMPLATES
     needed = {SOURCE[module] for module in reach(RUNS[name])}
     wrong = {path.relative_to(ROOT).as_posix() for path in listed ^ needed if path.stat().st_size}
     assert not wrong, f"missing from deps or idle there: {wrong}"
@@ -113,7 +113,8 @@ def test_quick_modules_start_without_keras(module):
 
 
 def test_data_inside_the_package_are_dependencies_too():
-    assert str(TEMPLATE.relative_to(ROOT)) in STAGES["report"]["deps"]
+    assert "pipeline/evaluation/report.html" in STAGES["report"]["deps"]
+    assert "pipeline/serving/card.md" in STAGES["evaluate"]["deps"]
     assert "pipeline/corpora/tables" in STAGES["ingest"]["deps"]  # its hashes decide which duplicate stays
 
 

@@ -584,7 +584,7 @@ def test_training_without_validation_is_reported_too(page_of, tmp_path):
         ("metrics/eval.json", "evaluate"),
         ("metrics/train.json", "train"),
         ("metrics/audit.json", "split"),
-        ("models/bundle/bundle.json", "train"),
+        ("models/bundle/bundle.json", "evaluate"),
         ("models/predictions.parquet", "evaluate"),
         ("data/manifest/tess.parquet", "ingest@tess"),
     ],
@@ -606,7 +606,7 @@ def test_predictions_of_another_model_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "content", "stage"),
-    [("metrics/eval.json", "{}", "evaluate"), ("models/bundle/bundle.json", "{}", "train")],
+    [("metrics/eval.json", "{}", "evaluate"), ("models/bundle/bundle.json", "{}", "evaluate")],
 )
 def test_metrics_without_a_score_are_refused(tmp_path, path, content, stage):
     arguments = fabricate(tmp_path)

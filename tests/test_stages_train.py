@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -19,6 +20,9 @@ from pipeline.errors import SettingError, StoreError
 from pipeline.evaluation.rows import COLUMNS
 from pipeline.networks import svm
 from pipeline.serving import bundle
+from pipeline.serving import card as cards
+from pipeline.signal.conditioning import Audio
+from pipeline.signal.settings import LogMel
 from pipeline.stages import evaluate, train
 from pipeline.store import batches, files, manifest, mapped, predictions, roles, shards, statistics
 from pipeline.store.inputs import Inputs
@@ -32,7 +36,7 @@ LAYOUT = shards.Layout(
     dtype="float16",
     unit="dB",
     rows=tuple("abcdefghijkl"),
-    identity={"view": "logmel"},
+    identity={"view": "logmel", "settings": {"audio": asdict(Audio()), "logmel": asdict(LogMel())}},
     augment={},
 )
 
@@ -110,7 +114,8 @@ def trained(base, name, **settings):
 def evaluated(base, folder):
     return evaluate.run(
         base / "clips.parquet", [base / "own.parquet"], [base / "manifest.parquet"], folder, base / "audit.json",
-        output=base / "predictions.parquet", metrics=base / "eval.json", seed=42, cache=base / "cache",
+        output=base / "predictions.parquet", whole=base / "whole", metrics=base / "eval.json",
+        seed=42, cache=base / "cache",
     )  # fmt: skip
 
 
@@ -157,7 +162,7 @@ def test_the_svm_stands_beside_the_network(base, whole):
 
 def test_the_svm_can_be_the_model(base):
     folder = trained(base, "svm", arch="svm")
-    card, figures = bundle.read_card(folder), evaluated(base, folder)
+    card, figures = cards.read(folder), evaluated(base, folder)
     assert set(card.files) == {"fold-0/svm.npz", "fold-1/svm.npz"}
     assert len(card.statistics["0"]["mean"]) == 4 * SHAPE[1]
     assert figures["test"]["uar"] > 0.9
@@ -183,7 +188,7 @@ def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
 
 def test_normalising_by_speaker_is_marked_and_uses_no_statistics_of_training(base):
     folder = trained(base, "by-speaker", normalise="speaker", epochs=8, folds="first")
-    figures, card = evaluated(base, folder), bundle.read_card(folder)
+    figures, card = evaluated(base, folder), cards.read(folder)
     assert (figures["normalise"], figures["transductive"]) == ("speaker", True)
     assert (figures["leak"]["own_statistics"], figures["leak"]["statistics"]) == (1, 0)
     assert figures["leak"]["contaminated"] == 0
@@ -201,7 +206,7 @@ def test_without_normalising_nothing_is_fitted(base):
 
 def test_cells_are_kept_frame_by_frame_and_audited(base):
     folder = trained(base, "cells", statistics="cells", epochs=1, folds="first")
-    assert np.shape(bundle.read_card(folder).statistics["0"]["mean"]) == SHAPE
+    assert np.shape(cards.read(folder).statistics["0"]["mean"]) == SHAPE
     assert evaluated(base, folder)["leak"]["statistics"] == 0
 
 
@@ -228,7 +233,7 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
     assert figures["stamp"].startswith("CONTAMINATED")
     assert json.loads((base / "published.json").read_text())["stamp"] == "CONTAMINATED 100 %"
-    assert bundle.read_card(base / "published").stamp == "CONTAMINATED 100 %"
+    assert cards.read(base / "published").stamp == "CONTAMINATED 100 %"
     frame, _, _ = predictions.read(base / "published-heard.parquet")
     assert set(frame["variant"]) == {"original", "noise"}
 
@@ -346,7 +351,7 @@ def test_what_votes_cannot_teach_is_told(base, voted, table, listeners, said):
 
 
 def test_the_bundle_says_what_it_is(base, whole):
-    card = bundle.read_card(whole)
+    card = cards.read(whole)
     assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
     assert card.layout["identity"] == {"view": "logmel"}
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
@@ -360,7 +365,7 @@ def test_statistics_come_from_training_rows_alone(base, whole):
     for fold in (0, 1):
         here = clips[(clips["fold"] == fold) & (clips["role"] == "train")]
         raw = np.concatenate([tensors(row.clip_id, row.variant) for row in here.itertuples()]).astype(np.float64)
-        kept = bundle.read_card(whole).statistics[str(fold)]
+        kept = cards.read(whole).statistics[str(fold)]
         np.testing.assert_allclose(kept["mean"], raw.mean(axis=0), rtol=1e-4)
         np.testing.assert_allclose(kept["variance"], raw.var(axis=0), rtol=1e-3)
     assert evaluated(base, whole)["leak"]["statistics"] == 0
@@ -471,7 +476,7 @@ def test_a_bundle_that_was_tampered_with_is_refused(base, whole, tmp_path, harm)
     else:
         (folder / "bundle.json").write_text("{}")
     with pytest.raises(StoreError, match=r"dvc repro -f train"):
-        bundle.read_card(folder)
+        cards.read(folder)
 
 
 def test_a_model_with_code_inside_is_refused(tmp_path):

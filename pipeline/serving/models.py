@@ -1,4 +1,4 @@
-"""The two kinds of model behind one face: rows in, probabilities out; saved and loaded without pickle."""
+"""The two kinds of model that are trained, behind one face: clips in, probabilities out; kept without pickle."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,10 @@ class Model(Protocol):
     def size(self) -> int: ...  # numbers it consists of  # noqa: D102
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
-        """Give probabilities. Shape: ``(rows,)`` to ``(rows, classes)``."""
+        """Give probabilities of rows of a table. Shape: ``(rows,)`` to ``(rows, classes)``."""
+
+    def hear(self, values: Array) -> Array:
+        """Give probabilities of a few clips, soon. Shape: ``(clips, …)``, as `inputs` has them."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that is there."""
@@ -50,6 +53,10 @@ class Network:
         feed = batches.Batches(inputs, numbers, batch_size=128)
         return np.asarray(self.network.predict(feed, verbose=0), np.float32)
 
+    def hear(self, values: Array) -> Array:
+        """Ask it by one compiled call."""
+        return np.asarray(self.network.predict_on_batch(values), np.float32)
+
     def save(self, folder: Path) -> None:
         """Write model.keras."""
         self.network.save(folder / NETWORK)
@@ -68,7 +75,11 @@ class Machine:
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
         """Ask it."""
-        return self.machine.probabilities(inputs.gather(numbers))
+        return self.hear(inputs.gather(numbers))
+
+    def hear(self, values: Array) -> Array:
+        """Ask it."""
+        return self.machine.probabilities(values)
 
     def save(self, folder: Path) -> None:
         """Write svm.npz."""

@@ -16,6 +16,8 @@ from pipeline.evaluation import leaks, truth, wording
 from pipeline.evaluation.summary import chance, summary
 from pipeline.networks import registry, training
 from pipeline.serving import bundle, models
+from pipeline.serving import card as cards
+from pipeline.serving.release import release
 from pipeline.stages import entry
 from pipeline.store import files, manifest, mapped, predictions, roles
 from pipeline.store.inputs import Inputs
@@ -30,17 +32,18 @@ def run(
     audit: Path,
     *,
     output: Path,
+    whole: Path,
     metrics: Path,
     seed: int,
     cache: Path,
 ) -> dict[str, Any]:
-    """Predict the test rows of every trained fold and write predictions and scores.
+    """Predict the test rows of every trained fold; write predictions, scores, and the bundle that carries them.
 
     Raises:
         StoreError: an artefact is missing or does not fit the others; the sentence names the stage to run.
     """
     clips = roles.read(source)
-    card = bundle.read_card(folder)
+    card = cards.read(folder, stage="train")
     table = mapped.open_table(shards, cache)
     tested = clips[(clips["role"] == "test") & clips["fold"].isin(card.folds)].reset_index(drop=True)
     tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
@@ -51,6 +54,7 @@ def run(
     scores["baseline"] = baseline(tested, clips, table, folder, card, seed=seed)
     figures = stamp(card, leak) | scores
     predictions.write(tested, probabilities, card.labels, output)
+    release(folder, whole, figures, longest=longest(manifests, clips))
     files.write_json(figures, metrics)
     print(headline(figures))
     return figures
@@ -61,8 +65,14 @@ def sexes(manifests: Sequence[Path]) -> pd.DataFrame:
     return pd.concat([manifest.read(path)[["clip_id", "sex"]] for path in manifests], ignore_index=True)
 
 
+def longest(manifests: Sequence[Path], clips: pd.DataFrame) -> float:
+    """Give the seconds of the longest clip that is used."""
+    found = pd.concat([manifest.read(path)[["clip_id", "seconds"]] for path in manifests], ignore_index=True)
+    return round(float(found.loc[found["clip_id"].isin(clips["clip_id"]), "seconds"].fillna(0).max()), 3)
+
+
 def predict(
-    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: bundle.Card, *, arch: str = ""
+    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: cards.Card, *, arch: str = ""
 ) -> npt.NDArray[np.float32]:
     """Give each row the probabilities of the model that has not heard its speaker: the bundle's, or another's by name.
 
@@ -77,18 +87,18 @@ def predict(
     return out
 
 
-def inputs_of(clips: pd.DataFrame, table: mapped.Table, card: bundle.Card, fold: int, arch: str) -> Inputs:
+def inputs_of(clips: pd.DataFrame, table: mapped.Table, card: cards.Card, fold: int, arch: str) -> Inputs:
     """Prepare the rows of a fold as train did."""
     return models.inputs(table, clips[clips["fold"] == fold], arch, trained_by(card))
 
 
-def trained_by(card: bundle.Card) -> training.Train:
+def trained_by(card: cards.Card) -> training.Train:
     """Read the settings of the training from the bundle: params.yaml may have moved on."""
     return config.build(training.Train, card.params["train"], "train")
 
 
 def baseline(
-    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: bundle.Card, *, seed: int
+    tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: cards.Card, *, seed: int
 ) -> dict[str, Any]:
     """Score what stands beside the model: chance, and the support vector machine where the model is another."""
     found: dict[str, Any] = {"chance": chance(tested["label"])}
@@ -98,7 +108,7 @@ def baseline(
     return found
 
 
-def leaks_of(audit: Mapping[str, Any], clips: pd.DataFrame, table: mapped.Table, card: bundle.Card) -> dict[str, float]:
+def leaks_of(audit: Mapping[str, Any], clips: pd.DataFrame, table: mapped.Table, card: cards.Card) -> dict[str, float]:
     """Add to the split's audit what only the bundle can tell: on which rows its statistics were fitted."""
     own = float(trained_by(card).normalise == "speaker")
     folds = {}
@@ -110,7 +120,7 @@ def leaks_of(audit: Mapping[str, Any], clips: pd.DataFrame, table: mapped.Table,
     return leaks.over({"fold": folds}, card.folds)
 
 
-def fitted_on_training(clips: pd.DataFrame, table: mapped.Table, card: bundle.Card, fold: int) -> bool:
+def fitted_on_training(clips: pd.DataFrame, table: mapped.Table, card: cards.Card, fold: int) -> bool:
     """Compute the statistics of a fold anew and say whether the bundle's come from its training rows alone."""
     if not models.own_statistics(card.arch, trained_by(card)):
         return True
@@ -122,7 +132,7 @@ def fitted_on_training(clips: pd.DataFrame, table: mapped.Table, card: bundle.Ca
     return leaks.fitted_on(kept.joined, training_rows, everything) == "training"
 
 
-def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
+def stamp(card: cards.Card, leak: Mapping[str, float]) -> dict[str, Any]:
     """Say by which protocol, which corpora are no people, and what must be read before any number."""
     normalise = trained_by(card).normalise
     found = {
@@ -136,12 +146,12 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
     return {"stamp": wording.stamp(found | {"leak": leak})} | found
 
 
-def source(card: bundle.Card) -> str:
+def source(card: cards.Card) -> str:
     """Name who decided what was spoken: the actor's intention, or a majority of listeners."""
     return str(card.split.get("labels", {}).get("source", "intended"))
 
 
-def soft(card: bundle.Card) -> str | None:
+def soft(card: cards.Card) -> str | None:
     """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
     return None if card.arch == registry.SVM else trained_by(card).soft_labels
 
@@ -172,9 +182,10 @@ def main() -> None:
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in corpora],
         [Path(f"data/manifest/{corpus}.parquet") for corpus in corpora],
-        Path("models/bundle"),
+        Path("models/trained"),
         Path("metrics/audit.json"),
         output=Path("models/predictions.parquet"),
+        whole=Path("models/bundle"),
         metrics=Path("metrics/eval.json"),
         seed=config.seed(params),
         cache=files.cache_folder() / "unpacked",

@@ -99,9 +99,9 @@ def read_card(path: Path) -> Values:
     Raises:
         StoreError: it is missing, damaged or does not name classes and folds.
     """
-    card: Values = files.read_json(path, stage="train")
+    card: Values = files.read_json(path, stage="evaluate")
     if not card.get("labels") or "folds" not in card:
-        raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f train'.")
+        raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f evaluate'.")
     return card
 
 

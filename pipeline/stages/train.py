@@ -14,8 +14,10 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.corpora import registry as corpora
+from pipeline.corpora.clip import Page
 from pipeline.networks import training
 from pipeline.serving import bundle
+from pipeline.serving import card as cards
 from pipeline.stages import entry, learning, memory
 from pipeline.store import files, mapped, roles
 from pipeline.store.statistics import Statistics
@@ -33,7 +35,7 @@ def run(
     params: Mapping[str, Any],
     cache: Path,
 ) -> None:
-    """Train on the roles of ``source`` and write the bundle ``output`` and the figures ``metrics``.
+    """Train on the roles of ``source``; write the bundle ``output``, still without scores, and the figures ``metrics``.
 
     Raises:
         StoreError: the shards lack rows that the split names.
@@ -58,7 +60,7 @@ def run(
             trained, own, results[str(fold)] = train_fold(clips[clips["fold"] == fold], table, settings, params, fold)
             bundle.write_fold(part, fold, trained)
             fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
-        bundle.write_card(part, card(part, clips, table, params, fitted, stamp))
+        cards.write(part, card(part, clips, table, params, fitted, stamp))
         files.write_json(summary(params, trained.model.size, results, stamp), metrics)
 
 
@@ -95,24 +97,29 @@ def card(
     params: Mapping[str, Any],
     fitted: Mapping[str, Any],
     stamp: str,
-) -> bundle.Card:
+) -> cards.Card:
     """Describe the bundle."""
     pages = {name: corpora.page(name) for name in sorted(clips["corpus"].unique())}
-    return bundle.Card(
+    return cards.Card(
         arch=config.get(params, "model.arch"),
         view=table.layout.view,
         labels=clips.attrs["classes"],
         folds=[int(fold) for fold in fitted],
         split=clips.attrs["split"],
         synthetic=clips.attrs["synthetic"],
-        corpora={name: {"licence": page.licence, "citation": page.citation} for name, page in pages.items()},
+        corpora={name: about(page) for name, page in pages.items()},
         layout=vars(table.layout),
         statistics=fitted,
         stamp=stamp,
         params=told(params),
         versions={name: version(name) for name in PACKAGES} | {"backend": keras.backend.backend()},
-        files=bundle.checksums(folder),
+        files=cards.checksums(folder),
     )
+
+
+def about(page: Page) -> dict[str, str]:
+    """What must be known of a corpus by whoever gets a model of it."""
+    return {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}
 
 
 def told(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +151,7 @@ def main() -> None:
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpora(params)],
         Path("metrics/audit.json"),
-        output=Path("models/bundle"),
+        output=Path("models/trained"),
         metrics=Path("metrics/train.json"),
         params=params,
         cache=files.cache_folder() / "unpacked",

@@ -1,0 +1,90 @@
+"""The card of a model bundle, ``bundle.json``: all there is to know of it but the weights, and a checksum of the rest.
+
+A checksum finds what was altered on the way, not who made it: what keeps a stranger's bundle from running code is that
+nothing in it is a pickle and that networks are loaded in Keras' safe mode.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.corpora.files import is_system
+from pipeline.errors import StoreError
+from pipeline.store import files
+
+FORMAT = 3  # raise it when old bundles can no longer be read
+NAME = "bundle.json"
+RUNTIMES = ("keras", "onnx", "litert")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """All there is to know of a bundle but the weights."""
+
+    arch: str
+    view: str
+    labels: Sequence[str]  # in the order of the probabilities
+    folds: Sequence[int]
+    split: Mapping[str, Any]  # protocol, folds, labels
+    synthetic: Sequence[str]  # corpora that are the demo's
+    corpora: Mapping[str, Mapping[str, str]]  # title, language, licence and citation of each
+    layout: Mapping[str, Any]  # of the view: shape, rows, dtype, unit, identity
+    statistics: Mapping[str, Mapping[str, Sequence[Any]]]  # fold -> mean and variance by which its model standardises
+    stamp: str  # what must be read before any number of it: CONTAMINATED, DEMO, "" for nothing
+    params: Mapping[str, Any]  # what the train stage was told
+    versions: Mapping[str, str]
+    files: Mapping[str, str]  # path -> sha256
+    scores: Mapping[str, Any] = field(default_factory=dict)  # metrics/eval.json, empty before evaluation
+    longest: float = 0.0  # s, of the clips it was trained and tested on
+    runtime: str = "keras"  # what runs it: one of RUNTIMES
+    format: int = FORMAT
+
+    @property
+    def normalise(self) -> str:
+        """By whose mean and deviation its inputs are standardised: train, speaker or none."""
+        return str(self.params["train"]["normalise"])
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder`` but the card and what file managers leave."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / NAME)
+    return {path.relative_to(folder).as_posix(): files.file_hash(path) for path in paths if not is_system(path)}
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Hash what a card says, its own hash left out."""
+    return files.text_hash({name: value for name, value in values.items() if name != "sha256"})
+
+
+def write(folder: Path, card: Card) -> None:
+    """Finish a bundle."""
+    values = asdict(card)
+    files.write_json(values | {"sha256": fingerprint(values)}, folder / NAME)
+
+
+def read(folder: Path, *, stage: str = "evaluate") -> Card:
+    """Read a card and check that it and every file are as they were when ``stage`` wrote the bundle.
+
+    Raises:
+        StoreError: the bundle is missing, of another format, incomplete or altered.
+    """
+    values = files.read_json(folder / NAME, stage=stage)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise StoreError(f"{folder} is no bundle of format {FORMAT}: train again with 'dvc repro -f train'.")
+    known = {each.name for each in fields(Card)} | {"sha256"}
+    if set(values) != known or values["sha256"] != fingerprint(values):
+        raise altered(folder / NAME)
+    card = Card(**{name: value for name, value in values.items() if name != "sha256"})
+    wrong = sorted(set(card.files.items()) ^ set(checksums(folder).items()))
+    if wrong:
+        raise altered(folder / wrong[0][0])
+    return card
+
+
+def altered(path: Path) -> StoreError:
+    """Say that a bundle is not what was written."""
+    return StoreError(
+        f"{path} is not as it was when the bundle was written: copy the whole bundle again, or make it with "
+        "'dvc repro -f train'."
+    )
