@@ -79,7 +79,7 @@ def base(tmp_path_factory):
     )
     shards.write(folder / "own.parquet", LAYOUT, [rows])
     people = [
-        {"clip_id": name, "path": name, "sex": "female" if name[4] in "024" else "male"}
+        {"clip_id": name, "path": name, "seconds": 2.5, "sex": "female" if name[4] in "024" else "male"}
         for name, v in index
         if v == "noise"
     ]
@@ -228,7 +228,8 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     )  # fmt: skip
     figures = evaluate.run(
         base / "published.parquet", shards_, [base / "manifest.parquet"], base / "published", audit_,
-        output=base / "published-heard.parquet", metrics=base / "heard.json", seed=1, cache=base / "cache",
+        output=base / "published-heard.parquet", whole=base / "whole", metrics=base / "heard.json",
+        seed=1, cache=base / "cache",
     )  # fmt: skip
     assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
     assert figures["stamp"].startswith("CONTAMINATED")
@@ -251,7 +252,8 @@ def test_shuffled_labels_give_chance(base):
     )  # fmt: skip
     figures = evaluate.run(
         base / "shuffled.parquet", [base / "own.parquet"], [base / "manifest.parquet"], base / "shuffled",
-        base / "audit.json", output=base / "p.parquet", metrics=base / "e.json", seed=1, cache=base / "cache",
+        base / "audit.json", output=base / "p.parquet", whole=base / "whole", metrics=base / "e.json",
+        seed=1, cache=base / "cache",
     )  # fmt: skip
     assert figures["shuffled"] is True
     assert "SHUFFLED" in figures["stamp"]
@@ -283,7 +285,7 @@ def run_voted(base, voted, name, **settings):
     )  # fmt: skip
     return evaluate.run(
         voted, [base / "own.parquet"], [base / "manifest.parquet"], base / name, base / "audit.json",
-        output=base / "p.parquet", metrics=base / "e.json", seed=1, cache=base / "cache",
+        output=base / "p.parquet", whole=base / "whole", metrics=base / "e.json", seed=1, cache=base / "cache",
     )  # fmt: skip
 
 
@@ -353,7 +355,8 @@ def test_what_votes_cannot_teach_is_told(base, voted, table, listeners, said):
 def test_the_bundle_says_what_it_is(base, whole):
     card = cards.read(whole)
     assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
-    assert card.layout["identity"] == {"view": "logmel"}
+    assert card.layout["identity"] == LAYOUT.identity
+    assert card.scores == {}
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
     assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "svm.npz", "history.csv")}
     assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]

@@ -10,6 +10,7 @@ from pipeline import config
 from pipeline.errors import UnknownNameError
 from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, svm
 from pipeline.networks.blocks import Statistics
+from pipeline.networks.names import SVM
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ ARCHS: Mapping[str, Arch] = {
     "conv2d": Arch(conv2d.Conv2d, conv2d.build),
     "crnn2d": Arch(crnn2d.Crnn2d, crnn2d.build),
 }
-SVM = "svm"
 
 
 def machine(params: Mapping[str, Any]) -> svm.Svm:

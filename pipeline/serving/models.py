@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.errors import StoreError
 from pipeline.networks import svm
-from pipeline.networks.registry import SVM
+from pipeline.networks.names import SVM
 from pipeline.networks.training import Train
 from pipeline.store import batches
 from pipeline.store.inputs import Inputs
@@ -101,7 +102,15 @@ def own_statistics(arch: str, settings: Train) -> bool:
 
 
 def load(folder: Path, arch: str) -> Model:
-    """Load a model for predicting; code inside a file is refused."""
-    if arch == SVM:
-        return Machine(svm.load(folder / MACHINE))
-    return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
+    """Load a model for predicting.
+
+    Raises:
+        StoreError: it is damaged, or there is code inside, which never runs.
+    """
+    try:
+        if arch == SVM:
+            return Machine(svm.load(folder / MACHINE))
+        return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
+    except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise StoreError(f"{folder} holds no model that may be loaded ({first}): copy or train it again.") from error

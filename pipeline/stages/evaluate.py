@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline import config
 from pipeline.evaluation import leaks, truth, wording
 from pipeline.evaluation.summary import chance, summary
-from pipeline.networks import registry, training
+from pipeline.networks import names, training
 from pipeline.serving import bundle, models
 from pipeline.serving import card as cards
 from pipeline.serving.release import release
@@ -102,9 +102,9 @@ def baseline(
 ) -> dict[str, Any]:
     """Score what stands beside the model: chance, and the support vector machine where the model is another."""
     found: dict[str, Any] = {"chance": chance(tested["label"])}
-    if card.arch != registry.SVM:
-        probabilities = predict(tested, clips, table, folder, card, arch=registry.SVM)
-        found[registry.SVM] = summary(tested, probabilities, card.labels, seed=seed)["test"]
+    if card.arch != names.SVM:
+        probabilities = predict(tested, clips, table, folder, card, arch=names.SVM)
+        found[names.SVM] = summary(tested, probabilities, card.labels, seed=seed)["test"]
     return found
 
 
@@ -153,7 +153,7 @@ def source(card: cards.Card) -> str:
 
 def soft(card: cards.Card) -> str | None:
     """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
-    return None if card.arch == registry.SVM else trained_by(card).soft_labels
+    return None if card.arch == names.SVM else trained_by(card).soft_labels
 
 
 def headline(figures: Mapping[str, Any]) -> str:

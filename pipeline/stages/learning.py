@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline import config
 from pipeline.errors import SettingError
 from pipeline.labels import VOTES
-from pipeline.networks import registry, svm, targets, training
+from pipeline.networks import names, registry, svm, targets, training
 from pipeline.serving import models
 from pipeline.serving.bundle import Fold
 from pipeline.store import batches, statistics
@@ -41,7 +41,7 @@ class Task:
         """Training rows that a kind of model is taught, and what it is taught: classes, or shares of votes."""
         rows, labels = self.learnt
         listeners = self.settings.soft_labels
-        if listeners is None or arch == registry.SVM:
+        if listeners is None or arch == names.SVM:
             known = labels != targets.UNLABELLED
             return rows[known], labels[known]
         votes = self.clips.loc[self.clips["role"] == "train", VOTES[listeners]]
@@ -78,7 +78,7 @@ def soft_labels(clips: pd.DataFrame, settings: training.Train, *, arch: str) -> 
         return []
     voted = int(rows[VOTES[listeners]].notna().sum())
     refuse_silence(voted, listeners)
-    if arch == registry.SVM:
+    if arch == names.SVM:
         return [f"soft labels: none for the svm, which takes one class a clip; {ties} ties are left out"]
     return [
         f"soft labels: shares of votes ({listeners}) of {voted} clips, {ties} of them ties; the others have one class"
@@ -106,7 +106,7 @@ def refuse_silence(voted: int, listeners: str) -> None:
 def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
     """Train what ``model.arch`` names and, where that is a network, the baseline; give what it standardises by."""
     machine = fit_machine(task, registry.machine(params))
-    if config.get(params, "model.arch") == registry.SVM:
+    if config.get(params, "model.arch") == names.SVM:
         fitted = Statistics(machine.machine.mean, machine.machine.variance)
         return Fold(machine, pd.DataFrame()), fitted
     network, history, fitted = fit_network(task, params)
@@ -130,8 +130,8 @@ def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, 
 
 def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
     """Fit the support vector machine, its probabilities by the validation rows."""
-    inputs, (rows, labels), (judged, truth) = task.inputs(registry.SVM), task.learnt, task.judged
-    values, own = inputs.gather(rows), models.own_statistics(registry.SVM, task.settings)
+    inputs, (rows, labels), (judged, truth) = task.inputs(names.SVM), task.learnt, task.judged
+    values, own = inputs.gather(rows), models.own_statistics(names.SVM, task.settings)
     fitted = statistics.over(values) if own else statistics.neutral(values.shape[1])
     balanced = task.settings.class_weights
     known = labels != targets.UNLABELLED

@@ -1,0 +1,129 @@
+"""What was heard, as a table for people, and as JSON and CSV for programs."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+NOTHING = "–"
+BAR = 20  # characters
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a recording, in s; without speech it has no probabilities. Shape ``(classes,)``."""
+
+    start: float
+    end: float
+    probabilities: Array | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was heard in one recording."""
+
+    name: str
+    seconds: float
+    labels: Sequence[str]
+    probabilities: Array | None  # shape (classes,), None where there is nothing to judge
+    timeline: Sequence[Span] = ()  # of a recording that was heard in windows
+    notes: Sequence[str] = ()
+
+
+def emotion(labels: Sequence[str], probabilities: Array | None) -> str | None:
+    """Name the likeliest emotion.
+
+    >>> emotion(["happy", "sad"], np.float32([0.2, 0.8])), emotion(["happy", "sad"], None)
+    ('sad', None)
+    """
+    return None if probabilities is None else labels[int(probabilities.argmax())]
+
+
+def record(answer: Answer) -> dict[str, Any]:
+    """Give an answer as JSON has it: probabilities in six digits, times in s."""
+    found = {"path": answer.name, "seconds": round(answer.seconds, 3)}
+    found |= judged(answer.labels, answer.probabilities)
+    if answer.timeline:
+        found["timeline"] = [
+            {"start": round(span.start, 3), "end": round(span.end, 3)} | judged(answer.labels, span.probabilities)
+            for span in answer.timeline
+        ]
+    return found | {"notes": list(answer.notes)}
+
+
+def judged(labels: Sequence[str], probabilities: Array | None) -> dict[str, Any]:
+    """Give emotion and probabilities, both null where there is nothing to judge."""
+    if probabilities is None:
+        return {"emotion": None, "probabilities": None}
+    shares = {name: round(float(share), 6) for name, share in zip(labels, probabilities, strict=True)}
+    return {"emotion": emotion(labels, probabilities), "probabilities": shares}
+
+
+def rows(answer: Answer) -> Iterator[list[Any]]:
+    """Give the lines of a CSV file: the whole recording, then each window of it."""
+    whole = Span(0.0, answer.seconds, answer.probabilities)
+    for part, span in [("whole", whole), *(("window", span) for span in answer.timeline)]:
+        shares = [""] * len(answer.labels) if span.probabilities is None else [f"{p:.6f}" for p in span.probabilities]
+        heard = emotion(answer.labels, span.probabilities) or ""
+        notes = "; ".join(answer.notes) if part == "whole" else ""
+        yield [answer.name, part, f"{span.start:.3f}", f"{span.end:.3f}", heard, *shares, notes]
+
+
+def table_csv(answers: Iterable[Answer], labels: Sequence[str]) -> str:
+    """Write a CSV table with a header."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["path", "part", "start", "end", "emotion", *labels, "notes"])
+    for answer in answers:
+        writer.writerows(rows(answer))
+    return out.getvalue()
+
+
+def lines(answers: Sequence[Answer]) -> Iterator[str]:
+    """Write a line for each recording, and its timeline below."""
+    width = max((len(answer.name) for answer in answers), default=0)
+    for answer in answers:
+        notes = f"   ({'; '.join(answer.notes)})" if answer.notes else ""
+        yield f"{answer.name:{width}s}  {verdict(answer.labels, answer.probabilities)}{notes}"
+        yield from (timeline_line(span, answer.labels) for span in answer.timeline)
+
+
+def timeline_line(span: Span, labels: Sequence[str]) -> str:
+    """Write one window.
+
+    >>> timeline_line(Span(61.0, 64.0, None), ["sad"])
+    '    1:01.0 – 1:04.0  –'
+    """
+    return f"    {clock(span.start)} – {clock(span.end)}  {verdict(labels, span.probabilities)}"
+
+
+def verdict(labels: Sequence[str], probabilities: Array | None) -> str:
+    """Write the likeliest emotion, a bar, and what else it may be.
+
+    >>> verdict(["happy", "neutral", "sad"], np.float32([0.25, 0.0, 0.75]))
+    'sad       75 %  ███████████████       happy 25 %'
+    """
+    if probabilities is None:
+        return NOTHING
+    first, *others = np.argsort(-probabilities, kind="stable")
+    bar = "█" * round(BAR * float(probabilities[first]))
+    rest = ", ".join(
+        f"{labels[k]} {probabilities[k]:.0%}".replace("%", " %") for k in others[:2] if probabilities[k] >= 0.005
+    )
+    return f"{labels[first]:8s} {100 * probabilities[first]:3.0f} %  {bar:{BAR}s}  {rest}".rstrip()
+
+
+def clock(seconds: float) -> str:
+    """Write a time of a recording.
+
+    >>> clock(0.0), clock(3723.4)
+    ('0:00.0', '1:02:03.4')
+    """
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"

@@ -1,0 +1,164 @@
+"""Open trained bundles and ask them: recordings in, probabilities out. Several bundles answer together, by their mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import SettingError, StoreError
+from pipeline.serving import card as cards
+from pipeline.serving import hearing
+from pipeline.serving.answers import Answer, Span
+from pipeline.serving.card import Card
+from pipeline.serving.heard import Heard, Plan
+from pipeline.serving.hearing import Hearing
+
+BATCH = 64  # clips asked about at once
+Array = npt.NDArray[np.float32]
+
+
+class Asked(Protocol):
+    """A model that answers."""
+
+    def hear(self, values: Array) -> Array:
+        """Give probabilities. Shape: ``(clips, …)`` to ``(clips, classes)``."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One bundle, open: how it hears, and the models of its folds, which answer by their mean."""
+
+    card: Card
+    hearing: Hearing
+    models: Sequence[Asked]
+
+    def probabilities(self, values: Array) -> Array:
+        """Ask all folds. Shape: ``(clips, …)`` to ``(clips, classes)``."""
+        return np.mean([ask(model, values) for model in self.models], axis=0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One bundle or several."""
+
+    members: Sequence[Member]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return tuple(self.members[0].card.labels)
+
+    @property
+    def hearings(self) -> list[Hearing]:
+        """How each member hears, for worker processes."""
+        return [member.hearing for member in self.members]
+
+    def plan(self, *, every: float = 1.0, windows: bool | None = None) -> Plan:
+        """Say what is heard in windows: what lasts longer than any clip the members know, or all, or nothing."""
+        seconds = max(member.hearing.seconds for member in self.members)
+        known = max(member.card.longest for member in self.members)
+        longest = {None: known, True: 0.0, False: np.inf}[windows]
+        if every > seconds:
+            raise SettingError(
+                f"A window every {every:g} s leaves gaps, for a window lasts {seconds:g} s: give less with --every."
+            )
+        return Plan(seconds=seconds, longest=longest, every=every)
+
+    def probabilities(self, values: Sequence[Array]) -> Array:
+        """Ask all members, each with its own values. Shape: a ``(clips, …)`` each to ``(clips, classes)``."""
+        found = [member.probabilities(own) for member, own in zip(self.members, values, strict=True)]
+        return np.mean(found, axis=0, dtype=np.float32)
+
+    def warmed(self) -> "Predictor":
+        """Ask once about nothing, so that backends are up and compiled, and give itself."""
+        self.probabilities([np.zeros((1, *member.hearing.shape), np.float32) for member in self.members])
+        return self
+
+    def answers(self, some: Sequence[Heard]) -> list[Answer]:
+        """Judge recordings together, which is quicker than one by one."""
+        known = [each for each in some if each.values]
+        if not known:
+            return [self.answer(each, self.nothing) for each in some]
+        stacks = [np.concatenate([each.values[k] for each in known]) for k in range(len(self.members))]
+        ends = np.cumsum([len(each.values[0]) for each in known])[:-1]
+        parts = iter(np.split(self.probabilities(stacks), ends))
+        return [self.answer(each, next(parts) if each.values else self.nothing) for each in some]
+
+    @property
+    def nothing(self) -> Array:
+        """No probabilities. Shape ``(0, classes)``."""
+        return np.empty((0, len(self.labels)), np.float32)
+
+    def answer(self, heard: Heard, found: Array) -> Answer:
+        """Put the probabilities of a recording's spans together: the whole is their mean."""
+        each = iter(found)
+        spans = [Span(span.start, span.end, next(each) if span.spoken else None) for span in heard.spans]
+        return Answer(
+            name=heard.name,
+            seconds=heard.seconds,
+            labels=self.labels,
+            probabilities=found.mean(axis=0) if len(found) else None,
+            timeline=spans if heard.windowed else (),
+            notes=heard.notes,
+        )
+
+
+def ask(model: Asked, values: Array) -> Array:
+    """Ask in batches of few different sizes, because a backend compiles for each size anew.
+
+    Shape: ``(clips, …)`` to ``(clips, classes)``.
+    """
+    parts = [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
+    return np.concatenate([model.hear(filled(part))[: len(part)] for part in parts])
+
+
+def filled(values: Array) -> Array:
+    """Repeat the last clip up to the next power of two. Shape: ``(clips, …)``.
+
+    >>> filled(np.zeros((5, 2), np.float32)).shape
+    (8, 2)
+    """
+    size = 1 << (len(values) - 1).bit_length()
+    return np.concatenate([values, np.repeat(values[-1:], size - len(values), axis=0)])
+
+
+def open_all(folders: Sequence[Path], *, fold: int | None = None) -> Predictor:
+    """Open bundles: all folds of each, or one.
+
+    Raises:
+        StoreError: one is missing or altered, hears otherwise than this program, or knows other classes than the first.
+        SettingError: a bundle has no such fold.
+    """
+    members = [open_one(folder, fold) for folder in folders]
+    first = members[0].card
+    for folder, member in zip(folders, members, strict=True):
+        if member.card.labels != first.labels:
+            raise StoreError(
+                f"{folder} knows the classes {', '.join(member.card.labels)}, and {folders[0]} knows "
+                f"{', '.join(first.labels)}: only bundles of the same classes answer together."
+            )
+    return Predictor(members)
+
+
+def open_one(folder: Path, fold: int | None = None) -> Member:
+    """Open one bundle."""
+    card = cards.read(folder)
+    own = hearing.of(card, name=str(folder))
+    if fold is not None and fold not in card.folds:
+        raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
+    folds = card.folds if fold is None else [fold]
+    return Member(card, own, [open_model(folder / f"fold-{each}", card) for each in folds])
+
+
+def open_model(folder: Path, card: Card) -> Asked:
+    """Open the model of one fold in what runs it."""
+    if card.runtime == "keras":
+        from pipeline.serving import models  # late: exported models run without Keras
+
+        return models.load(folder, card.arch)
+    from pipeline.serving import runtimes
+
+    return runtimes.load(folder, card.runtime)
