@@ -12,6 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 NOTHING = "–"
 BAR = 20  # characters
+LEAST = 0.005  # probability worth a word
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,7 @@ def verdict(labels: Sequence[str], probabilities: Array | None) -> str:
         return NOTHING
     first, *others = np.argsort(-probabilities, kind="stable")
     bar = "█" * round(BAR * float(probabilities[first]))
-    rest = ", ".join(
-        f"{labels[k]} {probabilities[k]:.0%}".replace("%", " %") for k in others[:2] if probabilities[k] >= 0.005
-    )
+    rest = ", ".join(f"{labels[k]} {100 * probabilities[k]:.0f} %" for k in others[:2] if probabilities[k] >= LEAST)
     return f"{labels[first]:8s} {100 * probabilities[first]:3.0f} %  {bar:{BAR}s}  {rest}".rstrip()
 
 

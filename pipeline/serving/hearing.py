@@ -49,7 +49,8 @@ class Hearing:
         """
         made = recipe.make(recording, self.settings, "", {self.view: (augment.ORIGINAL,)})[self.view]
         patches = np.asarray(made.tensors, np.float32)
-        return functionals(patches, made.valid_frames)[0] if self.functionals else patches[0]
+        found: Array = functionals(patches, made.valid_frames)[0] if self.functionals else patches[0]
+        return found
 
 
 def of(card: Card, *, name: str) -> Hearing:
@@ -82,7 +83,7 @@ def rebuilt(view: str, identity: Mapping[str, Any], name: str) -> recipe.Recipe:
     """Build the settings of the signal path from the identity of a view; the other view stands unused."""
     try:
         made = identity["settings"]
-        own = {view: config.build(VIEWS[view], made[view], view)}
+        own: dict[str, Any] = {view: config.build(VIEWS[view], made[view], view)}
         sound = config.build(Audio, made["audio"], "audio")
         views = recipe.Features(**{each: kind() for each, kind in VIEWS.items()} | own)
     except (KeyError, TypeError, SerError) as error:

@@ -1,4 +1,4 @@
-"""Open trained bundles and ask them: recordings in, probabilities out. Several bundles answer together, by their mean."""
+"""Open trained bundles and ask them: recordings in, probabilities out; several answer together, by their mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Member:
 
     def probabilities(self, values: Array) -> Array:
         """Ask all folds. Shape: ``(clips, …)`` to ``(clips, classes)``."""
-        return np.mean([ask(model, values) for model in self.models], axis=0, dtype=np.float32)
+        return mean([ask(model, values) for model in self.models])
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Predictor:
     def probabilities(self, values: Sequence[Array]) -> Array:
         """Ask all members, each with its own values. Shape: a ``(clips, …)`` each to ``(clips, classes)``."""
         found = [member.probabilities(own) for member, own in zip(self.members, values, strict=True)]
-        return np.mean(found, axis=0, dtype=np.float32)
+        return mean(found)
 
     def warmed(self) -> "Predictor":
         """Ask once about nothing, so that backends are up and compiled, and give itself."""
@@ -104,6 +104,11 @@ class Predictor:
             timeline=spans if heard.windowed else (),
             notes=heard.notes,
         )
+
+
+def mean(some: Sequence[Array]) -> Array:
+    """Average. Shape: several of ``(clips, classes)`` to one."""
+    return np.asarray(np.mean(some, axis=0), np.float32)
 
 
 def ask(model: Asked, values: Array) -> Array:
