@@ -50,11 +50,13 @@ def record(answer: Answer) -> dict[str, Any]:
     found = {"path": answer.name, "seconds": round(answer.seconds, 3)}
     found |= judged(answer.labels, answer.probabilities)
     if answer.timeline:
-        found["timeline"] = [
-            {"start": round(span.start, 3), "end": round(span.end, 3)} | judged(answer.labels, span.probabilities)
-            for span in answer.timeline
-        ]
+        found["timeline"] = [window(span, answer.labels) for span in answer.timeline]
     return found | {"notes": list(answer.notes)}
+
+
+def window(span: Span, labels: Sequence[str]) -> dict[str, Any]:
+    """Give a window as JSON has it."""
+    return {"start": round(span.start, 3), "end": round(span.end, 3)} | judged(labels, span.probabilities)
 
 
 def judged(labels: Sequence[str], probabilities: Array | None) -> dict[str, Any]:
