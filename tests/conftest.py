@@ -40,6 +40,14 @@ def corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of one small network with random weights, marked as the demo's, without scores."""
+    from tests.bundles import make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="session")
 def published() -> Callable[[str], dict[str, Any]]:
     """Give what lays the settings of a recipe over params.yaml."""
 

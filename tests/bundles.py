@@ -1,0 +1,121 @@
+"""Bundles for tests: small networks that nobody trained, whose answers differ from clip to clip all the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import config
+from pipeline.corpora import registry as corpora
+from pipeline.networks.names import SVM
+
+ROOT = Path(__file__).parents[1]
+LABELS = ("angry", "happy", "neutral", "sad")
+SMALL: dict[str, dict[str, Any]] = {  # settings that make a network of each kind tiny
+    "cnn": {"filters": [4, 4]},
+    "crnn": {"filters": [4, 4], "units": 4},
+    "conv1d": {"filters": [4] * 5, "units": 4},
+    "crnn1d": {"filters": [4, 4], "units": 4},
+    "conv2d": {"filters": [4] * 4, "units": [4, 4]},
+    "crnn2d": {"filters": [4] * 4, "units": 4},
+    SVM: {},
+}
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    arch: str = "cnn",
+    view: str = "logmel",
+    labels: tuple[str, ...] = LABELS,
+    folds: tuple[int, ...] = (0,),
+    longest: float = 5.0,
+    seed: int = 0,
+    **audio_settings: Any,
+) -> Path:
+    """Write the bundle ``folder`` of models with random weights, without scores; the same arguments, the same models.
+
+    Args:
+        folder: to make.
+        arch: of the models.
+        view: that they take.
+        labels: the classes.
+        folds: a model each.
+        longest: s, of what counts as a clip.
+        seed: of the weights.
+        **audio_settings: what differs from the section ``audio`` of params.yaml.
+    """
+    from pipeline.serving import card as cards
+    from pipeline.store import recipe
+
+    params = told(arch, view, audio_settings)
+    layout = recipe.layout(recipe.from_params(params), view)
+    for fold in folds:
+        place = folder / f"fold-{fold}"
+        place.mkdir(parents=True)
+        model(params, layout.shape, len(labels), seed=100 * seed + fold).save(place)
+    page = corpora.page("ravdess")
+    card = cards.Card(
+        arch=arch,
+        view=view,
+        labels=list(labels),
+        folds=list(folds),
+        split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
+        synthetic=["ravdess"],
+        corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},
+        layout=vars(layout),
+        statistics={str(fold): {"mean": [], "variance": []} for fold in folds},
+        stamp="DEMO: synthetic speech, says nothing about people",
+        params={name: params[name] for name in ("seed", "train", "model")},
+        versions={"ser-features": "0.1.0"},
+        files=cards.checksums(folder),
+        longest=longest,
+    )
+    cards.write(folder, card)
+    return folder
+
+
+def told(arch: str, view: str, audio_settings: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the repository with a tiny model in them."""
+    params = config.read(ROOT / "params.yaml")
+    params["audio"] |= audio_settings
+    own = params["model"][arch] | SMALL[arch]
+    params["model"] = {"arch": arch, "features": view, arch: own, SVM: params["model"][SVM]}
+    return params
+
+
+def model(params: dict[str, Any], shape: tuple[int, int], classes: int, *, seed: int) -> Any:
+    """Make a model with random weights."""
+    import keras
+
+    from pipeline.networks import registry, svm
+    from pipeline.serving import models
+    from pipeline.store.statistics import Statistics
+
+    rng = np.random.default_rng(seed)
+    if params["model"]["arch"] == SVM:
+        values = rng.normal(-20, 20, (40 * classes, 4 * shape[1])).astype(np.float32)
+        own = Statistics(values.mean(axis=0), values.var(axis=0))
+        settings = registry.machine(params)
+        machine = svm.fit(values, np.arange(len(values)) % classes, classes, settings, balanced=True, statistics=own)
+        return models.Machine(machine)
+    keras.utils.set_random_seed(seed)
+    usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
+    network = registry.build(params, shape, classes, statistics=usual)
+    return models.Network(spread(network, rng.normal(-50, 20, (16, *shape)) + rng.normal(0, 15, (16, 1, shape[1]))))
+
+
+def spread(network: Any, patches: np.ndarray) -> Any:
+    """Move the last layer so that over these patches every class comes out on top now and then.
+
+    Shape: ``(b, frames, rows)``.
+    """
+    import keras
+
+    last = network.layers[-1]
+    before = keras.Model(network.inputs, last.input).predict_on_batch(patches.astype(np.float32))
+    kernel = last.get_weights()[0]
+    scores = before @ kernel
+    size = scores.std(axis=0) + 1e-6
+    last.set_weights([kernel / size, -scores.mean(axis=0) / size])
+    return network
