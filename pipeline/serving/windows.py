@@ -15,6 +15,7 @@ import soxr
 from pipeline.store import audio
 
 RATE = 16_000  # Hz, what the detector takes
+QUIET = 33  # of 32768, -60 dBFS: what ingest takes for silence
 SPOKEN = 0.5  # its probability from which a chunk counts as speech
 ENOUGH = 0.25  # s of speech without which a window is not judged
 Samples = npt.NDArray[Any]  # (frames, channels), int16 or float32
@@ -56,9 +57,13 @@ class Voice:
         signal = signal if self.rate == RATE else self.resampler.resample_chunk(signal)
         whole = np.concatenate([self.rest, np.asarray(np.clip(signal, -1, 1) * 32767, np.int16)])
         for start in range(0, len(whole) - self.size + 1, self.size):
-            chunk = whole[start : start + self.size].tobytes()
-            self.chunks.append(self.detector.process_chunk(chunk) >= SPOKEN)
+            self.chunks.append(self.is_speech(whole[start : start + self.size]))
         self.rest = whole[len(whole) // self.size * self.size :]
+
+    def is_speech(self, chunk: npt.NDArray[np.int16]) -> bool:
+        """Ask about a chunk; of what is silent the detector hears nothing, which saves most of the time of a pause."""
+        loud = np.abs(chunk.astype(np.int32)).max() >= QUIET
+        return bool(loud and self.detector.process_chunk(chunk.tobytes()) >= SPOKEN)
 
     def speech(self, start: float, end: float) -> float:
         """Count the seconds of speech between two times in s."""
@@ -90,7 +95,7 @@ def cut(blocks: Iterable[Samples], rate: int, *, seconds: float, every: float) -
         while first + len(held) >= end:
             yield window(end)
             end += step
-            kept = min(fed, end - size)
+            kept = fed - size  # a recording that ends before the next window is full needs them once more
             held, first = held[kept - first :], kept
     if first + len(held) > fed:
         yield window(first + len(held))
