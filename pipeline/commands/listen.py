@@ -50,7 +50,7 @@ def listen(
         return
     blocks, rate = live.replay(path, speed=speed) if path else microphone.blocks(number(device))
     with quiet.startup():
-        predictor = open_all(models, fold=fold).warmed()
+        predictor = open_all(models, fold=fold)
     plan = predictor.plan(every=every, windows=True)
     for member in predictor.members:
         click.echo(about.line(member.card), err=True)

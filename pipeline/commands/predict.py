@@ -63,7 +63,7 @@ def predict(
 
     sources, failures = named(paths), list[str]()
     with quiet.startup():
-        predictor = open_all(models, fold=fold).warmed()
+        predictor = open_all(models, fold=fold)
     plan = predictor.plan(every=every, windows=windows)
     answers = list(stage.predict(sources, predictor, plan, processes=workers or os.cpu_count() or 1, failures=failures))
     show(answers, failures, predictor, models, form)

@@ -72,11 +72,6 @@ class Predictor:
         found = [member.probabilities(own) for member, own in zip(self.members, values, strict=True)]
         return mean(found)
 
-    def warmed(self) -> "Predictor":
-        """Ask once about nothing, so that backends are up and compiled, and give itself."""
-        self.probabilities([np.zeros((1, *member.hearing.shape), np.float32) for member in self.members])
-        return self
-
     def answers(self, some: Sequence[Heard]) -> list[Answer]:
         """Judge recordings together, which is quicker than one by one."""
         known = [each for each in some if each.values]
@@ -155,7 +150,18 @@ def open_one(folder: Path, fold: int | None = None) -> Member:
     if fold is not None and fold not in card.folds:
         raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
     folds = card.folds if fold is None else [fold]
-    return Member(card, own, [open_model(folder / f"fold-{each}", card) for each in folds])
+    member = Member(card, own, [open_model(folder / f"fold-{each}", card) for each in folds])
+    refuse_other_classes(member, folder)
+    return member
+
+
+def refuse_other_classes(member: Member, folder: Path) -> None:
+    """Ask once about nothing, which brings up and compiles what answers, and count the probabilities."""
+    count = member.probabilities(np.zeros((1, *member.hearing.shape), np.float32)).shape[1]
+    if count != len(member.card.labels):
+        raise StoreError(
+            f"{folder} gives {count} probabilities, and its card names {len(member.card.labels)} labels: train again."
+        )
 
 
 def open_model(folder: Path, card: Card) -> Asked:
