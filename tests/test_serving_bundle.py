@@ -128,8 +128,9 @@ def test_a_lambda_with_code_inside_is_refused_and_does_not_run(bundle, tmp_path)
     shape = predictors.open_all([bundle]).hearings[0].shape
     patch = keras.Input(shape)
 
-    harm = keras.layers.Lambda(lambda x, path=str(trace): (open(path, "w").close(), x)[1])  # noqa: PTH123
-    harmful = keras.Model(patch, keras.layers.Dense(4)(keras.layers.Flatten()(harm(patch))))
+    code = eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]")
+    harm = keras.layers.Lambda(code)(patch)
+    harmful = keras.Model(patch, keras.layers.Dense(4)(keras.layers.Flatten()(harm)))
     harmful.save(bundle / "fold-0/model.keras")
     trace.unlink(missing_ok=True)
     sealed(bundle)
