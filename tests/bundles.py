@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import untrained
 from pipeline import config
-from pipeline.corpora import registry as corpora
 from pipeline.networks.names import SVM
 
 ROOT = Path(__file__).parents[1]
@@ -45,34 +45,9 @@ def make_bundle(
         seed: of the weights.
         **audio_settings: what differs from the section ``audio`` of params.yaml.
     """
-    from pipeline.serving import card as cards
-    from pipeline.store import recipe
-
     params = told(arch, view, audio_settings)
-    layout = recipe.layout(recipe.from_params(params), view)
-    for fold in folds:
-        place = folder / f"fold-{fold}"
-        place.mkdir(parents=True)
-        model(params, layout.shape, len(labels), seed=100 * seed + fold).save(place)
-    page = corpora.page("ravdess")
-    card = cards.Card(
-        arch=arch,
-        view=view,
-        labels=list(labels),
-        folds=list(folds),
-        split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
-        synthetic=["ravdess"],
-        corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},
-        layout=vars(layout),
-        statistics={str(fold): {"mean": [], "variance": []} for fold in folds},
-        stamp="DEMO: synthetic speech, says nothing about people",
-        params={name: params[name] for name in ("seed", "train", "model")},
-        versions={"ser-features": "0.1.0"},
-        files=cards.checksums(folder),
-        longest=longest,
-    )
-    cards.write(folder, card)
-    return folder
+    models = {fold: model(params, len(labels), seed=100 * seed + fold) for fold in folds}
+    return untrained.write(folder, params, models, labels=labels, longest=longest)
 
 
 def told(arch: str, view: str, audio_settings: dict[str, Any]) -> dict[str, Any]:
@@ -84,14 +59,14 @@ def told(arch: str, view: str, audio_settings: dict[str, Any]) -> dict[str, Any]
     return params
 
 
-def model(params: dict[str, Any], shape: tuple[int, int], classes: int, *, seed: int) -> Any:
+def model(params: dict[str, Any], classes: int, *, seed: int) -> Any:
     """Make a model with random weights."""
-    import keras
-
     from pipeline.networks import registry, svm
     from pipeline.serving import models
+    from pipeline.store import recipe
     from pipeline.store.statistics import Statistics
 
+    shape = recipe.layout(recipe.from_params(params), params["model"]["features"]).shape
     rng = np.random.default_rng(seed)
     if params["model"]["arch"] == SVM:
         values = rng.normal(-20, 20, (40 * classes, 4 * shape[1])).astype(np.float32)
@@ -99,9 +74,7 @@ def model(params: dict[str, Any], shape: tuple[int, int], classes: int, *, seed:
         settings = registry.machine(params)
         machine = svm.fit(values, np.arange(len(values)) % classes, classes, settings, balanced=True, statistics=own)
         return models.Machine(machine)
-    keras.utils.set_random_seed(seed)
-    usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
-    network = registry.build(params, shape, classes, statistics=usual)
+    network = untrained.network(params, classes, seed=seed).network
     return models.Network(spread(network, rng.normal(-50, 20, (16, *shape)) + rng.normal(0, 15, (16, 1, shape[1]))))
 
 

@@ -1,0 +1,123 @@
+"""A trained model at work, on one core: a clip warm and cold, a thousand clips, a stream; in every format.
+
+Beside it stands the way of notebooks: librosa for the features, ``model.predict`` for the answer.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks import untrained
+from benchmarks.corpus import ROOT, Job
+from benchmarks.timing import clocked, milliseconds, ratio
+from pipeline import config
+from pipeline.store import audio, manifest
+
+LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CLIP = 3.0  # s
+STREAM = 60.0  # s
+MANY = 1_000  # clips
+COLD = 3  # starts
+ONE = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+TARGETS = ("onnx", "litert", "litert-int8")
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Measure ``crnn`` on clips of the first corpus, in Keras and in each format it can be exported to."""
+    folder = job.scratch / "serving"
+    folder.mkdir()
+    sounds = gathered(job)
+    clip, stream = folder / "clip.wav", folder / "stream.wav"
+    write(clip, sounds, CLIP)
+    write(stream, sounds, STREAM)
+    bundles = exported(bundle(folder / "keras"), folder, sounds)
+    found = {name: probe(path, clip, stream, job) for name, path in bundles.items()}
+    for name, path in bundles.items():
+        found[name]["cold"] = round(statistics.median(command(path, clip) for _ in range(COLD)), 2)
+    many = copies(sounds, folder / "many")
+    for name, path in bundles.items():
+        found[name]["many"] = round(command(path, many), 1)
+    return {"formats": found, "clips": MANY, "stream_seconds": STREAM}
+
+
+def gathered(job: Job) -> list[Path]:
+    """Name the recordings of the first corpus."""
+    return [job.first.folder / row["path"] for row in manifest.records(manifest.read(job.first.manifest))]
+
+
+def write(target: Path, sounds: list[Path], length: float) -> None:
+    """Write a 16-bit WAV of one recording after the other, cut to a length in s, at the rate of the first."""
+    recordings = map(audio.fetch, sounds)
+    first = next(recordings)
+    parts, size = [audio.mono(first.samples)], round(length * first.sample_rate)
+    while sum(map(len, parts)) < size:
+        after = next(recordings)
+        parts.append(audio.resample(audio.mono(after.samples), after.sample_rate, first.sample_rate))
+    soundfile.write(target, np.concatenate(parts)[:size], first.sample_rate, subtype="PCM_16")
+
+
+def bundle(folder: Path) -> Path:
+    """Make a bundle of ``crnn`` as params.yaml has it."""
+    params = config.read(ROOT / "params.yaml")
+    params["model"] |= {"arch": "crnn", "features": "logmel"}
+    network = untrained.network(params, len(LABELS))
+    return untrained.write(folder, params, {0: network}, labels=LABELS, longest=5.0)
+
+
+def exported(source: Path, folder: Path, sounds: list[Path]) -> dict[str, Path]:
+    """Export a bundle to every format; give all of them with where they are."""
+    from pipeline.serving import card as cards
+    from pipeline.serving import export, hearing
+
+    own = hearing.of(cards.read(source), name=source.name)
+    samples = np.stack([own.values(audio.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
+    places = {"keras": source}
+    for target in TARGETS:
+        places[target] = folder / target
+        export.export(source, places[target], target=target, samples=samples)
+    return places
+
+
+def copies(sounds: list[Path], folder: Path) -> Path:
+    """Fill a folder with a thousand clips, the same ones again where there are fewer."""
+    folder.mkdir()
+    for number in range(MANY):
+        source = sounds[number % len(sounds)]
+        shutil.copy(source, folder / f"{number:04}{source.suffix}")
+    return folder
+
+
+def probe(model: Path, clip: Path, stream: Path, job: Job) -> dict[str, Any]:
+    """Measure one format in a process that has one core for itself."""
+    words = ["-m", "benchmarks.serving_probe", str(model), str(clip), str(stream), str(job.rounds)]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=os.environ | ONE, capture_output=True, text=True, check=True
+    )
+    taken = json.loads(done.stdout.splitlines()[-1])
+    return summary(taken)
+
+
+def summary(taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Make figures of what one process took."""
+    found = {"warm": milliseconds(taken["warm"]), "stream": round(taken["stream"] / STREAM, 4)}
+    if taken.get("notebook"):
+        rounds = (taken["notebook_rounds"], taken["warm_rounds"])
+        found |= {"notebook": milliseconds(taken["notebook"]), "notebook_over_warm": ratio(*rounds)}
+    return found
+
+
+def command(model: Path, what: Path) -> float:
+    """Take the seconds of ``ser-features predict``, start-up and all."""
+    words = ["-c", "from pipeline.cli import main; main()", "predict", "--csv", "--model", str(model), str(what)]
+    options: dict[str, Any] = {"cwd": ROOT, "env": os.environ, "stdout": subprocess.DEVNULL, "check": True}
+    taken, _ = clocked(lambda: subprocess.run([sys.executable, *words], **options))
+    return taken

@@ -1,0 +1,62 @@
+"""Bundles that nobody trained: what a model takes of time and space does not depend on its weights."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpora import registry as corpora
+from pipeline.serving import card as cards
+from pipeline.store import recipe
+
+
+def write(
+    folder: Path, params: Mapping[str, Any], models: Mapping[int, Any], *, labels: Sequence[str], longest: float
+) -> Path:
+    """Write a bundle without scores, stamped as the demo's.
+
+    Args:
+        folder: to make.
+        params: all settings, as in params.yaml.
+        models: of each fold.
+        labels: the classes.
+        longest: s, of what counts as a clip.
+    """
+    arch, view = params["model"]["arch"], params["model"]["features"]
+    for fold, model in models.items():
+        (folder / f"fold-{fold}").mkdir(parents=True)
+        model.save(folder / f"fold-{fold}")
+    page = corpora.page("ravdess")
+    card = cards.Card(
+        arch=arch,
+        view=view,
+        labels=list(labels),
+        folds=list(models),
+        split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
+        synthetic=["ravdess"],
+        corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},
+        layout=vars(recipe.layout(recipe.from_params(params), view)),
+        statistics={str(fold): {"mean": [], "variance": []} for fold in models},
+        stamp="DEMO: synthetic speech, says nothing about people",
+        params={name: params[name] for name in ("seed", "train", "model")},
+        versions={"ser-features": "0.1.0"},
+        files=cards.checksums(folder),
+        longest=longest,
+    )
+    cards.write(folder, card)
+    return folder
+
+
+def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
+    """Build the network that ``model.arch`` names, with random weights, for features of a usual size."""
+    import keras  # late: parts that need no network start sooner
+
+    from pipeline.networks import registry
+    from pipeline.serving import models
+    from pipeline.store.statistics import Statistics
+
+    keras.utils.set_random_seed(seed)
+    shape = recipe.layout(recipe.from_params(params), params["model"]["features"]).shape
+    usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
+    return models.Network(registry.build(params, shape, classes, statistics=usual))
