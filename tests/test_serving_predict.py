@@ -22,6 +22,7 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.serving import card as cards
 from pipeline.serving import predictor as predictors
+from pipeline.serving import quiet
 from pipeline.serving.heard import hear
 from pipeline.stages import demo, evaluate, extract, ingest, memory, split, train
 from pipeline.store import audio, manifest, predictions
@@ -336,3 +337,14 @@ def test_the_table_is_for_people(bundle, tmp_path):
     assert lines[1].endswith("–   (no speech found)")
     assert lines[2].strip() == "0:00.0 – 0:03.0  –"
     assert lines[-1] == "cnn on logmel, trained on ravdess · DEMO: synthetic speech, says nothing about people"
+
+
+def test_what_backends_say_at_their_start_is_shown_only_where_it_fails(capfd):
+    with quiet.startup():
+        os.write(2, b"cannot find a driver\n")
+    os.write(2, b"then\n")
+    assert capfd.readouterr().err == "then\n"
+    with pytest.raises(OSError, match="no library"), quiet.startup():
+        os.write(2, b"cannot find a driver\n")
+        raise OSError("no library")
+    assert capfd.readouterr().err == "cannot find a driver\n"
