@@ -2,11 +2,12 @@
 
 import click
 
-from pipeline.commands import audit, compare, corpora, features, recipe, store
+from pipeline.commands import audit, compare, corpora, export, features, recipe, store
 from pipeline.commands.group import Group
 
 COMMANDS = (
     features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, recipe.recipe, store.store,
+    export.export,
 )  # fmt: skip
 
 
