@@ -28,7 +28,7 @@ def export(
 
     What is written is run on CLIPS and let go only if it gives the same probabilities. CLIPS are audio files, folders
     and quoted patterns; without any, 64 test clips of the pipeline's own data are taken. litert-int8 is calibrated on
-    them: name clips like those that it will hear.
+    every other one: name clips like those that it will hear.
     """
     from pipeline.serving import quiet  # late: --help starts in a blink
 

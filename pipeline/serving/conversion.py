@@ -80,13 +80,14 @@ def only_tensorflow() -> None:
 
 
 def one_thread() -> None:
-    """Let TensorFlow compute on one thread, as latencies are measured; without effect once it has computed."""
+    """Start TensorFlow on one thread, as latencies are measured; it stays as it is where it has started."""
     only_tensorflow()
     import tensorflow as tf
 
     with suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.list_logical_devices()
 
 
 def is_recurrent(network: keras.Model) -> bool:
