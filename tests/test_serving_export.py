@@ -137,11 +137,11 @@ def test_a_network_answers_alike_in_every_format(arch, tmp_path):
         assert np.abs(found - wanted).max() > 0 or target != "litert-int8"
         assert made.difference < allowed
         assert made.same == (1 if target != "litert-int8" else pytest.approx(1, abs=0.2))
-    recurrent, whole = (
-        arch.startswith("crnn"),
-        arch == "conv2d",
-    )  # the other tiny ones may err too much in whole numbers
-    assert made.numbers in {"int8 weights"} - {whole and "int8 weights"} | {"int8"} - {recurrent and "int8"}
+    certain = {
+        "conv2d": "int8",
+        **dict.fromkeys(["crnn", "crnn1d", "crnn2d"], "int8 weights"),
+    }  # others may err too much
+    assert made.numbers == certain.get(arch, made.numbers)
 
 
 @pytest.mark.parametrize("target", export.TARGETS)
@@ -187,7 +187,7 @@ def test_every_fold_is_exported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arch", "widths"), [("cnn", {"filters": (16, 64, 64)}), ("crnn", {"filters": (8, 32), "units": 64})]
+    ("arch", "widths"), [("cnn", {"filters": (16, 64, 64)}), ("crnn", {"filters": (8, 32), "units": 48})]
 )
 def test_whole_numbers_make_it_small(arch, widths, tmp_path):
     source = bundled(tmp_path / "bundle", arch, models.Network(network(arch, **widths)))
@@ -208,8 +208,7 @@ def test_rows_of_unlike_size_keep_their_activations_in_floats(tmp_path):
     assert made.difference < 0.05
 
 
-@pytest.mark.parametrize("target", ["onnx", "litert"])
-def test_a_model_that_answers_otherwise_is_not_written(source, tmp_path, monkeypatch, target):
+def test_a_model_that_answers_otherwise_is_not_written(source, tmp_path, monkeypatch):
     again = conversion.again
 
     def wrong(original, **how):
@@ -224,9 +223,9 @@ def test_a_model_that_answers_otherwise_is_not_written(source, tmp_path, monkeyp
     with pytest.raises(
         StoreError, match=r"fold 0: over 16 clips .* differ by up to 0\.\d+ .* more than 0.0001; .*--to"
     ):
-        export.export(source, tmp_path / "there", target=target, samples=clips(16))
+        export.export(source, tmp_path / "there", target="onnx", samples=clips(16))
     assert [path.name for path in tmp_path.rglob("*")] == ["there", "old"]
-    made = export.export(source, tmp_path / "there", target=target, samples=clips(16), tolerance=0.5)
+    made = export.export(source, tmp_path / "there", target="onnx", samples=clips(16), tolerance=0.5)
     assert 1e-4 < made[0].difference < 0.5
 
 
@@ -234,7 +233,7 @@ def test_answers_that_are_no_numbers_are_not_written(source, tmp_path, monkeypat
     nothing = SimpleNamespace(hear=lambda values: np.full((len(values), len(CLASSES)), np.nan, np.float32))
     monkeypatch.setattr(runtimes, "load", lambda folder, runtime: nothing)
     with pytest.raises(StoreError, match="differ by up to nan"):
-        export.export(source, tmp_path / "out", target="litert", samples=clips(4), tolerance=1.0)
+        export.export(source, tmp_path / "out", target="onnx", samples=clips(4), tolerance=1.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -381,7 +380,7 @@ def test_the_command_says_in_a_sentence_what_is_refused(source, hearing, tmp_pat
     done = CliRunner().invoke(main, [*words, "--tolerance", "0"], catch_exceptions=False)
     assert done.exit_code == 1
     assert "more than 0; nothing was written" in done.output
-    assert not (tmp_path / "o/litert-int8").exists()
+    assert not (tmp_path / "o/onnx").exists()
 
 
 @pytest.fixture
