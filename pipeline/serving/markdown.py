@@ -35,7 +35,7 @@ def head(card: Card) -> str:
     about |= {
         "license": "other",
         "license_name": "that-of-the-corpora",
-        "library_name": "keras",
+        "library_name": card.runtime,
         "pipeline_tag": "audio-classification",
         "tags": ["speech-emotion-recognition", "audio-classification", *(["synthetic"] if card.synthetic else [])],
     }

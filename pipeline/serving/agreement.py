@@ -1,0 +1,120 @@
+"""How an exported model compares with the network it was made of: answers, size, speed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.evaluation import wording
+from pipeline.evaluation.tables import Table
+
+CALLS = 50  # that a latency is the median of
+Array = npt.NDArray[np.float32]
+
+
+class Heard(Protocol):
+    """A model in any runtime."""
+
+    def hear(self, values: Array) -> Array:
+        """Give probabilities. Shape: ``(clips, frames, rows)`` to ``(clips, classes)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """The model of one fold in one format, and how it compares with the network of Keras."""
+
+    target: str
+    fold: int
+    numbers: str  # what weights and activations are
+    size: int  # bytes of the file
+    difference: float  # the largest, of probabilities
+    same: float  # share of clips with the same answer
+    milliseconds: float  # a clip
+
+    @property
+    def within(self) -> str:
+        """Write the largest difference.
+
+        >>> Made(target="onnx", fold=0, numbers="", size=0, difference=1.19e-7, same=1, milliseconds=0).within
+        '1.2e-07'
+        """
+        return f"{self.difference:.2g}"
+
+
+def compare(model: Heard, wanted: Array, samples: Array, *, path: Path, target: str, fold: int, numbers: str) -> Made:
+    """Run a model on clips and compare its answers.
+
+    Args:
+        model: as it was opened from ``path``.
+        wanted: probabilities by the network of Keras, of shape ``(clips, classes)``.
+        samples: of shape ``(clips, frames, rows)``.
+        path: the file, for its size.
+        target: the name of the format.
+        fold: which one.
+        numbers: what weights and activations are.
+    """
+    found = model.hear(samples)
+    return Made(
+        target=target,
+        fold=fold,
+        numbers=numbers,
+        size=path.stat().st_size,
+        difference=float(np.abs(found - wanted).max()),
+        same=float(np.mean(found.argmax(axis=1) == wanted.argmax(axis=1))),
+        milliseconds=milliseconds(model, samples),
+    )
+
+
+def milliseconds(model: Heard, samples: Array) -> float:
+    """Measure the median time of a call with one clip, after a first one that does not count."""
+    model.hear(samples[:1])
+    times = [once(model, samples[[number % len(samples)]]) for number in range(CALLS)]
+    return float(np.median(times))
+
+
+def once(model: Heard, clip: Array) -> float:
+    """Measure one call in ms."""
+    start = time.perf_counter()
+    model.hear(clip)
+    return 1000 * (time.perf_counter() - start)
+
+
+def table(some: Sequence[Made], clips: int) -> Table:
+    """Write a row a model; the fold is named where there are several."""
+    folds = len({made.fold for made in some}) > 1
+    return Table(
+        caption="Exported",
+        head=("format", "numbers", "size", "largest difference", "same answer", "ms a clip"),
+        align="llrrrr",
+        rows=[row(made, folds) for made in some],
+        note=f"Compared over {wording.things(clips, 'clip')}; ms: the median of calls with one clip, on one thread.",
+    )
+
+
+def row(made: Made, folds: bool) -> tuple[str, ...]:
+    """Write one model; a difference of nothing is that of the original."""
+    name = f"{made.target}, fold {made.fold}" if folds else made.target
+    figures = wording.percent(made.same), f"{made.milliseconds:.2f}"
+    return name, made.numbers, size(made.size), made.within if made.difference else "0", *figures
+
+
+def size(count: int) -> str:
+    """Write a number of bytes.
+
+    >>> size(114_688), size(5_531_238)
+    ('115 kB', '5.5 MB')
+    """
+    return f"{count / 1e3:,.0f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
+def lines(found: Table) -> list[str]:
+    """Write a table as text, columns aligned."""
+    every = [found.head, *found.rows]
+    widths = [max(len(cells[column]) for cells in every) for column in range(len(found.head))]
+    ways = [str.ljust if way == "l" else str.rjust for way in found.align]
+    text = ["  ".join(map(lambda way, cell, width: way(cell, width), ways, cells, widths)) for cells in every]
+    return [*(line.replace(chr(160), " ").rstrip() for line in text), found.note]
