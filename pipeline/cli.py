@@ -2,12 +2,12 @@
 
 import click
 
-from pipeline.commands import audit, compare, corpora, features, predict, recipe, store
+from pipeline.commands import audit, compare, corpora, features, predict, recipe, serve, store
 from pipeline.commands.group import Group
 
 COMMANDS = (
     features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, recipe.recipe, store.store,
-    predict.predict,
+    predict.predict, serve.serve,
 )  # fmt: skip
 
 
