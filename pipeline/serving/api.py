@@ -16,7 +16,7 @@ from pipeline.serving import about, answers
 from pipeline.serving.desk import BusyError, Desk, TooLargeError
 from pipeline.serving.gate import refusal
 
-UNNAMED = "the recording"  # bytes that came without a file name
+UNNAMED = "The recording"  # bytes that came without a file name
 FIELD = "file"
 STATUS: dict[type[Exception], int] = {TooLargeError: 413, AudioError: 422, BusyError: 503}
 

@@ -14,7 +14,7 @@ from pipeline.serving.predictor import Predictor
 from pipeline.store import audio
 
 DENSEST = 192_000  # samples in a second, two channels at 96 kHz: what unpacks to more is no voice, or meant to do harm
-BYTES = 1_000_000  # of a megabyte
+BYTES = 2**20  # of a megabyte
 
 
 class TooLargeError(SerError):
@@ -33,7 +33,8 @@ class Limits:
     seconds: float = 600.0  # of a recording
     at_once: int = 8  # recordings handed in and not yet answered
     upload: float = 60.0  # s that a recording may take to arrive
-    turn: float = 60.0  # s to wait for those who came before
+    heard: int = 2  # recordings unpacked in memory
+    turn: float = 120.0  # s to wait for those who came before
     kept: int = 900  # s until the page's uploads are deleted
 
     @property
@@ -63,7 +64,7 @@ class Judged:
 
 @dataclass
 class Desk:
-    """One at a time is judged, because a recording may fill the memory and models are not made for threads."""
+    """Few recordings are heard at a time, for each takes memory; models and pictures are not made for threads at all."""
 
     predictor: Predictor
     plan: Plan
@@ -71,7 +72,8 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.places = threading.BoundedSemaphore(self.limits.at_once)
-        self.lock = threading.Lock()
+        self.ears = threading.BoundedSemaphore(self.limits.heard)
+        self.lock = threading.BoundedSemaphore(1)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -88,18 +90,18 @@ class Desk:
             self.places.release()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until those who came before are done.
+    def turn(self, some: threading.Semaphore) -> Iterator[None]:
+        """Wait until those who came before are done with the ears or the lock.
 
         Raises:
             BusyError: that takes too long.
         """
-        if not self.lock.acquire(timeout=self.limits.turn):
+        if not some.acquire(timeout=self.limits.turn):
             raise BusyError(f"Others were not done within {self.limits.turn:g} s: try again in a minute.")
         try:
             yield
         finally:
-            self.lock.release()
+            some.release()
 
     def judge(self, data: bytes, *, name: str) -> Judged:
         """Judge the bytes of a recording.
@@ -110,10 +112,11 @@ class Desk:
             BusyError: others take too long.
         """
         self.limits.refuse_size(len(data))
-        with self.turn():
+        with self.turn(self.ears):
             recording = read(data, self.limits, name=name)
             heard = hear(recording, self.predictor.hearings, self.plan, name=name)
-            return Judged(recording, self.predictor.answers([heard])[0])
+            with self.turn(self.lock):
+                return Judged(recording, self.predictor.answers([heard])[0])
 
 
 def read(data: bytes, limits: Limits, *, name: str) -> audio.Recording:

@@ -17,7 +17,7 @@ OPEN = {
     "/", "/predict", "/model", "/health", "/openapi.json", "/config", "/theme.css", "/favicon.ico", "/manifest.json",
     "/robots.txt",
     *(HERE + name for name in ("upload", "upload_progress", "queue/join", "queue/data", "startup-events", "info",
-                               "reset", "cancel", "app_id", "theme.css")),
+                               "run/predict", "reset", "cancel", "app_id", "theme.css")),
 }  # fmt: skip
 BELOW = ("/assets/", "/static/", f"{HERE}heartbeat/", f"{HERE}file=/")  # the last one: files of the page, never a URL
 

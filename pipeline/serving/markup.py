@@ -14,6 +14,7 @@ from pipeline.serving.desk import Limits
 from pipeline.serving.heard import Plan
 
 TITLE = "Speech emotion recognition"
+MEANT = "UAR is the share of recordings called right, averaged over the emotions."
 WAITING = "Upload or record a voice, or try one of the examples: the answer appears here."
 NOTES = {  # said of a recording
     "clipped": "It is clipped: recorded too loud, which may spoil the answer.",
@@ -46,7 +47,8 @@ def score(card: Card) -> str:
     known = about.score(card)
     chance = f"; chance is {wording.percent(test['chance'])}" if known and wording.number(test.get("chance")) else ""
     told = f"{known}{chance}" if known else "Never evaluated: nobody knows how good it is"
-    return f"<b>{escape(told)}</b><br><span>{escape(name)}</span>"
+    meant = f"<br><span>{MEANT}</span>" if known else ""
+    return f"<b>{escape(told)}</b>{meant}<br><span>{escape(name)}</span>"
 
 
 def limits(cards: Sequence[Card], allowed: Limits, plan: Plan) -> str:
@@ -58,7 +60,7 @@ def limits(cards: Sequence[Card], allowed: Limits, plan: Plan) -> str:
         f"A voice that is none of {escape(labels)} is still called one of them: look at all the bars.",
         "One voice at a time; music and other speakers are heard with it.",
         f"Recordings up to {allowed.megabytes:g} MB and {wording.count(allowed.seconds)} s. What lasts longer than "
-        f"{max(plan.longest, plan.seconds):g} s is heard in windows of {plan.seconds:g} s.",
+        f"{max(plan.longest, plan.seconds):.1f} s is heard in windows of {plan.seconds:g} s.",
         f"What you upload stays on the machine that runs this page and is deleted within "
         f"{2 * allowed.kept / 60:.0f} minutes.",
     ]
@@ -88,11 +90,20 @@ def verdict(found: Answer) -> str:
     if name is None or found.probabilities is None:
         return "<p class='ser-verdict'><span>No answer</span></p>"
     share = percent(float(found.probabilities.max()))
-    over = "Most of it sounds" if found.timeline else "This sounds"
+    over = "On average this sounds" if found.timeline else "This sounds"
     return (
         f"<p class='ser-verdict'><small>{over} most like acted</small><span>{escape(name)}</span> "
-        f"<em>{share}</em></p><p class='ser-name'>{escape(found.name)} · {clock(found.seconds)} min</p>"
+        f"<em>{share}</em></p><p class='ser-name'>{escape(found.name)} · {length(found.seconds)}</p>"
     )
+
+
+def length(seconds: float) -> str:
+    """Write how long a recording is.
+
+    >>> length(3.47), length(75)
+    ('3.5 s', '1:15.0 min')
+    """
+    return f"{seconds:.1f} s" if seconds < 60 else f"{clock(seconds)} min"
 
 
 def bars(found: Answer) -> str:

@@ -29,14 +29,15 @@ def build(desk: Desk, examples: Mapping[str, Path]) -> gr.Blocks:
     answer = answering(desk)
     with gr.Blocks(title=markup.TITLE, analytics_enabled=False, delete_cache=(desk.limits.kept,) * 2) as page:
         gr.HTML(markup.head(cards), padding=False)
-        with gr.Row():
-            with gr.Column(scale=4, min_width=320):
+        with gr.Row(elem_id="desk"):
+            with gr.Column():
                 voice = recorder()
                 shelf = gr.HTML(markup.waiting(), render=False, padding=False, elem_id="answer")
                 tried(voice, shelf, answer, examples)
-            with gr.Column(scale=6, min_width=320):
+            with gr.Column(elem_id="out"):
                 shelf.render()
-        gr.HTML(markup.limits(cards, desk.limits, desk.plan) + API, padding=False)
+            with gr.Column(elem_id="limits"):
+                gr.HTML(markup.limits(cards, desk.limits, desk.plan) + API, padding=False)
         quietly: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
         gr.on([voice.upload, voice.stop_recording], answer, voice, shelf, **quietly)
         voice.clear(markup.waiting, None, shelf, **quietly)
@@ -96,7 +97,7 @@ def judged(desk: Desk, path: Path) -> str:
     with desk.place():
         desk.limits.refuse_size(path.stat().st_size)
         found = desk.judge(path.read_bytes(), name=path.name)
-        with desk.turn():
+        with desk.turn(desk.lock):
             picture = pictures.picture(found.recording, desk.predictor.hearings[0], found.answer)
             address = pictures.address(picture)
     return markup.answer(found.answer, address, caption(desk, found))
@@ -116,4 +117,4 @@ def caption(desk: Desk, found: Judged) -> str:
 def look() -> dict[str, Any]:
     """Give how it looks, for `gr.mount_gradio_app`."""
     css = resources.files("pipeline.serving").joinpath("page.css").read_text(encoding="utf-8")
-    return {"theme": gr.themes.Default(**FONTS), "css": css, "footer_links": []}
+    return {"theme": gr.themes.Default(primary_hue="blue", **FONTS), "css": css, "footer_links": []}
