@@ -64,7 +64,7 @@ class Judged:
 
 @dataclass
 class Desk:
-    """Few recordings are heard at a time, for each takes memory; models and pictures are not made for threads at all."""
+    """Few recordings are heard at a time, for each takes memory; models and pictures are not made for threads."""
 
     predictor: Predictor
     plan: Plan
