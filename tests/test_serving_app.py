@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from pipeline.commands import serve as command
 from pipeline.errors import AudioError, SettingError
@@ -299,8 +300,13 @@ def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
     assert found.shape == (2, 3, 3)
     np.testing.assert_allclose(found[0, 0], first)
     np.testing.assert_allclose(found[1, 0], 1)
-    np.testing.assert_allclose(found[:, 1], 0xDE / 255)
+    np.testing.assert_allclose(found[:, 1], 1)
     np.testing.assert_allclose(found[0, 2], (1 + first) / 2)
+    axes = Figure().subplots()
+    pictures.draw_timeline(axes, spans, ["a", "b"])
+    [bar] = axes.collections[1].get_paths()
+    assert (bar.get_extents().x0, bar.get_extents().x1) == (2.0, 3.0)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
 
 
 def test_the_picture_has_a_panel_more_for_a_long_recording(desk):

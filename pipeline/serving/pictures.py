@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb, to_rgba_array
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -74,9 +74,13 @@ def draw_spectrogram(axes: Axes, whole: sheet.Sound, settings: LogMel) -> None:
 
 def draw_timeline(axes: Axes, timeline: Sequence[Span], labels: Sequence[str]) -> None:
     """Draw a lane for each emotion, the fuller in its colour the likelier; grey where nobody speaks."""
-    axes.pcolormesh(borders(timeline), np.arange(len(labels) + 1) - 0.5, shades(timeline, len(labels)))
+    edges = borders(timeline)
+    axes.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, shades(timeline, len(labels)))
     for lane in range(1, len(labels)):
         axes.axhline(lane - 0.5, color="white", lw=2)
+    every = zip(edges[:-1], edges[1:], timeline, strict=True)
+    silent = [(start, end - start) for start, end, each in every if each.probabilities is None]
+    axes.broken_barh(silent, (-0.5, len(labels)), color=SILENCE, lw=0, zorder=3)
     axes.set(ylim=(len(labels) - 0.5, -0.5))
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0)
@@ -86,9 +90,8 @@ def shades(timeline: Sequence[Span], lanes: int) -> Array:
     """Mix each lane's colour with white by its probabilities. Shape: ``(lanes, windows, 3)``, red, green and blue."""
     colours = to_rgba_array([COLOURS[lane % len(COLOURS)] for lane in range(lanes)])[:, None, :3]
     shares = np.array([np.zeros(lanes) if each.probabilities is None else each.probabilities for each in timeline])
-    spoken = np.array([each.probabilities is not None for each in timeline])
-    mixed = 1 - shares.T[..., None] * (1 - colours)
-    return np.where(spoken[None, :, None], mixed, to_rgb(SILENCE))
+    mixed: Array = 1 - shares.T[..., None] * (1 - colours)
+    return mixed
 
 
 def borders(timeline: Sequence[Span]) -> list[float]:
