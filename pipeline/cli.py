@@ -2,13 +2,12 @@
 
 import click
 
-from pipeline.commands import audit, compare, corpora, export, features, listen, model, predict, recipe, store
+from pipeline.commands import audit, compare, corpora, export, features, listen, model, predict, recipe, serve, store
 from pipeline.commands.group import Group
 
 COMMANDS = (
     features.extract, features.inspect, corpora.corpora, audit.audit, compare.compare, recipe.recipe, store.store,
-    predict.predict, listen.listen, model.model,
-    export.export,
+    predict.predict, listen.listen, serve.serve, model.model, export.export,
 )  # fmt: skip
 
 

@@ -1,0 +1,121 @@
+"""Pictures of one recording for the page: waveform, spectrogram and, where it was heard in windows, its timeline."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pipeline.evaluation import canvas, panels, sheet
+from pipeline.evaluation.canvas import INK, STYLE
+from pipeline.serving.answers import Answer, Span
+from pipeline.serving.hearing import Hearing
+from pipeline.signal import frontend
+from pipeline.signal.settings import LogMel
+from pipeline.stages.inspect import span
+from pipeline.store import audio
+
+Array = npt.NDArray[np.float64]
+WIDTH = 5.0  # inches: less than the report's, so that its letters are still read on a telephone
+WAVE, HEAT, LANE, REST = 0.8, 1.35, 0.25, 0.75  # inches of height; a lane for each emotion
+COLUMNS = 1600  # of a spectrogram, about: more than the picture has pixels
+SILENCE = "#dedede"
+COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#8C7A00", INK, "#8856A7")  # of emotions
+CLOCKED = 90.0  # s from which the time axis counts in minutes
+
+
+def picture(recording: audio.Recording, hearing: Hearing, answer: Answer) -> Figure:
+    """Draw a recording and what was heard in it, below each other on one time axis."""
+    with mpl.rc_context(STYLE):  # for the whole process: call it from one thread at a time
+        return drawn(sound(recording, hearing, answer), hearing, answer)
+
+
+def sound(recording: audio.Recording, hearing: Hearing, answer: Answer) -> sheet.Sound:
+    """Give the waveform and the part of it that was heard: all of it in windows, else what training would keep."""
+    settings = hearing.settings.audio
+    signal = audio.signal(recording, settings.sample_rate)
+    kept = (0.0, answer.seconds) if answer.timeline or answer.probabilities is None else span(signal, settings)
+    return sheet.Sound(name="", facts=(), waveform=signal, rate=settings.sample_rate, kept=kept)
+
+
+def drawn(whole: sheet.Sound, hearing: Hearing, answer: Answer) -> Figure:
+    """Draw the panels."""
+    lanes = LANE * len(answer.labels) if answer.timeline else 0.0
+    heights = [WAVE, HEAT, *([lanes] if lanes else [])]
+    figure = Figure(figsize=(WIDTH, sum(heights) + REST), layout="constrained", facecolor="white")
+    wave, heat, *rest = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
+    sheet.draw_wave(wave, whole, whole.whole)
+    wave.set_ylabel("amplitude")
+    draw_spectrogram(heat, whole, hearing.settings.features.logmel)
+    for axes in rest:
+        draw_timeline(axes, answer.timeline, answer.labels)
+    sheet.share_time([wave, heat, *rest], whole.whole)
+    if whole.whole[1] >= CLOCKED:
+        count_minutes([wave, heat, *rest])
+    figure.align_ylabels()
+    return figure
+
+
+def draw_spectrogram(axes: Axes, whole: sheet.Sound, settings: LogMel) -> None:
+    """Draw mel bands in dB over Hz, of a long recording fewer of them."""
+    hop = min(settings.n_fft, max(settings.hop, len(whole.waveform) // COLUMNS))
+    config = replace(settings, hop=hop, normalise=None, limit=None)
+    values = frontend.views(whole.waveform, whole.rate, {"logmel": config})["logmel"]
+    rows = dict(zip(frontend.rows(config), values.T, strict=True))
+    sheet.draw_heat(axes, panels.spectrogram(rows, config, whole.rate), 0.0)
+
+
+def draw_timeline(axes: Axes, timeline: Sequence[Span], labels: Sequence[str]) -> None:
+    """Draw a lane for each emotion, the fuller in its colour the likelier; grey where nobody speaks."""
+    edges = borders(timeline)
+    axes.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, shades(timeline, len(labels)))
+    for lane in range(1, len(labels)):
+        axes.axhline(lane - 0.5, color="white", lw=2)
+    every = zip(edges[:-1], edges[1:], timeline, strict=True)
+    silent = [(start, end - start) for start, end, each in every if each.probabilities is None]
+    axes.broken_barh(silent, (-0.5, len(labels)), color=SILENCE, lw=0, zorder=3)
+    axes.set(ylim=(len(labels) - 0.5, -0.5))
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+
+
+def shades(timeline: Sequence[Span], lanes: int) -> Array:
+    """Mix each lane's colour with white by its probabilities. Shape: ``(lanes, windows, 3)``, red, green and blue."""
+    colours = to_rgba_array([COLOURS[lane % len(COLOURS)] for lane in range(lanes)])[:, None, :3]
+    shares = np.array([np.zeros(lanes) if each.probabilities is None else each.probabilities for each in timeline])
+    mixed: Array = 1 - shares.T[..., None] * (1 - colours)
+    return mixed
+
+
+def borders(timeline: Sequence[Span]) -> list[float]:
+    """Divide the time between windows, which overlap: each has the time that is nearest to its middle, in s.
+
+    >>> borders([Span(0, 3, None), Span(1, 4, None), Span(1.5, 4.5, None)])
+    [0.0, 2.0, 2.75, 4.5]
+    """
+    middles = np.array([(each.start + each.end) / 2 for each in timeline])
+    inner = (middles[:-1] + middles[1:]) / 2
+    return [float(timeline[0].start), *inner.tolist(), float(timeline[-1].end)]
+
+
+def count_minutes(column: Sequence[Axes]) -> None:
+    """Write times of a long recording as people say them."""
+    for axes in column:
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 1.5, 3, 6, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{int(second) // 60}:{int(second) % 60:02d}"))
+    column[-1].set_xlabel("minutes")
+
+
+def address(figure: Figure) -> str:
+    """Write a figure as an address that holds it: no file lies about, and nobody else can ask for it."""
+    out = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(out, format="png", dpi=canvas.DPI, metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
