@@ -54,7 +54,7 @@ def serve(
     if not is_loopback(host):
         click.secho(EXPOSED.format(host), err=True, bold=True)
     with quiet.startup():
-        predictor = open_all(models, fold=fold).warmed()
+        predictor = open_all(models, fold=fold)
     desk = Desk(predictor, predictor.plan(every=every), Limits(megabytes=max_mb, seconds=max_seconds))
     app.run(desk, door, names=[path.name for path in models], ready=lambda: click.echo(greeting(door.getsockname())))
 
