@@ -38,7 +38,7 @@ def build(desk: Desk, *, names: Sequence[str], folder: Path) -> FastAPI:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gradio's own
         blocks = page.build(desk, made)
-        return gr.mount_gradio_app(
+        gr.mount_gradio_app(
             app,
             blocks,
             "/",
@@ -48,6 +48,7 @@ def build(desk: Desk, *, names: Sequence[str], folder: Path) -> FastAPI:
             run_history=False,
             **page.look(),
         )
+    return app
 
 
 def bind(host: str, port: int) -> socket.socket:
