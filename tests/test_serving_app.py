@@ -52,7 +52,7 @@ def wav(samples: np.ndarray, rate: int = RATE, **more: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def predictor(tiny_bundle: Path) -> Predictor:
-    return open_all([tiny_bundle]).warmed()
+    return open_all([tiny_bundle])
 
 
 @contextmanager
