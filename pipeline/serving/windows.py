@@ -17,7 +17,7 @@ from pipeline.store import audio
 RATE = 16_000  # Hz, what the detector takes
 QUIET = 33  # of 32768, -60 dBFS: what ingest takes for silence
 SPOKEN = 0.5  # its probability from which a chunk counts as speech
-ENOUGH = 0.25  # s of speech without which a window is not judged
+ENOUGH = 0.5  # s of speech without which a window is not judged: no clip in training is shorter
 Samples = npt.NDArray[Any]  # (frames, channels), int16 or float32
 
 
