@@ -129,7 +129,8 @@ def test_a_network_answers_alike_in_every_format(arch, tmp_path):
     assert len(set(wanted.argmax(axis=1))) > 1, "it answers alike to all clips"
     assert wanted.std(axis=0).min() > 0.03
     source = bundled(tmp_path / "bundle", arch, models.Network(original))
-    for target, allowed in {"onnx": 1e-5, "litert": 1e-5, "litert-int8": 0.1}.items():
+    allowances = {"onnx": 1e-5, "litert": 1e-5} | ({} if "crnn" in arch else {"litert-int8": 0.1})
+    for target, allowed in allowances.items():
         (made,) = export.export(source, tmp_path / target, target=target, samples=clips(48))
         card = cards.read(tmp_path / target)  # it checks every file
         found = runtimes.load(tmp_path / target / "fold-0", card.runtime).hear(fresh)
@@ -137,11 +138,18 @@ def test_a_network_answers_alike_in_every_format(arch, tmp_path):
         assert np.abs(found - wanted).max() > 0 or target != "litert-int8"
         assert made.difference < allowed
         assert made.same == (1 if target != "litert-int8" else pytest.approx(1, abs=0.2))
-    certain = {
-        "conv2d": "int8",
-        **dict.fromkeys(["crnn", "crnn1d", "crnn2d"], "int8 weights"),
-    }  # others may err too much
-    assert made.numbers == certain.get(arch, made.numbers)
+    if arch == "conv2d":  # the other tiny ones may err too much in whole numbers
+        assert made.numbers == "int8"
+
+
+@pytest.mark.parametrize("arch", ["crnn", "crnn1d", "crnn2d"])
+def test_recurrent_layers_are_unrolled_both_ways_and_calibrated(arch, tmp_path):
+    """At a loop the calibrator would crash the process."""
+    conversion.to_integers(network(arch), tmp_path / runtimes.LITERT, clips(24))
+    model = runtimes.load(tmp_path, "litert")
+    assert "WHILE" not in {each["op_name"] for each in model.interpreter._get_ops_details()}
+    assert np.int8 in {each["dtype"] for each in model.interpreter.get_tensor_details()}
+    np.testing.assert_allclose(model.hear(clips(24)).sum(axis=1), 1, atol=0.02)  # of random weights no more is certain
 
 
 @pytest.mark.parametrize("target", export.TARGETS)
@@ -400,7 +408,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 def test_without_clips_test_clips_of_every_corpus_are_taken(workplace):
-    found = samples.tested(workplace)
+    found = samples.unheard(workplace)
     assert len(set(found)) == len(found) == samples.COUNT
     assert (found[0], found[-1]) == (Path("/audio/R/000.wav"), Path("/audio/T/029.wav"))
     assert sum(path.parent.name == "R" for path in found) == pytest.approx(64 * 100 / 130, abs=1)
@@ -409,7 +417,7 @@ def test_without_clips_test_clips_of_every_corpus_are_taken(workplace):
 def test_a_corpus_that_is_gone_is_named(workplace):
     del workplace["data"]["corpora"]["tess"]
     with pytest.raises(StoreError, match="holds clips of tess, which data.corpora in params.yaml does not name"):
-        samples.tested(workplace)
+        samples.unheard(workplace)
 
 
 def test_files_become_inputs_in_their_order(tmp_path):

@@ -51,5 +51,5 @@ def inputs(clips: tuple[str, ...], model: Path) -> "Array":
     from pipeline.corpora import gather
     from pipeline.serving import card, hearing, samples
 
-    paths = list(gather.gather(clips).values()) if clips else samples.tested(config.read())
+    paths = list(gather.gather(clips).values()) if clips else samples.unheard(config.read())
     return samples.values(paths, hearing.of(card.read(model), name=str(model)))

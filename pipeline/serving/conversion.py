@@ -42,7 +42,7 @@ def to_integers(network: keras.Model, path: Path, samples: Array) -> None:
     """Write a network for one clip at a time, weights and activations in 8 bits; input and output stay float32.
 
     Args:
-        network: without recurrent layers, at which the calibrator of TensorFlow 2.21 crashes the process.
+        network: what is converted; unrolled, for at a loop the calibrator of TensorFlow 2.21 crashes the process.
         path: the file.
         samples: clips that show the range of each activation, of shape ``(clips, frames, rows)``.
     """
@@ -90,16 +90,11 @@ def one_thread() -> None:
     tf.config.list_logical_devices()
 
 
-def is_recurrent(network: keras.Model) -> bool:
-    """Say whether a network has a layer that goes through time step by step."""
-    return any(isinstance(layer, keras.layers.Bidirectional | keras.layers.RNN) for layer in network.layers)
-
-
 def again(network: keras.Model, *, unroll: bool = False) -> keras.Model:
     """Build a network once more with the same weights, in the form that converters take.
 
     Mean and variance become plain arrays: tf2onnx takes tensors that are no weights for further inputs. Recurrent
-    layers that are unrolled need no loop, which the plain interpreter of LiteRT does not know.
+    layers that are unrolled leave no loop, which the calibrator and some interpreters of LiteRT do not bear.
     """
     copy = keras.models.clone_model(network, clone_function=unrolled if unroll else None)
     copy.set_weights(network.get_weights())
@@ -113,7 +108,8 @@ def unrolled(layer: keras.Layer) -> keras.Layer:
     """Build a layer once more, recurrent ones step after step."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.Bidirectional):
-        config["layer"]["config"]["unroll"] = True
+        for way in ("layer", "backward_layer"):
+            config[way]["config"]["unroll"] = True
     elif isinstance(layer, keras.layers.GRU | keras.layers.LSTM):
         config["unroll"] = True
     return layer.__class__.from_config(config)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +17,7 @@ from pipeline.serving.agreement import Made
 from pipeline.store import files
 
 Array = npt.NDArray[np.float32]
-Convert = Callable[[keras.Model, Path, Array], None]
+Convert = Callable[..., None]  # network, file, samples
 HISTORY = "history.csv"
 INTEGERS = ("int8", conversion.to_integers)
 WEIGHTS = ("int8 weights", conversion.to_weights)
@@ -138,18 +137,13 @@ def convert(job: Job, fold: int, folder: Path, *, name: str, kind: Target) -> Ma
         raise TypeError(model)  # an svm, which was refused
     wanted, path = model.hear(job.samples), folder / kind.file
     folder.mkdir(parents=True)
-    for numbers, write in ways(kind, model.network):
+    for numbers, write in kind.ways:
         write(model.network, path, job.samples[::2])  # the others are new to what is calibrated, and show what it errs
         found = runtimes.load(folder, kind.runtime)
         made = agreement.compare(found, wanted, job.samples, path=path, target=name, fold=fold, numbers=numbers)
         if made.difference <= kind.tolerance:  # never so where it is no number
             return made
     raise too_different(job, made, kind.tolerance)
-
-
-def ways(kind: Target, network: keras.Model) -> list[tuple[str, Convert]]:
-    """Name the ways to try; `conversion.to_integers` says why recurrent layers go without the first."""
-    return [way for way in kind.ways if way != INTEGERS or not conversion.is_recurrent(network)]
 
 
 def too_different(job: Job, made: Made, tolerance: float) -> StoreError:

@@ -24,7 +24,7 @@ class Hears(Protocol):
         """Make what the model takes. Shape: ``(samples, channels)`` to ``(frames, rows)``."""
 
 
-def tested(params: Mapping[str, Any]) -> list[Path]:
+def unheard(params: Mapping[str, Any]) -> list[Path]:
     """Find the recordings of test clips, spread over all of them.
 
     Raises:
