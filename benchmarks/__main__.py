@@ -21,6 +21,7 @@ from benchmarks import (
     results,
     resuming,
     rows,
+    serving,
     shares,
     table,
 )  # fmt: skip
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "loading": loading.measure,
     "memory": memory.measure,
     "agreement": agreement.measure,
+    "serving": serving.measure,
 }
 
 

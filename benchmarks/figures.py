@@ -55,6 +55,7 @@ RATIOS = (
     Times("32 random rows, as float32", "Parquet", "loading/batch/parquet_over_float32"),
     Times("whole table, as stored", "CSV", "loading/whole/csv_over_stored", 100.0),
     Times("whole table, as float32", "CSV", "loading/whole/csv_over_float32"),
+    Times("one clip, file to answer", "a notebook", "serving/formats/keras/notebook_over_warm"),
 )
 AMOUNTS = (
     Amount("extract, empty cache", "s", "resuming/call/seconds/cold"),
@@ -66,6 +67,9 @@ AMOUNTS = (
     Amount("32 random rows, as stored", "ms", "loading/batch/milliseconds/stored", 0.2),
     Amount("32 random rows, as float32", "ms", "loading/batch/milliseconds/float32", 1.0),
     Amount("32 random rows, as Keras gets them", "ms", "loading/batch/milliseconds/keras"),
+    Amount("one clip, file to answer, warm, one core", "ms", "serving/formats/keras/warm", 20.0),
+    Amount("the same, librosa and model.predict", "ms", "serving/formats/keras/notebook"),
+    Amount("a second of a stream, one core", "s", "serving/formats/keras/stream", 0.1),
 )
 PEAK = 600.0  # MB
 

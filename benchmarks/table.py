@@ -13,8 +13,8 @@ BEGIN, END = "<!-- begin: python -m benchmarks --table -->", "<!-- end -->"
 
 def markdown(results: Results) -> str:
     """All tables, those of parts that were not run left out."""
-    tables = [commands(results), ratios(results), amounts(results), shares(results), agreement(results)]
-    return "\n\n".join(filter(None, [*tables, machine(results)])) + "\n"
+    tables = (commands, ratios, amounts, serving, shares, agreement, machine)
+    return "\n\n".join(filter(None, (table_of(results) for table_of in tables))) + "\n"
 
 
 def insert(results: Results, page: Path = PAGE) -> None:
@@ -87,6 +87,17 @@ def agreement(results: Results) -> str:
     ]
     heads = (f"{recipe}: {what}" for recipe in every for what in ("largest", "99th percentile", "clips beyond"))
     return table(("difference to librosa", *heads, "limit"), rows)
+
+
+def serving(results: Results) -> str:
+    """Lay out what a model at work takes in each format."""
+    found = figures.find(results, "serving/formats") or {}
+    rows = [
+        (name, f"{each['warm']:g} ms", f"{each['cold']:g} s", f"{each['many']:g} s", f"{each['stream']:.3f}")
+        for name, each in found.items()
+    ]
+    heads = ("a clip, warm", "a clip, the whole command", "1,000 clips, the whole command", "a second of a stream, s")
+    return table(("`crnn`", *heads), rows)
 
 
 def gap(summary: Mapping[str, float]) -> tuple[str, str, str]:

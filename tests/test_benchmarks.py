@@ -25,9 +25,12 @@ from benchmarks import (
     results,
     resuming,
     rows,
+    serving,
+    serving_probe,
     shares,
     table,
 )
+from pipeline.serving.predictor import open_all
 from pipeline.stages import batch
 from pipeline.store import mapped, shards
 
@@ -162,12 +165,37 @@ def test_agreement_is_counted_clip_by_clip(job):
             assert each["share_beyond"] == 0
 
 
+def test_serving_is_measured_in_each_format(job, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+    for name, value in {"MANY": 3, "STREAM": 6.0, "COLD": 1, "TARGETS": ("onnx",)}.items():
+        monkeypatch.setattr(serving, name, value)
+    found = serving.measure(job)
+    assert (found["clips"], found["stream_seconds"]) == (3, 6.0)
+    assert list(found["formats"]) == ["keras", "onnx"]
+    for each in found["formats"].values():
+        assert all(0 < each[name] < 1000 for name in ("warm", "cold", "many", "stream"))
+    assert is_ratio(found["formats"]["keras"]["notebook_over_warm"])
+    assert len(list((job.scratch / "serving/many").iterdir())) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")  # what librosa.load imports
+def test_notebooks_and_we_do_the_same_work(job, tmp_path):
+    opened = open_all([serving.bundle(tmp_path / "keras")])
+    clip = tmp_path / "clip.wav"
+    serving.write(clip, serving.gathered(job), 3.0)
+    assert soundfile.info(clip).frames == 3 * RATE
+    theirs = serving_probe.notebook(clip, opened)()[0]
+    ours = serving_probe.answer(clip, opened, opened.plan()).probabilities
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def written():
     """Results as the parts give them."""
     ratio = {"median": 4.56, "lowest": 3.21}
     steps = {part: 1 / 12 for parts in figures.STEPS.values() for part in parts}
     gap = {"largest": 1.5e-5, "percentile_99": 1e-5, "limit": 1e-3, "share_beyond": 0.25}
+    served = {"warm": 6.5, "cold": 4.2, "many": 12.3, "stream": 0.0301}
     case = {"cold": 9.0, "cached": 2.0, "one_added": 3.0}
     run = {"command": "python -m benchmarks", "date": "2026-01-01", "clips": {"ravdess": 1439}, "audio": "recorded"}
     return {
@@ -178,6 +206,7 @@ def written():
         "loading": {"batch": {"parquet_over_stored": ratio, "milliseconds": {"stored": 0.1}}},
         "memory": {"megabytes": {"1000": {"worker": 250.0, "main": 650.0}}},
         "agreement": {name: dict.fromkeys(agreement.LIMITS, gap) for name in ("params.yaml", "published")},
+        "serving": {"formats": {"keras": {**served, "notebook_over_warm": ratio}, "onnx": served}},
         "machine": results.machine(),
         "runs": dict.fromkeys(program.PARTS, run),
     }
@@ -190,6 +219,9 @@ def test_the_tables_say_what_was_measured(written):
     assert "| again, all cached | the first time | **4.6 ×** | 3.2 × | 3.0 × |" in text
     assert "| peak memory of the main process, 1,000 clips | 650 MB | 600 MB |" in text
     assert "| write | 16.7 % | 16.7 % |" in text
+    assert "| one clip, file to answer | a notebook | **4.6 ×** | 3.2 × |  |" in text
+    assert "| a second of a stream, one core | 0.0301 s | 0.1 s |" in text
+    assert "| onnx | 6.5 ms | 4.2 s | 12.3 s | 0.030 |" in text
     assert "| log-mel, dB | 1.5e-05 | 1e-05 | 25 % |" in text
     lines = text.splitlines()
     tables = [(above, line) for above, line in pairwise(lines) if above[:2] == line[:2] == "| "]
