@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11 to 3.13, git and make: `make repro` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench lock clean
+BACKEND_TESTS := tests/test_networks.py tests/test_stages_train.py tests/test_serving_bundle.py tests/test_backends.py
+.PHONY: help repro test test-backend test-backends lint bench lock clean
 SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -9,6 +10,7 @@ export DVC_NO_ANALYTICS := 1
 help:
 	@echo "make repro  set up everything, run the whole pipeline on the demo corpora, show the metrics"
 	@echo "make test   set up everything, run the tests"
+	@echo "make test-backends  networks, training and bundles on TensorFlow, JAX and torch, each in its own environment"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure side by side with the usual ways"
 
@@ -31,6 +33,21 @@ repro: .venv/.ready
 test: .venv/.ready
 	python -m pytest -n auto --dist loadfile
 
+# Backends come beside TensorFlow, so that a bundle can be held against it.
+.venv-%/.ready: pyproject.toml constraints.txt .venv/.ready
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,$*]"
+	@touch $@
+
+# On the backend that KERAS_BACKEND names, in the usual environment.
+test-backend: .venv/.ready
+	python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+
+test-backends: .venv/.ready .venv-jax/.ready .venv-torch/.ready
+	.venv/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+
 lint: .venv/.ready
 	ruff check .
 	ruff format --check .
@@ -44,4 +61,4 @@ lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade -o constraints.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-jax .venv-torch .pytest_cache .mypy_cache .ruff_cache

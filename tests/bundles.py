@@ -86,7 +86,7 @@ def spread(network: Any, patches: np.ndarray) -> Any:
     import keras
 
     last = network.layers[-1]
-    before = keras.Model(network.inputs, last.input).predict_on_batch(patches.astype(np.float32))
+    before = keras.Model(network.input, last.input).predict_on_batch(patches.astype(np.float32))
     kernel = last.get_weights()[0]
     scores = before @ kernel
     size = scores.std(axis=0) + 1e-6
