@@ -121,6 +121,22 @@ def test_a_stream_gives_the_result_of_its_file(spoken, opened):
     np.testing.assert_allclose(answer.probabilities, np.mean(judged, axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "flac"])
+def test_a_stream_of_any_format_is_that_of_its_file(spoken, tmp_path, suffix):
+    samples, rate = soundfile.read(spoken)
+    soundfile.write(tmp_path / f"a.{suffix}", samples, rate)
+    blocks, _ = live.replay(tmp_path / f"a.{suffix}", speed=0)
+    assert np.array_equal(np.concatenate(list(blocks)), audio.fetch(tmp_path / f"a.{suffix}").samples)
+
+
+def test_a_damaged_file_is_not_listened_to(tmp_path, bundle):
+    soundfile.write(tmp_path / "nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    for name, words in {"nan.wav": "NaN or infinite samples", "missing.wav": "cannot be read"}.items():
+        result = CliRunner().invoke(main, ["listen", "--model", str(bundle), "--file", str(tmp_path / name)])
+        assert result.exit_code == 1
+        assert words in result.stderr
+
+
 def test_a_window_is_heard_as_a_file_of_its_own(spoken, opened, tmp_path):
     samples, rate = soundfile.read(spoken, dtype="int16", always_2d=True)
     blocks, rate = live.replay(spoken, speed=0)

@@ -235,6 +235,34 @@ def test_a_cut_file_gets_a_sentence(bundle, tmp_path):
     assert "ends before the length its header states" in result.stderr
 
 
+def test_what_may_never_end_is_passed_over_in_a_folder(bundle, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    (tmp_path / "nowhere.wav").symlink_to(tmp_path / "missing")
+    soundfile.write(tmp_path / "good.wav", tone(1), RATE)
+    result = CliRunner().invoke(main, ["predict", "--model", str(bundle), "--json", str(tmp_path)])
+    found = json.loads(result.stdout)
+    assert [Path(clip["path"]).name for clip in found["clips"]] == ["good.wav"]
+    assert len(found["failures"]) == 1
+    assert "nowhere.wav" in found["failures"][0]
+
+
+def test_names_do_nothing_to_a_terminal_and_any_encoding_will_do(bundle, tmp_path):
+    soundfile.write(tmp_path / "a\x1b[31m\nb.wav", noise(1), RATE)
+    script = "from pipeline.cli import main; main()"
+    words = [sys.executable, "-c", script, "predict", "--model", str(bundle), str(tmp_path)]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        encoding="latin-1",
+        cwd=ROOT,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+    )
+    assert "a\\x1b[31m\\nb.wav" in done.stdout
+    assert "\\u2588" in done.stdout
+
+
 def test_standard_input_is_a_recording(bundle, tmp_path):
     soundfile.write(tmp_path / "a.flac", noise(1), RATE)
     words = ["predict", "--json", "--model", str(bundle)]
@@ -288,6 +316,9 @@ def test_a_fold_that_is_not_there_and_windows_with_gaps_are_refused(bundle, tmp_
     soundfile.write(tmp_path / "a.wav", tone(1), RATE)
     assert "has no fold 4; it has 0." in refused("--model", bundle, "--fold", 4, tmp_path / "a.wav")
     assert "leaves gaps" in refused("--model", bundle, "--every", 9, tmp_path / "a.wav")
+    assert "--every is nan s" in refused("--model", bundle, "--every", "nan", tmp_path / "a.wav")
+    assert "is no bundle" in refused("--model", tmp_path / "a.wav", tmp_path / "a.wav")
+    assert "An empty path" in refused("--model", bundle, "")
 
 
 def changed(bundle, folder, **changes):
@@ -336,7 +367,8 @@ def test_the_table_is_for_people(bundle, tmp_path):
     assert "█" in lines[0]
     assert lines[1].endswith("–   (no speech found)")
     assert lines[2].strip() == "0:00.0 – 0:03.0  –"
-    assert lines[-1] == "cnn on logmel, trained on ravdess · DEMO: synthetic speech, says nothing about people"
+    stamp = "DEMO: synthetic speech, says nothing about people"
+    assert lines[-1] == f"cnn on logmel, trained on ravdess · never evaluated · {stamp}"
 
 
 def test_what_backends_say_at_their_start_is_shown_only_where_it_fails(capfd):

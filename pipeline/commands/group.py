@@ -1,5 +1,7 @@
 """What commands have in common: how errors end."""
 
+import io
+import sys
 from collections.abc import Sequence
 
 import click
@@ -11,7 +13,10 @@ class Group(click.Group):
     """Show our own errors as one line and exit 1; let bugs through with their traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command."""
+        """Run a command; a letter that standard output cannot write is written by its number."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except SerError as error:

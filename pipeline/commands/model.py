@@ -23,8 +23,9 @@ def show(folder: Path, form: str | None) -> None:
     """
     from pipeline.serving import card as cards  # late: --help starts in a blink
     from pipeline.serving import markdown
+    from pipeline.serving.predictor import read_card
 
-    card = cards.read(folder)
+    card = read_card(folder)
     if form == "json":
         click.echo((folder / cards.NAME).read_text(encoding="utf-8"), nl=False)
     else:

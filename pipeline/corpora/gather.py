@@ -29,6 +29,8 @@ def gather(paths: Sequence[str]) -> dict[str, Path]:
 
 def expand(text: str) -> tuple[Path, list[Path]]:
     """Give the folder that one path starts from, and the recordings it names."""
+    if not text:
+        raise SettingError("An empty path names nothing: give a file, a folder or a pattern.")
     path = Path(text).expanduser()
     if path.is_dir():
         top, found = path, list(below(path))
@@ -66,8 +68,8 @@ def below(folder: Path) -> Iterator[Path]:
 
 
 def is_recording(path: Path) -> bool:
-    """Say whether a file is worth a look by its name."""
-    return is_audio(path) and not is_system(path)
+    """Say whether a file is worth a look by its name; pipes and devices, which may never end, are not."""
+    return is_audio(path) and not is_system(path) and (path.is_file() or not path.exists())
 
 
 def refuse(error: OSError) -> None:

@@ -17,7 +17,7 @@ STRANGERS = {
 def line(card: Card) -> str:
     """Say what a bundle is and how good it is."""
     name = f"{card.arch} on {card.view}, trained on {', '.join(card.corpora)}"
-    return " · ".join(filter(None, [name, score(card), stamp(card)])).replace("\u00a0", " ")
+    return " · ".join(filter(None, [name, score(card) or "never evaluated", stamp(card)])).replace("\u00a0", " ")
 
 
 def score(card: Card) -> str:

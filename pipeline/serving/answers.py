@@ -12,6 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 NOTHING = "–"
 BAR = 20  # characters
+WIDEST = 60  # characters of a name that others are aligned with
 LEAST = 0.005  # probability worth a word
 
 
@@ -89,11 +90,21 @@ def table_csv(answers: Iterable[Answer], labels: Sequence[str]) -> str:
 
 def lines(answers: Sequence[Answer]) -> Iterator[str]:
     """Write a line for each recording, and its timeline below."""
-    width = max((len(answer.name) for answer in answers), default=0)
-    for answer in answers:
+    names = [printable(answer.name) for answer in answers]
+    width = min(WIDEST, max(map(len, names), default=0))
+    for answer, name in zip(answers, names, strict=True):
         notes = f"   ({'; '.join(answer.notes)})" if answer.notes else ""
-        yield f"{answer.name:{width}s}  {verdict(answer.labels, answer.probabilities)}{notes}"
+        yield f"{name:{width}s}  {verdict(answer.labels, answer.probabilities)}{notes}"
         yield from (timeline_line(span, answer.labels) for span in answer.timeline)
+
+
+def printable(name: str) -> str:
+    r"""Write a file name so that it can do nothing to a terminal.
+
+    >>> printable("a\x1b[31mb\nc")
+    'a\\x1b[31mb\\nc'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
 
 
 def timeline_line(span: Span, labels: Sequence[str]) -> str:

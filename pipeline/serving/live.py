@@ -4,13 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import soundfile
-
-from pipeline.errors import AudioError
 from pipeline.serving.answers import Span
 from pipeline.serving.heard import Plan
 from pipeline.serving.predictor import Predictor
 from pipeline.serving.windows import Samples, cut
+from pipeline.store import audio
 
 BLOCK = 0.1  # s
 
@@ -36,24 +34,21 @@ def replay(path: Path, *, speed: float = 1.0) -> tuple[Iterator[Samples], int]:
     """Give the blocks of a file as a microphone would, and its rate in Hz.
 
     Args:
-        path: of any file that libsndfile reads.
-        speed: how many times faster than the recording was made; 0 for as fast as it is read.
+        path: of any file that libsndfile reads; it is decoded whole, as it is for `predict`.
+        speed: how many times faster than the recording was made; 0 for as fast as it goes.
 
     Raises:
-        AudioError: it cannot be read.
+        AudioError: it holds no usable sound.
     """
-    try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError("unreadable", f"{path} is no audio that libsndfile reads.") from error
-    return paced(file, speed), int(file.samplerate)
+    recording = audio.fetch(path)
+    return paced(recording, speed), recording.sample_rate
 
 
-def paced(file: soundfile.SoundFile, speed: float) -> Iterator[Samples]:
+def paced(recording: audio.Recording, speed: float) -> Iterator[Samples]:
     """Give blocks, each when its last sample is due."""
-    begun = time.monotonic()
-    with file:
-        for number, block in enumerate(file.blocks(round(BLOCK * file.samplerate), dtype="float32", always_2d=True), 1):
-            if speed:
-                time.sleep(max(0.0, begun + number * BLOCK / speed - time.monotonic()))
-            yield block
+    begun, size = time.monotonic(), round(BLOCK * recording.sample_rate)
+    for start in range(0, len(recording.samples), size):
+        if speed:
+            due = begun + (start + size) / recording.sample_rate / speed
+            time.sleep(max(0.0, due - time.monotonic()))
+        yield recording.samples[start : start + size]

@@ -61,9 +61,9 @@ class Predictor:
         seconds = max(member.hearing.seconds for member in self.members)
         known = max(member.card.longest for member in self.members)
         longest = {None: known, True: 0.0, False: np.inf}[windows]
-        if every > seconds:
+        if not 0 < every <= seconds:
             raise SettingError(
-                f"A window every {every:g} s leaves gaps, for a window lasts {seconds:g} s: give less with --every."
+                f"--every is {every:g} s, and a window lasts {seconds:g} s: more than that leaves gaps; give less."
             )
         return Plan(seconds=seconds, longest=longest, every=every)
 
@@ -143,9 +143,22 @@ def open_all(folders: Sequence[Path], *, fold: int | None = None) -> Predictor:
     return Predictor(members)
 
 
+def read_card(folder: Path) -> Card:
+    """Read the card of a bundle that a person named.
+
+    Raises:
+        StoreError: there is none, or it was altered.
+    """
+    if not (folder / cards.NAME).is_file():
+        raise StoreError(
+            f"{folder} is no bundle, for it holds no {cards.NAME}: name one that does, or train one with 'dvc repro'."
+        )
+    return cards.read(folder)
+
+
 def open_one(folder: Path, fold: int | None = None) -> Member:
     """Open one bundle."""
-    card = cards.read(folder)
+    card = read_card(folder)
     own = hearing.of(card, name=str(folder))
     if fold is not None and fold not in card.folds:
         raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
