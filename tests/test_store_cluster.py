@@ -31,7 +31,7 @@ def running(tmp_path_factory):
 @pytest.fixture
 def dask(running):
     """Both workers there, whatever a test before has done to them."""
-    running.wait_for_workers(2, timeout=60)
+    running.wait_for_workers(2, timeout=180)
     return running
 
 
