@@ -14,7 +14,7 @@ from pipeline.evaluation.tables import Table, Values, part
 from pipeline.evaluation.wording import MISSING, count
 
 SYNTHETIC = {"licence": "none needed", "citation": "nothing: synthesised by the demo, it holds no recording."}
-EXECUTION = {"execute", "store", "serve"}  # how to run, never what comes out
+EXECUTION = {"execute", "device", "store", "serve"}  # how to run, never what comes out
 
 
 def quarantine(manifests: Mapping[str, pd.DataFrame], audit: Values) -> Table:

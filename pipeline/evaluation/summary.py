@@ -1,6 +1,6 @@
 """Turn a table of predictions into the figures of ``metrics/eval.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,26 @@ def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     values = pd.DataFrame(each).T
     spread = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
     return {"count": len(each), **spread, "each": each}
+
+
+def spread(
+    predictions: pd.DataFrame, probabilities: Mapping[int, Probabilities], classes: Sequence[str]
+) -> dict[str, Any]:
+    """UAR and accuracy of the networks of each seed alone, their means and SDs; that of a single seed is undefined.
+
+    Args:
+        predictions: a row per tested clip, with its ``label``.
+        probabilities: of each seed, of shape ``(rows, classes)``.
+        classes: class names in the order of the columns.
+    """
+    each = {}
+    for seed, own in probabilities.items():
+        counts = matrix(predictions.assign(predicted=np.asarray(classes)[own.argmax(axis=1)]), classes)
+        each[str(seed)] = {"uar": scores.uar(counts), "wa": scores.wa(counts)}
+    values = pd.DataFrame(each).T
+    both = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
+    found: dict[str, Any] = rounded({"count": len(each), **both, "each": each})
+    return found
 
 
 def middle(values: "pd.Series[float]") -> dict[str, float]:

@@ -191,3 +191,16 @@ def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
     if pair[0] <= chance:
         return "The interval reaches down to chance: these data do not show that it recognises anything."
     return f"{100 * (uar - chance):.1f} points above chance. The interval shows how far other speakers would move it."
+
+
+def several(evaluation: Mapping[str, Any]) -> str:
+    """Say that several networks answered together, and what one alone gets; nothing of a single one.
+
+    >>> several({"seeds": {"count": 3, "uar_mean": 0.681, "uar_sd": 0.012}}).replace(PERCENT, " %")
+    'by the mean of 3 seeds; one alone 68.1 % ± 1.2'
+    """
+    seeds = evaluation.get("seeds") or {}
+    if seeds.get("count", 1) < 2:
+        return ""
+    alone = f"{percent(seeds['uar_mean'])} ± {100 * seeds['uar_sd']:.1f}"
+    return f"by the mean of {seeds['count']} seeds; one alone {alone}"

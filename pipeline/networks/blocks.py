@@ -42,11 +42,12 @@ def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequen
 
 
 def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Take patches ``(b, t, f)`` and standardise rows or cells; the statistics travel inside the network."""
+    """Take patches ``(b, t, f)`` and standardise rows or cells, in float32; the network holds the statistics."""
     patch = keras.Input(shape, name="patch")  # (b, t, f)
     mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
     axis = -1 if statistics.mean.ndim == 1 else (1, 2)
-    return patch, layers.Normalization(axis=axis, mean=mean, variance=variance, name="standardise")(patch)
+    standard = layers.Normalization(axis=axis, mean=mean, variance=variance, dtype="float32", name="standardise")
+    return patch, standard(patch)
 
 
 def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -89,8 +90,8 @@ def attention(x: keras.KerasTensor) -> keras.KerasTensor:
 
     Mirsamadi, Barsoum & Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
     """
-    weights = ops.softmax(layers.Dense(1)(x), axis=1)  # (b, t, 1)
-    return ops.sum(weights * x, axis=1)
+    weights = ops.softmax(layers.Dense(1, dtype="float32")(x), axis=1)  # (b, t, 1)
+    return ops.sum(ops.cast(weights, x.dtype) * x, axis=1)
 
 
 def exit_to(x: keras.KerasTensor, classes: int, *, dropout: float) -> keras.KerasTensor:

@@ -30,3 +30,23 @@ class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
         occurred = ops.cast(self.seen > 0, self.dtype)
         recalls = self.hits / ops.maximum(self.seen, 1)
         return ops.sum(recalls * occurred) / ops.maximum(ops.sum(occurred), 1)
+
+
+class Accuracy(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
+    """Share of the truth that was found, by clips or by shares of votes; rows without any truth count nothing."""
+
+    def __init__(self, *, name: str = "accuracy", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.hits = self.add_weight(shape=(), initializer="zeros", name="hits")
+        self.seen = self.add_weight(shape=(), initializer="zeros", name="seen")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002 - as above
+        """Count a batch. Shapes: ``(b, classes)`` both."""
+        truth = ops.cast(y_true, self.dtype)
+        found = ops.one_hot(ops.argmax(y_pred, axis=-1), truth.shape[-1], dtype=self.dtype)
+        self.hits.assign_add(ops.sum(truth * found))
+        self.seen.assign_add(ops.sum(truth))
+
+    def result(self) -> Any:
+        """Divide."""
+        return self.hits / ops.maximum(self.seen, 1)

@@ -47,11 +47,22 @@ def arch(name: str) -> Arch:
     return ARCHS[name]
 
 
-def build(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> keras.Model:
+def build(
+    params: Mapping[str, Any],
+    shape: tuple[int, int],
+    classes: int,
+    *,
+    statistics: Statistics,
+    seed: int | None = None,
+) -> keras.Model:
     """Build the network that ``model.arch`` names, with the settings of its own section.
+
+    With a seed its weights, and what its layers draw in training, follow from that alone.
 
     Shape: ``(b, *shape)`` to ``(b, classes)``.
     """
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
     name = config.get(params, "model.arch")
     chosen = arch(name)
     settings = config.section(chosen.config, params, f"model.{name}")

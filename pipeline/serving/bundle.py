@@ -17,9 +17,9 @@ class Fold:
     baseline: models.Model | None = None
 
 
-def write_fold(folder: Path, fold: int, trained: Fold) -> None:
-    """Write the models of one fold into a bundle under way."""
-    here = folder / f"fold-{fold}"
+def write_fold(folder: Path, place: str, trained: Fold) -> None:
+    """Write the models of one fold and seed into a bundle under way, in the folder that the card names for them."""
+    here = folder / place
     here.mkdir(parents=True, exist_ok=True)
     trained.model.save(here)
     if trained.baseline is not None:
@@ -28,11 +28,11 @@ def write_fold(folder: Path, fold: int, trained: Fold) -> None:
         trained.history.to_csv(here / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 
-def load_model(folder: Path, fold: int, arch: str) -> models.Model:
-    """Load a model of one fold for predicting: the bundle's own by its arch, or the ``svm`` beside it."""
-    return models.load(folder / f"fold-{fold}", arch)
+def load_model(folder: Path, place: str, arch: str) -> models.Model:
+    """Load a model for predicting: the bundle's own by its arch, or the ``svm`` beside the first seed's."""
+    return models.load(folder / place, arch)
 
 
-def read_history(folder: Path, fold: int) -> pd.DataFrame:
+def read_history(folder: Path, place: str) -> pd.DataFrame:
     """Read how one network was trained: a row an epoch."""
-    return pd.read_csv(folder / f"fold-{fold}" / "history.csv")
+    return pd.read_csv(folder / place / "history.csv")

@@ -13,7 +13,7 @@ from pipeline.corpora.files import is_system
 from pipeline.errors import StoreError
 from pipeline.store import files
 
-FORMAT = 3  # raise it when old bundles can no longer be read
+FORMAT = 4  # raise it when old bundles can no longer be read
 NAME = "bundle.json"
 RUNTIMES = ("keras", "onnx", "litert")
 
@@ -26,6 +26,7 @@ class Card:
     view: str
     labels: Sequence[str]  # in the order of the probabilities
     folds: Sequence[int]
+    seeds: Sequence[int]  # a network of each for every fold
     split: Mapping[str, Any]  # protocol, folds, labels
     synthetic: Sequence[str]  # corpora that are the demo's
     corpora: Mapping[str, Mapping[str, str]]  # title, language, licence and citation of each
@@ -40,10 +41,23 @@ class Card:
     runtime: str = "keras"  # what runs it: one of RUNTIMES
     format: int = FORMAT
 
+    def places(self, fold: int) -> list[str]:
+        """The folders of a fold's models, which answer by their mean: one a seed."""
+        return [place(fold, seed, self.seeds) for seed in self.seeds]
+
     @property
     def normalise(self) -> str:
         """By whose mean and deviation its inputs are standardised: train, speaker or none."""
         return str(self.params["train"]["normalise"])
+
+
+def place(fold: int, seed: int, seeds: Sequence[int]) -> str:
+    """Name the folder of a model; that of the first seed is the fold's own.
+
+    >>> place(0, 42, [42, 43]), place(0, 43, [42, 43])
+    ('fold-0', 'fold-0-seed-43')
+    """
+    return f"fold-{fold}" if seed == seeds[0] else f"fold-{fold}-seed-{seed}"
 
 
 def checksums(folder: Path) -> dict[str, str]:

@@ -61,9 +61,14 @@ class Job:
     card: cards.Card
     samples: Array  # (clips, frames, rows)
 
-    def network(self, fold: int) -> models.Model:
-        """Load the network of one fold."""
-        return bundle.load_model(self.source, fold, self.card.arch)
+    @property
+    def places(self) -> list[tuple[int, str]]:
+        """The fold and the folder of each network."""
+        return [(fold, place) for fold in self.card.folds for place in self.card.places(fold)]
+
+    def network(self, place: str) -> models.Model:
+        """Load one network."""
+        return bundle.load_model(self.source, place, self.card.arch)
 
 
 def export(source: Path, output: Path, *, target: str, samples: Array, tolerance: float | None = None) -> list[Made]:
@@ -88,7 +93,7 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
     kind = TARGETS[target] if tolerance is None else replace(TARGETS[target], tolerance=tolerance)
     job = opened(source, samples)
     with files.aside(output) as part:
-        made = [convert(job, fold, part / f"fold-{fold}", name=target, kind=kind) for fold in job.card.folds]
+        made = [convert(job, fold, part / place, name=target, kind=kind) for fold, place in job.places]
         finish(part, job, kind, made)
     return made
 
@@ -96,13 +101,13 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
 def originals(source: Path, samples: Array) -> list[Made]:
     """Say how large and how quick the networks are that are exported."""
     job = opened(source, samples)
-    return [original(job, fold) for fold in job.card.folds]
+    return [original(job, fold, place) for fold, place in job.places]
 
 
-def original(job: Job, fold: int) -> Made:
-    """Say how large and how quick the network of one fold is."""
-    network = job.network(fold)
-    path = job.source / f"fold-{fold}" / models.NETWORK
+def original(job: Job, fold: int, place: str) -> Made:
+    """Say how large and how quick one network is."""
+    network = job.network(place)
+    path = job.source / place / models.NETWORK
     wanted = network.hear(job.samples)
     return agreement.compare(network, wanted, job.samples, path=path, target="keras", fold=fold, numbers="float32")
 
@@ -127,12 +132,12 @@ def opened(source: Path, samples: Array) -> Job:
 
 
 def convert(job: Job, fold: int, folder: Path, *, name: str, kind: Target) -> Made:
-    """Convert the network of one fold by the first way that is within the tolerance.
+    """Convert one network by the first way that is within the tolerance, into the folder of its name.
 
     Raises:
         StoreError: none is.
     """
-    model = job.network(fold)
+    model = job.network(folder.name)
     if not isinstance(model, models.Network):
         raise TypeError(model)  # an svm, which was refused
     wanted, path = model.hear(job.samples), folder / kind.file

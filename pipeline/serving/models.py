@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.errors import StoreError
 from pipeline.networks import svm
 from pipeline.networks.names import SVM
-from pipeline.networks.training import Train
+from pipeline.networks.settings import Train
 from pipeline.store import batches
 from pipeline.store.inputs import Inputs
 from pipeline.store.mapped import Table
@@ -51,7 +51,7 @@ class Network:
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
         """Ask it."""
-        feed = batches.Batches(inputs, numbers, batch_size=128)
+        feed = batches.Patches(inputs, numbers, batch_size=128)
         return np.asarray(self.network.predict(feed, verbose=0), np.float32)
 
     def hear(self, values: Array) -> Array:

@@ -29,14 +29,14 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """One bundle, open: how it hears, and the models of its folds, which answer by their mean."""
+    """One bundle, open: how it hears, and the models of its folds and seeds, which answer by their mean."""
 
     card: Card
     hearing: Hearing
     models: Sequence[Asked]
 
     def probabilities(self, values: Array) -> Array:
-        """Ask all folds. Shape: ``(clips, …)`` to ``(clips, classes)``."""
+        """Ask all of them. Shape: ``(clips, …)`` to ``(clips, classes)``."""
         return mean([ask(model, values) for model in self.models])
 
 
@@ -163,7 +163,8 @@ def open_one(folder: Path, fold: int | None = None) -> Member:
     if fold is not None and fold not in card.folds:
         raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
     folds = card.folds if fold is None else [fold]
-    member = Member(card, own, [open_model(folder / f"fold-{each}", card) for each in folds])
+    places = [folder / place for each in folds for place in card.places(each)]
+    member = Member(card, own, [open_model(place, card) for place in places])
     refuse_other_classes(member, folder)
     return member
 

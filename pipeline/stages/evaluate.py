@@ -13,8 +13,9 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.evaluation import leaks, truth, wording
-from pipeline.evaluation.summary import chance, summary
-from pipeline.networks import names, training
+from pipeline.evaluation.summary import chance, spread, summary
+from pipeline.networks import names
+from pipeline.networks.settings import Train
 from pipeline.serving import bundle, models
 from pipeline.serving import card as cards
 from pipeline.serving.release import release
@@ -47,10 +48,12 @@ def run(
     table = mapped.open_table(shards, cache)
     tested = clips[(clips["role"] == "test") & clips["fold"].isin(card.folds)].reset_index(drop=True)
     tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
-    probabilities = predict(tested, clips, table, folder, card)
+    each = predict(tested, clips, table, folder, card)
+    probabilities = each.mean(axis=0)
     tested["predicted"] = np.asarray(card.labels)[probabilities.argmax(axis=1)]
     leak = leaks_of(files.read_json(audit, stage="split"), clips, table, card)
     scores = summary(tested, probabilities, card.labels, seed=seed) | {"leak": leak}
+    scores["seeds"] = spread(tested, dict(zip(card.seeds, each, strict=True)), card.labels)
     scores["baseline"] = baseline(tested, clips, table, folder, card, seed=seed)
     figures = stamp(card, leak) | scores
     predictions.write(tested, probabilities, card.labels, output)
@@ -74,16 +77,18 @@ def longest(manifests: Sequence[Path], clips: pd.DataFrame) -> float:
 def predict(
     tested: pd.DataFrame, clips: pd.DataFrame, table: mapped.Table, folder: Path, card: cards.Card, *, arch: str = ""
 ) -> npt.NDArray[np.float32]:
-    """Give each row the probabilities of the model that has not heard its speaker: the bundle's, or another's by name.
+    """Give each row the probabilities of models that have not heard its speaker: the bundle's, or another's by name.
 
-    Shape: ``(rows, classes)``.
+    Shape: ``(seeds, rows, classes)``; what stands beside the bundle's model has one seed.
     """
     numbers = table.find(tested)
-    out = np.empty((len(tested), len(card.labels)), np.float32)
+    out = np.empty((1 if arch else len(card.seeds), len(tested), len(card.labels)), np.float32)
     for fold in card.folds:
         here = np.flatnonzero(tested["fold"] == fold)
         inputs = inputs_of(clips, table, card, fold, arch or card.arch)
-        out[here] = bundle.load_model(folder, fold, arch or card.arch).probabilities(inputs, numbers[here])
+        for number, place in enumerate(card.places(fold)[: len(out)]):
+            model = bundle.load_model(folder, place, arch or card.arch)
+            out[number, here] = model.probabilities(inputs, numbers[here])
     return out
 
 
@@ -92,9 +97,9 @@ def inputs_of(clips: pd.DataFrame, table: mapped.Table, card: cards.Card, fold: 
     return models.inputs(table, clips[clips["fold"] == fold], arch, trained_by(card))
 
 
-def trained_by(card: cards.Card) -> training.Train:
+def trained_by(card: cards.Card) -> Train:
     """Read the settings of the training from the bundle: params.yaml may have moved on."""
-    return config.build(training.Train, card.params["train"], "train")
+    return config.build(Train, card.params["train"], "train")
 
 
 def baseline(
@@ -103,7 +108,7 @@ def baseline(
     """Score what stands beside the model: chance, and the support vector machine where the model is another."""
     found: dict[str, Any] = {"chance": chance(tested["label"])}
     if card.arch != names.SVM:
-        probabilities = predict(tested, clips, table, folder, card, arch=names.SVM)
+        [probabilities] = predict(tested, clips, table, folder, card, arch=names.SVM)
         found[names.SVM] = summary(tested, probabilities, card.labels, seed=seed)["test"]
     return found
 
@@ -170,8 +175,10 @@ def headline(figures: Mapping[str, Any]) -> str:
     own = ", speaker-normalised (transductive)" if figures["transductive"] else ""
     labels = truth.labels(figures)
     judged = f"\nlabels: {labels}" if labels else ""
+    several = wording.several(figures)
+    together = f"\n{several}" if several else ""
     warning = f"\n{figures['stamp']}" if figures["stamp"] else ""
-    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{judged}{warning}"
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{together}{judged}{warning}"
 
 
 def main() -> None:

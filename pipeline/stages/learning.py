@@ -1,23 +1,19 @@
-"""Train the model of one fold, and the baseline beside it; nothing of its test rows is looked at but their speakers."""
+"""The rows of one fold, and the baseline fitted to them; nothing of its test rows is looked at but their speakers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline import config
 from pipeline.errors import SettingError
 from pipeline.labels import VOTES
-from pipeline.networks import names, registry, svm, targets, training
+from pipeline.networks import names, svm, targets
+from pipeline.networks.settings import Train
 from pipeline.serving import models
-from pipeline.serving.bundle import Fold
-from pipeline.store import batches, statistics
+from pipeline.store import statistics
 from pipeline.store.inputs import Inputs
 from pipeline.store.mapped import Table
-from pipeline.store.statistics import Statistics
 
 Numbers = npt.NDArray[np.int64]
 
@@ -29,8 +25,8 @@ class Task:
     table: Table
     clips: pd.DataFrame
     classes: int
-    settings: training.Train
-    order: np.random.Generator  # of the batches
+    settings: Train
+    seed: tuple[int, int]  # and the fold: of the order of the batches, and summed of the weights
 
     @property
     def learnt(self) -> tuple[Numbers, Numbers]:
@@ -65,7 +61,7 @@ class Task:
         return models.inputs(self.table, self.clips, arch, self.settings)
 
 
-def soft_labels(clips: pd.DataFrame, settings: training.Train, *, arch: str) -> list[str]:
+def soft_labels(clips: pd.DataFrame, settings: Train, *, arch: str) -> list[str]:
     """Say how many clips are learnt from by their votes, nothing where all have one class.
 
     Raises:
@@ -101,31 +97,6 @@ def refuse_silence(voted: int, listeners: str) -> None:
             f"train.soft_labels is {listeners!r}, and no clip of data/clips.parquet has such votes: get the tables of "
             "CREMA-D with 'ser-features corpora fetch crema_d', or set it to null."
         )
-
-
-def learn(task: Task, params: Mapping[str, Any]) -> tuple[Fold, Statistics]:
-    """Train what ``model.arch`` names and, where that is a network, the baseline; give what it standardises by."""
-    machine = fit_machine(task, registry.machine(params))
-    if config.get(params, "model.arch") == names.SVM:
-        fitted = Statistics(machine.machine.mean, machine.machine.variance)
-        return Fold(machine, pd.DataFrame()), fitted
-    network, history, fitted = fit_network(task, params)
-    return Fold(network, history, machine), fitted
-
-
-def fit_network(task: Task, params: Mapping[str, Any]) -> tuple[models.Network, pd.DataFrame, Statistics]:
-    """Train a network; its history has a row an epoch."""
-    arch = config.get(params, "model.arch")
-    inputs, (rows, labels), (judged, truth) = task.inputs(arch), task.taught(arch), task.judged
-    shape, own = task.table.layout.shape, models.own_statistics(arch, task.settings)
-    fitted = inputs.measure(task.learnt[0]) if own else statistics.neutral(shape[1])
-    model = registry.build(params, shape, task.classes, statistics=fitted)
-    weights = targets.weights(labels, task.classes, balanced=task.settings.class_weights)
-    size = task.settings.batch_size
-    feed = batches.Batches(inputs, rows, labels, weights=weights, batch_size=size, shuffle=task.order)
-    even = np.ones(task.classes, np.float32)
-    check = batches.Batches(inputs, judged, truth, weights=even, batch_size=128) if len(judged) else None
-    return models.Network(model), training.fit(model, feed, check, task.settings), fitted
 
 
 def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:

@@ -1,4 +1,4 @@
-"""Train one model a fold and bundle them: ``python -m pipeline.stages.train``."""
+"""Train one network a fold and seed, and bundle them: ``python -m pipeline.stages.train``."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,23 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before Keras: TensorFlow's start-up notes are not for our users
 
 import keras
-import numpy as np
 import pandas as pd
 
 from pipeline import config
 from pipeline.corpora import registry as corpora
 from pipeline.corpora.clip import Page
-from pipeline.networks import training
+from pipeline.networks import devices, names, registry
+from pipeline.networks.settings import Train
 from pipeline.serving import bundle
 from pipeline.serving import card as cards
-from pipeline.stages import entry, learning, memory
-from pipeline.store import files, mapped, roles
+from pipeline.stages import entry, learning, logbook, memory
+from pipeline.stages.workbench import Workbench
+from pipeline.store import checkpoints, files, mapped, roles
+from pipeline.store.checkpoints import Checkpoint
 from pipeline.store.statistics import Statistics
 
 PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "scikit-learn", "numba", "soxr", "soundfile")
+CODE = ("networks/*.py", "store/batches.py", "stages/workbench.py")  # what the weights depend on besides settings
 
 
 def run(
@@ -37,57 +40,86 @@ def run(
 ) -> None:
     """Train on the roles of ``source``; write the bundle ``output``, still without scores, and the figures ``metrics``.
 
+    What was trained before this process was killed is gone on with, from ``cache``.
+
     Raises:
         StoreError: the shards lack rows that the split names.
         SettingError: a parameter cannot work.
     """
     clips = roles.read(source)
-    settings = config.section(training.Train, params, "train")
-    table = mapped.open_table(shards, cache)
-    folds = settings.chosen(sorted(clips["fold"].unique().tolist()))
+    settings, arch = config.section(Train, params, "train"), config.get(params, "model.arch")
+    table = mapped.open_table(shards, cache / "unpacked")
+    folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
     stamp: str = files.read_json(audit, stage="split")["stamp"]
+    device = config.section(devices.Device, params, "device")
+    place = checkpoints.folder(cache, key(source, shards, params, cache))
+    with devices.spread(device.count) as spread, files.aside(output) as part:
+        bench = Workbench(params, settings, device, spread)
+        say(bench, clips, table, arch, stamp)
+        done: dict[tuple[int, int], dict[str, Any]] = {}
+        fitted: dict[str, Any] = {}
+        for fold, seed in [(fold, seed) for fold in folds for seed in seeds]:
+            print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(folds) * len(seeds)})", flush=True)
+            task = task_of(clips[clips["fold"] == fold], table, settings, (seed, fold))
+            name = cards.place(fold, seed, seeds)
+            checkpoint = Checkpoint(place / f"{name}.npz", computed_by())
+            trained, own = train_one(task, bench, checkpoint, first=seed == seeds[0])
+            bundle.write_fold(part, name, trained)
+            fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
+            taught, size = len(task.taught(arch)[0]), trained.model.size
+            done[fold, seed] = logbook.figures(trained.history, settings, rows=taught, judged=len(task.judged[0]))
+        cards.write(part, card(part, clips, table, params, fitted, seeds, stamp))
+        files.write_json(summary(params, bench, size, logbook.folds(done), stamp), metrics)
+    checkpoints.clear(place)
+
+
+def seeds_of(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:
+    """The seeds of the networks; an svm draws nothing, and has one."""
+    seeds = settings.seeds or (config.seed(params),)
+    return list(seeds[:1] if arch == names.SVM else seeds)
+
+
+def say(bench: Workbench, clips: pd.DataFrame, table: mapped.Table, arch: str, stamp: str) -> None:
+    """Say what is trained on what, and what must be read before any number of it."""
+    number = f" and {bench.spread.count - 1} more" if bench.spread.count > 1 else ""
     print(
-        f"{config.get(params, 'model.arch')} on {table.layout.view}, {training.device()}",
-        *learning.soft_labels(clips, settings, arch=config.get(params, "model.arch")),
+        f"{arch} on {table.layout.view}, {keras.backend.backend()} on {devices.name()}{number}, "
+        f"{bench.settings.precision}",
+        *learning.soft_labels(clips, bench.settings, arch=arch),
         *([stamp] if stamp else []),
         sep="\n",
     )
-    results: dict[str, Any] = {}
-    fitted: dict[str, Any] = {}
-    with files.aside(output) as part:
-        for fold in folds:
-            print(f"fold {fold} ({folds.index(fold) + 1} of {len(folds)})", flush=True)
-            trained, own, results[str(fold)] = train_fold(clips[clips["fold"] == fold], table, settings, params, fold)
-            bundle.write_fold(part, fold, trained)
-            fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
-        cards.write(part, card(part, clips, table, params, fitted, stamp))
-        files.write_json(summary(params, trained.model.size, results, stamp), metrics)
 
 
-def train_fold(
-    clips: pd.DataFrame, table: mapped.Table, settings: training.Train, params: Mapping[str, Any], fold: int
-) -> tuple[bundle.Fold, Statistics, dict[str, Any]]:
-    """Train the model of one fold and the baseline beside it."""
-    seed = config.seed(params)
-    keras.utils.set_random_seed(seed + fold)
-    order = np.random.default_rng([seed, fold])
-    classes = len(clips.attrs["classes"])
-    task = learning.Task(table=table, clips=clips, classes=classes, settings=settings, order=order)
-    trained, fitted = learning.learn(task, params)
-    taught, _ = task.taught(config.get(params, "model.arch"))
-    return trained, fitted, figures(trained.history, settings, rows=len(taught), judged=len(task.judged[0]))
+def task_of(clips: pd.DataFrame, table: mapped.Table, settings: Train, seed: tuple[int, int]) -> learning.Task:
+    """Gather what one network learns."""
+    return learning.Task(table=table, clips=clips, classes=len(clips.attrs["classes"]), settings=settings, seed=seed)
 
 
-def figures(history: pd.DataFrame, settings: training.Train, *, rows: int, judged: int) -> dict[str, Any]:
-    """What happened in one fold; a model without epochs has none."""
-    counts = {"train_rows": rows, "validation_rows": judged}
-    if history.empty:
-        return counts
-    best = training.best_epoch(history, settings)
-    last = history[history["epoch"] == best].iloc[0]
-    names = ("uar", "accuracy", "val_uar", "val_accuracy", "val_loss")
-    scores = {name: round(float(last[name]), 4) for name in names if name in history}
-    return counts | {"epochs": len(history), "best_epoch": best} | scores
+def train_one(
+    task: learning.Task, bench: Workbench, checkpoint: Checkpoint, *, first: bool
+) -> tuple[bundle.Fold, Statistics]:
+    """Train what ``model.arch`` names, the baseline beside the first of a fold; give what it standardises by."""
+    arch = config.get(bench.params, "model.arch")
+    machine = learning.fit_machine(task, registry.machine(bench.params)) if first else None
+    if arch == names.SVM and machine is not None:
+        return bundle.Fold(machine, pd.DataFrame()), Statistics(machine.machine.mean, machine.machine.variance)
+    network, history, fitted = bench.train(task, arch, checkpoint)
+    return bundle.Fold(network, history, machine), fitted
+
+
+def key(source: Path, shards: Sequence[Path], params: Mapping[str, Any], cache: Path) -> str:
+    """Name all that the networks depend on: settings, rows, features, code."""
+    package = Path(__file__).parents[1]
+    code = [files.file_hash(path) for pattern in CODE for path in sorted(package.glob(pattern))]
+    rows = [mapped.shard_hash(path, cache / "unpacked") for path in shards]
+    return files.text_hash(told(params), files.file_hash(source), rows, code)
+
+
+def computed_by() -> dict[str, str]:
+    """Say what computes, as far as digits depend on it."""
+    backend = keras.backend.backend()
+    return {"backend": backend, "version": version(backend), "keras": version("keras"), "device": devices.name()}
 
 
 def card(
@@ -96,6 +128,7 @@ def card(
     table: mapped.Table,
     params: Mapping[str, Any],
     fitted: Mapping[str, Any],
+    seeds: Sequence[int],
     stamp: str,
 ) -> cards.Card:
     """Describe the bundle."""
@@ -105,6 +138,7 @@ def card(
         view=table.layout.view,
         labels=clips.attrs["classes"],
         folds=[int(fold) for fold in fitted],
+        seeds=seeds,
         split=clips.attrs["split"],
         synthetic=clips.attrs["synthetic"],
         corpora={name: about(page) for name, page in pages.items()},
@@ -129,16 +163,21 @@ def told(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"seed": params["seed"], "train": params["train"], "model": model}
 
 
-def summary(params: Mapping[str, Any], size: int, folds: Mapping[str, Any], stamp: str) -> dict[str, Any]:
-    """The figures of all folds, for ``dvc metrics``: no wall-clock, or every run would differ."""
+def summary(
+    params: Mapping[str, Any], bench: Workbench, size: int, folds: Mapping[str, Any], stamp: str
+) -> dict[str, Any]:
+    """The figures of all folds, for ``dvc metrics``; those of ``speed`` are other ones each time."""
     return {
         "arch": config.get(params, "model.arch"),
         "view": config.get(params, "model.features"),
         "stamp": stamp,
         "backend": keras.backend.backend(),
-        "device": training.device(),
+        "device": devices.name(),
+        "devices": bench.spread.count,
+        "precision": bench.settings.precision,
         "parameters": size,
         "folds": folds,
+        "speed": bench.speed(),
     }
 
 
@@ -154,7 +193,7 @@ def main() -> None:
         output=Path("models/trained"),
         metrics=Path("metrics/train.json"),
         params=params,
-        cache=files.cache_folder() / "unpacked",
+        cache=files.cache_folder(),
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.store.statistics import Statistics
 KINDS = ("rows", "cells", "functionals")
 SIZE = 1024  # clips worked on at once
 Array = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Numbers = npt.NDArray[np.int64]
 
 
@@ -57,6 +58,26 @@ class Inputs:
         parts = [numbers[start : start + SIZE] for start in range(0, len(numbers), SIZE)]
         found = [functionals(self.table.gather(some), self.table.valid_frames[some]) for some in parts]
         return np.concatenate([np.empty((0, 4 * self.table.layout.shape[1]), np.float32), *found])
+
+    @property
+    def size(self) -> int:
+        """Bytes of `everything`."""
+        one = np.dtype(np.float32 if self.speakers else self.table.layout.dtype).itemsize
+        return len(self.table.rows) * int(np.prod(self.table.layout.shape)) * one
+
+    def everything(self) -> Array | Halves:
+        """Fetch all rows of the table, as they are stored, or standardised where their speakers are known.
+
+        Shape: ``(rows of the table, frames, rows)``.
+        """
+        if self.speakers is None:
+            return self.table.stored(np.arange(len(self.table.rows)))
+        out = np.zeros((len(self.table.rows), *self.table.layout.shape), np.float32)
+        known = np.flatnonzero(self.speakers.of >= 0)
+        for start in range(0, len(known), SIZE):
+            some = known[start : start + SIZE]
+            out[some] = self.gather(some)
+        return out
 
     def measure(self, numbers: Numbers) -> Statistics:
         """Fit mean and variance to clips."""
