@@ -90,7 +90,7 @@ def test_a_wrong_path_into_the_parameters_is_said():
 def test_every_section_of_the_project_reads():
     from pipeline.evaluation.folds import Split
     from pipeline.networks.registry import ARCHS
-    from pipeline.networks.training import Train
+    from pipeline.networks.settings import Train
     from pipeline.stages.crew import Execute
     from pipeline.stages.demo import Demo
     from pipeline.store import recipe

@@ -7,7 +7,8 @@ import pytest
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.evaluation.folds import Split, assign
 from pipeline.labels import VOTED, VOTES, Labels
-from pipeline.networks import targets, training
+from pipeline.networks import targets
+from pipeline.networks.settings import Train
 
 SPEAKERS, NOISE = 6, ("original", "noise")
 CAST = [  # of each speaker: what the actor intended, and how the voice was heard as A D F H N S
@@ -142,7 +143,7 @@ def test_settings_that_cannot_work_are_told(settings, said):
 
 def test_an_unknown_kind_of_soft_labels_is_told():
     with pytest.raises(UnknownNameError, match="train.soft_labels 'sound' is unknown. Known: face, multimodal, voice"):
-        training.Train(soft_labels="sound")
+        Train(soft_labels="sound")
 
 
 # what a network is taught

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, registry, targets, training
-from pipeline.networks.metrics import UAR
+from pipeline.networks.metrics import UAR, Accuracy
+from pipeline.networks.settings import WORDS, Train, best_epoch
 from pipeline.store.statistics import Statistics
 
 SHAPE = (151, 64)
@@ -165,6 +166,19 @@ def test_uar_is_that_of_scikit_learn_over_batches():
     )
 
 
+def test_accuracy_is_that_of_scikit_learn_and_counts_shares_by_their_size():
+    rng = np.random.default_rng(3)
+    truth, guess = rng.integers(0, 4, 50), rng.dirichlet(np.ones(4), 50)
+    metric = Accuracy()
+    metric.update_state(np.eye(4)[truth], guess)
+    assert float(metric.result()) == pytest.approx(accuracy_score(truth, guess.argmax(axis=1)), abs=1e-6)
+    metric.update_state(np.zeros((9, 4)), guess[:9])  # rows without any truth, which fill batches up
+    assert float(metric.result()) == pytest.approx(accuracy_score(truth, guess.argmax(axis=1)), abs=1e-6)
+    shares = Accuracy()
+    shares.update_state([[0.75, 0.25], [0.5, 0.5]], [[0.9, 0.1], [0.2, 0.8]])
+    assert float(shares.result()) == pytest.approx(1.25 / 2)
+
+
 def patterns(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Noise in which the class decides the loud band, at any time: it can be learned, but not by one pixel."""
     rng = np.random.default_rng(seed)
@@ -183,8 +197,8 @@ def test_what_can_be_learned_is_learned(name):
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
     settings = SMALL.get(name, {"filters": (8, 16), "dropout": 0.1})
     model = arch.build((40, 24), 3, arch.config(**settings), statistics=statistics)
-    config = training.Train(epochs=12, learning_rate=3e-3)
-    training.compile_for(model, config)
+    config = Train(epochs=12, learning_rate=3e-3)
+    training.compile_for(model, config, classes=3)
     model.fit(*patterns(600, 0), epochs=12, batch_size=32, verbose=0)
     patches, truth = patterns(200, 1)
     assert (model.predict(patches, verbose=0).argmax(axis=1) == truth.argmax(axis=1)).mean() > 0.9
@@ -209,14 +223,15 @@ def fitted(config, validation=True):
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
     model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=statistics)
     check = Batches(*patterns(60, 5)) if validation else None
-    history = training.fit(model, Batches(*patterns(100, 4)), check, config, verbose=0)
+    training.compile_for(model, config, classes=3)
+    history = training.fit(model, Batches(*patterns(100, 4)), check, config, rows=100).history
     return model, history, check
 
 
 def test_the_best_epoch_on_validation_stands():
-    config = training.Train(epochs=30, patience=3, learning_rate=0.03)
+    config = Train(epochs=30, patience=3, learning_rate=0.03)
     model, history, check = fitted(config)
-    best = training.best_epoch(history, config)
+    best = best_epoch(history, config)
     assert best == len(history) - 3 < 30  # it stopped three epochs after the best
     assert history["val_uar"].iloc[best - 1] == history["val_uar"].max()
     scores = model.evaluate(check, verbose=0, return_dict=True)
@@ -225,61 +240,60 @@ def test_the_best_epoch_on_validation_stands():
 
 
 def test_the_loss_can_be_what_decides():
-    config = training.Train(epochs=12, patience=12, learning_rate=0.03, monitor="loss")
+    config = Train(epochs=12, patience=12, learning_rate=0.03, monitor="loss")
     model, history, check = fitted(config)
     scores = model.evaluate(check, verbose=0, return_dict=True)
     assert scores["loss"] == pytest.approx(history["val_loss"].min(), abs=1e-5)
-    assert history["val_loss"].idxmin() + 1 == training.best_epoch(history, config)
+    assert history["val_loss"].idxmin() + 1 == best_epoch(history, config)
 
 
 @pytest.mark.parametrize(("monitor", "mode"), [("uar", "max"), ("loss", "min")])
 def test_early_stopping_goes_by_the_monitor(monitor, mode):
-    [stop] = training.judges(training.Train(monitor=monitor, patience=3))
+    [stop] = training.judges(Train(monitor=monitor, patience=3))
     assert (stop.monitor, stop.mode, stop.patience, stop.restore_best_weights) == (f"val_{monitor}", mode, 3, True)
 
 
 def test_the_rate_falls_by_validation_loss_where_there_is_one():
-    config = training.Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
+    config = Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
     [reduce] = training.schedules(config, judged=True)
     assert (reduce.monitor, reduce.patience, reduce.factor, reduce.min_lr) == ("val_loss", 2, 0.3, 1e-4)
     assert training.schedules(config, judged=False) == []
-    assert training.schedules(training.Train(schedule="constant"), judged=True) == []
+    assert training.schedules(Train(schedule="constant"), judged=True) == []
 
 
 @pytest.mark.parametrize("judged", [True, False])
 def test_the_rate_falls_in_steps(judged):
     patches, truth = patterns(40, 4)
     model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
-    config = training.Train(
-        epochs=5, learning_rate=0.01, schedule="steps", reduce_after=2, reduce_by=0.5, patience=None
-    )
+    config = Train(epochs=5, learning_rate=0.01, schedule="steps", reduce_after=2, reduce_by=0.5, patience=None)
     check = Batches(patches[:20], truth[:20]) if judged else None
-    history = training.fit(model, Batches(patches, truth), check, config, verbose=0)
+    training.compile_for(model, config, classes=3)
+    history = training.fit(model, Batches(patches, truth), check, config, rows=40).history
     np.testing.assert_allclose(history["learning_rate"], [0.01, 0.01, 0.005, 0.005, 0.0025], rtol=1e-6)
 
 
 def test_without_patience_every_epoch_runs():
-    _, history, _ = fitted(training.Train(epochs=6, patience=None, learning_rate=1e-9))
+    _, history, _ = fitted(Train(epochs=6, patience=None, learning_rate=1e-9))
     assert len(history) == 6
 
 
 def test_the_last_weights_stand_where_they_are_asked_for():
     history = pd.DataFrame({"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.1]})
-    assert training.best_epoch(history, training.Train()) == 2
-    assert training.best_epoch(history, training.Train(keep="last")) == 3
-    [stop] = training.judges(training.Train(keep="last"))
+    assert best_epoch(history, Train()) == 2
+    assert best_epoch(history, Train(keep="last")) == 3
+    [stop] = training.judges(Train(keep="last"))
     assert not stop.restore_best_weights
 
 
 def test_accuracy_is_recorded_and_can_be_the_judge():
-    _, history, _ = fitted(training.Train(epochs=4, monitor="accuracy"))
+    _, history, _ = fitted(Train(epochs=4, monitor="accuracy"))
     assert history["accuracy"].between(0, 1).all()
-    best = training.best_epoch(history, training.Train(monitor="accuracy"))
+    best = best_epoch(history, Train(monitor="accuracy"))
     assert history.loc[history["epoch"] == best, "val_accuracy"].item() == history["val_accuracy"].max()
 
 
 def test_the_optimizer_is_the_one_that_is_named():
-    adam, decayed = (training.optimizer(training.Train(optimizer=name)) for name in ("adam", "adamw"))
+    adam, decayed = (training.optimizer(Train(optimizer=name)) for name in ("adam", "adamw"))
     assert (type(adam).__name__, type(decayed).__name__) == ("Adam", "AdamW")
     assert not adam.weight_decay
 
@@ -293,15 +307,15 @@ def test_cells_are_standardised_one_by_one():
     np.testing.assert_allclose(layer.predict(patch, verbose=0), (patch - mean) / np.sqrt(variance), atol=1e-5)
 
 
-@pytest.mark.parametrize("field", training.WORDS)
+@pytest.mark.parametrize("field", WORDS)
 def test_words_that_are_none_of_the_known_are_refused(field):
     with pytest.raises(UnknownNameError, match=rf"params\.yaml: train\.{field} 'rwos' is unknown"):
-        training.Train(**{field: "rwos"})
+        Train(**{field: "rwos"})
 
 
 def test_smoothing_and_decay_reach_the_training():
     model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
-    training.compile_for(model, training.Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004))
+    training.compile_for(model, Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004), classes=3)
     assert model.loss.label_smoothing == 0.2
     assert model.optimizer.weight_decay == 0.03
     assert float(model.optimizer.learning_rate) == pytest.approx(0.004)
@@ -310,8 +324,9 @@ def test_smoothing_and_decay_reach_the_training():
 def test_a_training_that_diverged_is_said():
     patches, truth = patterns(40, 4)
     model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
+    training.compile_for(model, Train(), classes=3)
     with pytest.raises(SettingError, match="lower train.learning_rate"):
-        training.fit(model, Batches(patches * np.nan, truth), None, training.Train(epochs=1), verbose=0)
+        training.fit(model, Batches(patches * np.nan, truth), None, Train(epochs=1), rows=40)
 
 
 @pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
@@ -333,18 +348,18 @@ def test_a_recurrent_layer_needs_units():
 )
 def test_settings_that_cannot_train_are_refused(wrong):
     with pytest.raises(SettingError, match=f"train.{next(iter(wrong))}"):
-        training.Train(**wrong)
+        Train(**wrong)
 
 
 def test_without_validation_all_epochs_run_and_the_last_stands():
-    config = training.Train(epochs=3, patience=1)
+    config = Train(epochs=3, patience=1)
     _, history, _ = fitted(config, validation=False)
-    assert len(history) == training.best_epoch(history, config) == 3
+    assert len(history) == best_epoch(history, config) == 3
     assert not [name for name in history if name.startswith("val_")]
 
 
 def test_the_learning_rate_falls_when_validation_stalls():
-    _, history, _ = fitted(training.Train(epochs=12, patience=12, reduce_after=1, learning_rate=0.05))
+    _, history, _ = fitted(Train(epochs=12, patience=12, reduce_after=1, learning_rate=0.05))
     rates = history["learning_rate"].round(6).unique()
     assert len(rates) > 1
     assert rates[1] == pytest.approx(0.025)
@@ -352,8 +367,8 @@ def test_the_learning_rate_falls_when_validation_stalls():
 
 def test_the_best_epoch_follows_the_monitor():
     history = pd.DataFrame({"epoch": [1, 2, 3], "val_uar": [0.2, 0.5, 0.4], "val_loss": [1.5, 1.4, 1.1]})
-    assert training.best_epoch(history, training.Train(monitor="uar")) == 2
-    assert training.best_epoch(history, training.Train(monitor="loss")) == 3
+    assert best_epoch(history, Train(monitor="uar")) == 2
+    assert best_epoch(history, Train(monitor="loss")) == 3
 
 
 def test_weights_make_each_class_count_alike():
@@ -366,14 +381,10 @@ def test_weights_make_each_class_count_alike():
 
 @pytest.mark.parametrize(("folds", "chosen"), [("first", [0]), ("all", [0, 1, 2]), (1, [1]), ((2, 0), [2, 0])])
 def test_folds_are_chosen_by_word_or_number(folds, chosen):
-    assert training.Train(folds=folds).chosen([0, 1, 2]) == chosen
+    assert Train(folds=folds).chosen([0, 1, 2]) == chosen
 
 
 @pytest.mark.parametrize("folds", ["last", 3, (0, 7), (), (0, 0)])
 def test_folds_that_are_not_there_are_refused(folds):
     with pytest.raises(SettingError, match=r"train\.folds"):
-        training.Train(folds=folds).chosen([0, 1, 2])
-
-
-def test_the_device_is_named():
-    assert training.device().split(":")[0] in {"cpu", "gpu", "cuda", "tpu", "mps"}
+        Train(folds=folds).chosen([0, 1, 2])

@@ -11,7 +11,8 @@ from dvc.utils.hydra import apply_overrides
 from pipeline import config
 from pipeline.errors import UnknownNameError
 from pipeline.evaluation import folds
-from pipeline.networks import registry, training
+from pipeline.networks import registry
+from pipeline.networks.settings import Train
 from pipeline.recipes import catalogue
 from pipeline.store import recipe as features
 
@@ -49,7 +50,7 @@ def test_every_section_of_a_recipe_is_valid(name, rung, params):
     found = run(params, name, rung)
     features.layout(features.from_params(found), found["model"]["features"])
     config.section(folds.Split, found, "split")
-    config.section(training.Train, found, "train")
+    config.section(Train, found, "train")
     arch = found["model"]["arch"]
     assert arch == registry.SVM or config.section(registry.arch(arch).config, found, f"model.{arch}")
 

@@ -5,102 +5,27 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import re
 import shutil
-from dataclasses import asdict
-from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
 from pipeline.errors import SettingError, StoreError
-from pipeline.evaluation.rows import COLUMNS
 from pipeline.networks import svm
 from pipeline.serving import bundle
 from pipeline.serving import card as cards
-from pipeline.signal.conditioning import Audio
-from pipeline.signal.settings import LogMel
 from pipeline.stages import evaluate, train
-from pipeline.store import batches, files, manifest, mapped, predictions, roles, shards, statistics
+from pipeline.store import batches, files, mapped, predictions, roles, statistics
 from pipeline.store.inputs import Inputs
-
-ROOT = Path(__file__).parents[1]
-CLASSES = ["angry", "happy", "sad"]
-SHAPE = (24, 12)
-LAYOUT = shards.Layout(
-    view="logmel",
-    shape=SHAPE,
-    dtype="float16",
-    unit="dB",
-    rows=tuple("abcdefghijkl"),
-    identity={"view": "logmel", "settings": {"audio": asdict(Audio()), "logmel": asdict(LogMel())}},
-    augment={},
-)
-
-
-def clip_table() -> pd.DataFrame:
-    """Six speakers with twelve clips each, in two folds: two speakers test, one validates."""
-    rows = []
-    for fold in range(2):
-        for speaker in range(6):
-            role = {0: "test", 1: "test", 2: "validation"}.get((speaker + 3 * fold) % 6, "train")
-            for clip in range(12):
-                for variant in ("original", "noise") if role == "train" else ("original",):
-                    name = f"own/{speaker}-{clip}.wav"
-                    rows.append((name, variant, fold, role, CLASSES[clip % 3], "own", f"own/{speaker}"))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def tensors(clip_id: str, variant: str) -> np.ndarray:
-    """A band that is loud where the class says so, on top of a level of the speaker's own."""
-    speaker, clip = (int(part) for part in re.findall(r"\d+", clip_id))
-    rng = np.random.default_rng([speaker, clip, len(variant)])
-    patch = rng.normal(-50 + speaker, 4, SHAPE)
-    patch[:, 4 * (clip % 3) : 4 * (clip % 3) + 4] += 12
-    return patch.astype(np.float16)
+from tests.training import CLASSES, LAYOUT, SHAPE, artefacts, clip_table, params, tensors
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """The artefacts that train needs."""
-    folder = tmp_path_factory.mktemp("train")
-    table = clip_table()
-    roles.write(table, folder / "clips.parquet", classes=CLASSES, synthetic=["own"], split={"protocol": "speaker"})
-    index = [(f"own/{s}-{c}.wav", v) for s in range(6) for c in range(12) for v in ("original", "noise")]
-    rows = shards.Rows(
-        clip_id=[name for name, _ in index],
-        variant=[variant for _, variant in index],
-        key=[str(number) for number in range(len(index))],
-        valid_frames=np.full(len(index), SHAPE[0], np.int32),
-        tensors=np.stack([tensors(*each) for each in index]),
-    )
-    shards.write(folder / "own.parquet", LAYOUT, [rows])
-    people = [
-        {"clip_id": name, "path": name, "seconds": 2.5, "sex": "female" if name[4] in "024" else "male"}
-        for name, v in index
-        if v == "noise"
-    ]
-    manifest.write(people, folder / "manifest.parquet", synthetic=True)
-    clean = {"leak": {"contaminated": 0.0, "seen_speaker": 0.0}, "count": {"test_rows": 24}}
-    files.write_json({"stamp": "DEMO", "fold": {"0": clean, "1": clean}}, folder / "audit.json")
-    return folder
-
-
-def params(*, seed=42, arch="cnn", **settings):
-    values = config.read(ROOT / "params.yaml") | {"seed": seed}
-    values["model"]["arch"] = arch
-    values["model"]["cnn"]["filters"] = [4, 8]
-    values["train"] |= {
-        "epochs": 15,
-        "batch_size": 16,
-        "learning_rate": 0.01,
-        "folds": "all",
-        "patience": 15,
-    } | settings
-    return values
+    return artefacts(tmp_path_factory.mktemp("train"))
 
 
 def trained(base, name, **settings):
@@ -147,7 +72,7 @@ def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole
         here = (frame["fold"] == fold).to_numpy()
         assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
         numbers = table.find(frame[here].assign(variant="original"))
-        again = bundle.load_model(whole, fold, "cnn").network.predict(table.gather(numbers), verbose=0)
+        again = bundle.load_model(whole, f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
 
@@ -169,7 +94,7 @@ def test_the_svm_can_be_the_model(base):
     assert set(figures["baseline"]) == {"chance"}
     assert figures["leak"]["statistics"] == 0
     told = json.loads((base / "svm.json").read_text())
-    assert told["parameters"] == bundle.load_model(folder, 1, "svm").size
+    assert told["parameters"] == bundle.load_model(folder, "fold-1", "svm").size
     assert told["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
 
 
@@ -360,7 +285,8 @@ def test_the_bundle_says_what_it_is(base, whole):
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
     assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "svm.npz", "history.csv")}
     assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]
-    assert list(bundle.read_history(whole, 0)["epoch"]) == list(range(1, len(bundle.read_history(whole, 0)) + 1))
+    epochs = list(bundle.read_history(whole, "fold-0")["epoch"])
+    assert epochs == list(range(1, len(epochs) + 1))
 
 
 def test_statistics_come_from_training_rows_alone(base, whole):
@@ -437,15 +363,16 @@ def test_figures_of_training_are_written(base, whole):
     fold = figures["folds"]["1"]
     assert (fold["train_rows"], fold["validation_rows"]) == (72, 12)
     assert 1 <= fold["best_epoch"] <= fold["epochs"] <= 15
-    assert fold["val_uar"] == pytest.approx(bundle.read_history(whole, 1)["val_uar"].max(), abs=1e-4)
+    assert fold["val_uar"] == pytest.approx(bundle.read_history(whole, "fold-1")["val_uar"].max(), abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_network(base):
     one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
     patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
-    first, second = (bundle.load_model(folder, 0, "cnn").network.predict(patch, verbose=0) for folder in (one, two))
+    networks = (bundle.load_model(folder, "fold-0", "cnn").network for folder in (one, two))
+    first, second = (network.predict(patch, verbose=0) for network in networks)
     np.testing.assert_allclose(first, second, atol=1e-6)
-    assert bundle.read_history(one, 0).equals(bundle.read_history(other, 0))
+    assert bundle.read_history(one, "fold-0").equals(bundle.read_history(other, "fold-0"))
 
 
 def test_no_test_row_is_touched_while_training(base, monkeypatch):
@@ -487,7 +414,7 @@ def test_a_model_with_code_inside_is_refused(tmp_path):
     (tmp_path / "fold-0").mkdir()
     model.save(tmp_path / "fold-0/model.keras")
     with pytest.raises(StoreError, match="holds no model that may be loaded .*Lambda"):
-        bundle.load_model(tmp_path, 0, "cnn")
+        bundle.load_model(tmp_path, "fold-0", "cnn")
 
 
 def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):

@@ -59,7 +59,7 @@ class Learner(keras.Model):  # type: ignore[misc] # keras is untyped
 
     def standard(self, clips: Any) -> Any:
         """Fetch and standardise clips. Shape: ``(b, t, f)`` or ``(b,)`` to ``(b, t, f)``."""
-        values = clips if self.table is None else ops.take(self.table, clips, axis=0)
+        values = clips if self.table is None else ops.take(self.table, ops.cast(clips, "int32"), axis=0)
         return (ops.cast(values, "float32") - self.mean) / self.deviation
 
     def restart(self, fresh: keras.Model, statistics: Statistics, *, seed: int) -> None:

@@ -68,7 +68,7 @@ def fit(
 
     Args:
         model: compiled by `compile_for`.
-        training: batches of an epoch.
+        training: batches of an epoch; ``start(epoch)`` makes them those of one, counted from 0.
         validation: batches to be judged by.
         config: how.
         rows: clips in an epoch.
@@ -92,7 +92,14 @@ def fit(
         validation_data=validation,
         initial_epoch=config.epochs if found.stopped else found.epochs,
         epochs=config.epochs,
-        callbacks=[*others, *bars, lines, keeper],
+        shuffle=False,  # it would shuffle the batches once more, by Python's own random state
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.start(epoch)),
+            *others,
+            *bars,
+            lines,
+            keeper,
+        ],
         verbose=0,
     )
     return Course(table_of(keeper.rows, config), lines.rate)

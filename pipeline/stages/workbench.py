@@ -44,7 +44,6 @@ class Workbench:
         if word:
             print(word, flush=True)
         feed, check = self.feeds(task, inputs, arch)
-        feed.start(found.epochs)
         course = training.fit(
             learner, feed, check, config, rows=len(feed.order), found=found, keep=checkpoint.keep, write=say
         )

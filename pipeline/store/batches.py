@@ -71,16 +71,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0."""
+        """Go to an epoch, counted from 0; who trains says which, since backends begin some more than once."""
         self.epoch = epoch
         count = len(self.numbers)
         self.order = np.arange(count)
         if self.shuffle is not None:
             self.order = np.random.default_rng([*self.shuffle, epoch]).permutation(count)[: count - count % self.parts]
-
-    def on_epoch_end(self) -> None:
-        """Go to the next epoch."""
-        self.start(self.epoch + 1)
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)

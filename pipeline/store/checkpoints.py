@@ -44,7 +44,7 @@ class Checkpoint:
     def find(self) -> tuple[State, str]:
         """Read the state, and say in a sentence what becomes of it; nothing where there is none."""
         try:
-            with np.load(self.path, allow_pickle=False) as kept:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 about = json.loads(str(kept["about"]))
                 by = about.pop("by")
                 arrays = [kept[f"array_{number}"] for number in range(about.pop("arrays"))]
