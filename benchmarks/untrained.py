@@ -33,6 +33,7 @@ def write(
         view=view,
         labels=list(labels),
         folds=list(models),
+        seeds=[params["seed"]],
         split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
         synthetic=["ravdess"],
         corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},

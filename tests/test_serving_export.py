@@ -328,7 +328,9 @@ def test_differences_are_the_largest_and_latencies_the_median(tmp_path, monkeypa
     ticks = iter(np.cumsum([0.0, *[0.001, 5.0] * 30, *[0.003, 5.0] * 20]))  # s: 30 calls of 1 ms, 20 of 3 ms
     monkeypatch.setattr(agreement.time, "perf_counter", lambda: next(ticks))
     numbered = np.arange(3, dtype=np.float32).reshape(3, 1, 1)
-    found = agreement.compare(model, wanted, numbered, path=tmp_path / "file", target="x", fold=1, numbers="y")
+    found = agreement.compare(
+        model, wanted, numbered, path=tmp_path / "file", target="x", member=(1, None), numbers="y"
+    )
     assert (found.size, found.fold, found.target, found.numbers) == (7, 1, "x", "y")
     assert (found.difference, found.same) == (pytest.approx(0.3), pytest.approx(2 / 3))
     assert found.milliseconds == pytest.approx(1)

@@ -169,27 +169,27 @@ def test_statistics_are_over_frames_that_hold_sound(two, tmp_path):
 
 
 def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
-    from pipeline.store.batches import Batches
+    from pipeline.store.batches import Batches, Patches
 
     table = mapped.open_table(two[0], tmp_path / "cache")
     numbers, labels = np.arange(10), np.arange(10) % 3
     weights = np.array([1, 2, 4], np.float32)
-    feed = Batches(table, numbers, labels, weights=weights, batch_size=4, shuffle=np.random.default_rng(0))
+    feed = Batches(table, numbers, labels, weights=weights, batch_size=4, shuffle=(0, 7))
     orders = []
-    for _ in range(2):
-        assert [len(feed[batch][0]) for batch in range(len(feed))] == [4, 4, 2]
+    for epoch in (0, 1, 0):
+        feed.start(epoch)
+        assert [len(feed[batch][1]) for batch in range(len(feed))] == [4, 4, 2]
         order = np.concatenate([feed.order])
         assert sorted(order) == list(range(10))
         for batch in range(len(feed)):
-            patches, truth, weight = feed[batch]
+            inputs, truth, weight = feed[batch]
             some = order[4 * batch : 4 * batch + 4]
-            np.testing.assert_array_equal(patches, table.gather(numbers[some]))
+            np.testing.assert_array_equal(inputs["clip"], table.gather(numbers[some]))
             np.testing.assert_array_equal(truth.argmax(axis=1), labels[some])
             np.testing.assert_array_equal(weight, weights[labels[some]])
         orders.append(order.tolist())
-        feed.on_epoch_end()
-    assert orders[0] != orders[1]
-    plain = Batches(table, numbers, batch_size=4)
+    assert orders[0] == orders[2] != orders[1]
+    plain = Patches(table, numbers, batch_size=4)
     np.testing.assert_array_equal(np.concatenate([plain[b] for b in range(len(plain))]), table.gather(numbers))
 
 

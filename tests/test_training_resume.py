@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import pytest
 from pipeline.networks.resuming import State
 from pipeline.serving import bundle
 from pipeline.stages import train
-from pipeline.store import checkpoints
+from pipeline.store import checkpoints, holdings, upkeep
 from pipeline.store.checkpoints import Checkpoint
+from pipeline.store.places import Place
 from tests.training import ROOT, artefacts, params
 
 HERE = {"backend": "tensorflow", "device": "cpu:0"}
@@ -113,7 +115,8 @@ def state():
 
 
 def test_a_state_is_read_as_it_was_written(state, tmp_path):
-    checkpoint = Checkpoint(tmp_path / "training/a/fold-0.npz", HERE)
+    checkpoint = Checkpoint(checkpoints.path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
+    other = Checkpoint(checkpoints.path(tmp_path, "b" * 64, "fold-0"), HERE)
     assert checkpoint.find() == (State(), "")
     checkpoint.keep(state)
     found, word = checkpoint.find()
@@ -122,8 +125,24 @@ def test_a_state_is_read_as_it_was_written(state, tmp_path):
     for one, other in zip([*state.arrays, *state.best], [*found.arrays, *found.best], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    checkpoints.clear(checkpoint.path.parent)
-    assert not checkpoint.path.parent.exists()
+    other.keep(state)
+    assert [holdings.kind("training", each.path.name) for each in (checkpoint, other)] == ["checkpoint"] * 2
+    checkpoints.clear(tmp_path, "a" * 64)
+    assert not checkpoint.path.exists()
+    assert other.path.exists()
+
+
+def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
+    old, young = (checkpoints.path(tmp_path, letter * 64, "fold-0") for letter in "ab")
+    for path in (old, young):
+        Checkpoint(path, HERE).keep(state)
+    week = time.time() - 7.1 * 86_400
+    os.utime(old, (week, week))
+    found = upkeep.garbage(Place())
+    assert [item.path for item in found.old] == [str(old)]
+    upkeep.delete(Place(), found.old)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_another_device_starts_anew_and_says_why(state, tmp_path):

@@ -110,6 +110,7 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
         *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
         ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}{rows}"),
         ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
+        *(("Answers", text) for text in [wording.several(evaluation)] if text),
     ]
 
 

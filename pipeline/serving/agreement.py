@@ -29,6 +29,7 @@ class Made:
 
     target: str
     fold: int
+    seed: int | None  # None where there is one
     numbers: str  # what weights and activations are
     size: int  # bytes of the file
     difference: float  # the largest, of probabilities
@@ -39,13 +40,22 @@ class Made:
     def within(self) -> str:
         """Write the largest difference.
 
-        >>> Made(target="onnx", fold=0, numbers="", size=0, difference=1.19e-7, same=1, milliseconds=0).within
+        >>> Made(target="", fold=0, seed=None, numbers="", size=0, difference=1.19e-7, same=1, milliseconds=0).within
         '1.2e-07'
         """
         return f"{self.difference:.2g}"
 
 
-def compare(model: Heard, wanted: Array, samples: Array, *, path: Path, target: str, fold: int, numbers: str) -> Made:
+def compare(
+    model: Heard,
+    wanted: Array,
+    samples: Array,
+    *,
+    path: Path,
+    target: str,
+    member: tuple[int, int | None],
+    numbers: str,
+) -> Made:
     """Run a model on clips and compare its answers.
 
     Args:
@@ -54,13 +64,14 @@ def compare(model: Heard, wanted: Array, samples: Array, *, path: Path, target: 
         samples: of shape ``(clips, frames, rows)``.
         path: the file, for its size.
         target: the name of the format.
-        fold: which one.
+        member: its fold and, where there are several, its seed.
         numbers: what weights and activations are.
     """
     found = model.hear(samples)
     return Made(
         target=target,
-        fold=fold,
+        fold=member[0],
+        seed=member[1],
         numbers=numbers,
         size=path.stat().st_size,
         difference=float(np.abs(found - wanted).max()),
@@ -84,7 +95,7 @@ def once(model: Heard, clip: Array) -> float:
 
 
 def table(some: Sequence[Made], clips: int) -> Table:
-    """Write a row a model; the fold is named where there are several."""
+    """Write a row a model; fold and seed are named where there are several."""
     folds = len({made.fold for made in some}) > 1
     return Table(
         caption="Exported",
@@ -97,7 +108,8 @@ def table(some: Sequence[Made], clips: int) -> Table:
 
 def row(made: Made, folds: bool) -> tuple[str, ...]:
     """Write one model; a difference of nothing is that of the original."""
-    name = f"{made.target}, fold {made.fold}" if folds else made.target
+    fold, seed = f", fold {made.fold}" if folds else "", "" if made.seed is None else f", seed {made.seed}"
+    name = f"{made.target}{fold}{seed}"
     figures = wording.percent(made.same), f"{made.milliseconds:.2f}"
     return name, made.numbers, size(made.size), made.within if made.difference else "0", *figures
 

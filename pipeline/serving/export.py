@@ -62,9 +62,14 @@ class Job:
     samples: Array  # (clips, frames, rows)
 
     @property
-    def places(self) -> list[tuple[int, str]]:
-        """The fold and the folder of each network."""
-        return [(fold, place) for fold in self.card.folds for place in self.card.places(fold)]
+    def places(self) -> dict[str, tuple[int, int | None]]:
+        """The folder of each network, with its fold and, where there are several, its seed."""
+        several = len(self.card.seeds) > 1
+        return {
+            place: (fold, seed if several else None)
+            for fold in self.card.folds
+            for seed, place in zip(self.card.seeds, self.card.places(fold), strict=True)
+        }
 
     def network(self, place: str) -> models.Model:
         """Load one network."""
@@ -93,7 +98,7 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
     kind = TARGETS[target] if tolerance is None else replace(TARGETS[target], tolerance=tolerance)
     job = opened(source, samples)
     with files.aside(output) as part:
-        made = [convert(job, fold, part / place, name=target, kind=kind) for fold, place in job.places]
+        made = [convert(job, part / place, name=target, kind=kind) for place in job.places]
         finish(part, job, kind, made)
     return made
 
@@ -101,15 +106,17 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
 def originals(source: Path, samples: Array) -> list[Made]:
     """Say how large and how quick the networks are that are exported."""
     job = opened(source, samples)
-    return [original(job, fold, place) for fold, place in job.places]
+    return [original(job, place) for place in job.places]
 
 
-def original(job: Job, fold: int, place: str) -> Made:
+def original(job: Job, place: str) -> Made:
     """Say how large and how quick one network is."""
     network = job.network(place)
     path = job.source / place / models.NETWORK
     wanted = network.hear(job.samples)
-    return agreement.compare(network, wanted, job.samples, path=path, target="keras", fold=fold, numbers="float32")
+    return agreement.compare(
+        network, wanted, job.samples, path=path, target="keras", member=job.places[place], numbers="float32"
+    )
 
 
 def opened(source: Path, samples: Array) -> Job:
@@ -131,7 +138,7 @@ def opened(source: Path, samples: Array) -> Job:
     return Job(source=source, card=card, samples=samples)
 
 
-def convert(job: Job, fold: int, folder: Path, *, name: str, kind: Target) -> Made:
+def convert(job: Job, folder: Path, *, name: str, kind: Target) -> Made:
     """Convert one network by the first way that is within the tolerance, into the folder of its name.
 
     Raises:
@@ -145,7 +152,9 @@ def convert(job: Job, fold: int, folder: Path, *, name: str, kind: Target) -> Ma
     for numbers, write in kind.ways:
         write(model.network, path, job.samples[::2])  # the others are new to what is calibrated, and show what it errs
         found = runtimes.load(folder, kind.runtime)
-        made = agreement.compare(found, wanted, job.samples, path=path, target=name, fold=fold, numbers=numbers)
+        made = agreement.compare(
+            found, wanted, job.samples, path=path, target=name, member=job.places[folder.name], numbers=numbers
+        )
         if made.difference <= kind.tolerance:  # never so where it is no number
             return made
     raise too_different(job, made, kind.tolerance)

@@ -52,7 +52,7 @@ def run(
     folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
     stamp: str = files.read_json(audit, stage="split")["stamp"]
     device = config.section(devices.Device, params, "device")
-    place = checkpoints.folder(cache, key(source, shards, params, cache))
+    own_key = key(source, shards, params, cache)
     with devices.spread(device.count) as spread, files.aside(output) as part:
         bench = Workbench(params, settings, device, spread)
         say(bench, clips, table, arch, stamp)
@@ -62,7 +62,7 @@ def run(
             print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(folds) * len(seeds)})", flush=True)
             task = task_of(clips[clips["fold"] == fold], table, settings, (seed, fold))
             name = cards.place(fold, seed, seeds)
-            checkpoint = Checkpoint(place / f"{name}.npz", computed_by())
+            checkpoint = Checkpoint(checkpoints.path(cache, own_key, name), computed_by())
             trained, own = train_one(task, bench, checkpoint, first=seed == seeds[0])
             bundle.write_fold(part, name, trained)
             fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
@@ -70,7 +70,7 @@ def run(
             done[fold, seed] = logbook.figures(trained.history, settings, rows=taught, judged=len(task.judged[0]))
         cards.write(part, card(part, clips, table, params, fitted, seeds, stamp))
         files.write_json(summary(params, bench, size, logbook.folds(done), stamp), metrics)
-    checkpoints.clear(place)
+    checkpoints.clear(cache, own_key)
 
 
 def seeds_of(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:

@@ -6,7 +6,6 @@ DVC deletes what a stage writes before it runs it again, so none of this lies am
 import json
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,14 +62,12 @@ class Checkpoint:
         return state, f"It goes on after epoch {state.epochs}, where it was stopped."
 
 
-def folder(cache: Path, key: str) -> Path:
-    """Where the files of one stage run are: ``key`` is a hash of all that its networks depend on."""
-    return cache / FOLDER / key[:32]
+def path(cache: Path, key: str, network: str) -> Path:
+    """Where the state of one network is: ``key`` is a hash of all that it depends on."""
+    return cache / FOLDER / f"{key[:32]}-{network}.npz"
 
 
-def clear(place: Path) -> None:
-    """Delete the files of a run that has ended, if no other run has begun with them meanwhile."""
-    for path in place.glob("*.npz"):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):
-        place.rmdir()
+def clear(cache: Path, key: str) -> None:
+    """Delete the states of a run that has ended."""
+    for each in (cache / FOLDER).glob(f"{key[:32]}-*.npz"):
+        each.unlink(missing_ok=True)

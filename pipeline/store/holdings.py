@@ -19,12 +19,13 @@ from pipeline.store import files, places, references
 from pipeline.store.places import Place
 from pipeline.store.references import Reference
 
-UNPACKED = "unpacked"
+UNPACKED, TRAINING = "unpacked", "training"
 FORMS = {  # folder and name of each kind of file
     "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
     "note": rf"{references.DRAWER}/[0-9a-f]{{32}}\.json",
     "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}\.npy",
     "hash": rf"{UNPACKED}/[0-9a-f]{{64}}\.sha256",
+    "checkpoint": rf"{TRAINING}/[0-9a-f]{{32}}-fold-\d+(-seed-\d+)?\.npz",
     "lock": r"locks/[0-9a-f]{32}\.lock",
 }
 Notes = dict[str, Reference | None]  # by name; None for one that cannot be read
@@ -62,7 +63,9 @@ def kind(drawer: str, name: str) -> str:
 
 def is_drawer(name: str) -> bool:
     """Say whether a folder is one of a clip cache."""
-    return name != UNPACKED and any(re.fullmatch(form.partition("/")[0], name) for form in FORMS.values())
+    return name not in (UNPACKED, TRAINING) and any(
+        re.fullmatch(form.partition("/")[0], name) for form in FORMS.values()
+    )
 
 
 def here(place: Place) -> list[Item]:
@@ -71,8 +74,8 @@ def here(place: Place) -> list[Item]:
 
 
 def unpacked() -> list[Item]:
-    """List the files unpacked for training, which all caches of this machine have in common."""
-    return scan(files.cache_folder() / UNPACKED)
+    """List what training keeps, which all caches of this machine have in common: unpacked files, and its own states."""
+    return [item for drawer in (UNPACKED, TRAINING) for item in scan(files.cache_folder() / drawer)]
 
 
 def scan(drawer: Path) -> list[Item]:

@@ -11,6 +11,7 @@ KINDS = {
     "segment": "segment{s} of {drawer}",
     "note": "note{s} without a shard",
     "unpacked": "file{s} unpacked for training",
+    "checkpoint": "state{s} of a training that was stopped",
     "hash": "note{s} of a shard's hash",
     "unfinished": "unfinished file{s}",
     "lock": "lock{s}",

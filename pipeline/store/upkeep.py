@@ -18,8 +18,13 @@ from pipeline.store import holdings, inventory, places
 from pipeline.store.holdings import Item, Notes
 from pipeline.store.places import Place
 
-HOUR, DAY = 3600, 86_400  # s
-PATIENCE = {"unfinished": HOUR, "lock": DAY, "hash": DAY}  # s after which such a file is of no use to anybody
+HOUR, DAY, WEEK = 3600, 86_400, 604_800  # s
+PATIENCE = {
+    "unfinished": HOUR,
+    "lock": DAY,
+    "hash": DAY,
+    "checkpoint": WEEK,
+}  # s after which such a file is of no use to anybody
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def unneeded(items: Iterable[Item], found: Notes) -> list[Item]:
 
 
 def idle(place: Place) -> list[Item]:
-    """Pick the files unpacked for training whose shards are gone, and unfinished ones."""
+    """Pick the files unpacked for training whose shards are gone, states of trainings, and unfinished ones."""
     items = holdings.unpacked()
     owned = {each.path for each in inventory.unpacked(items, place) if each.shard}
     return [item for item in items if item.path not in owned]
