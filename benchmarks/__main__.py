@@ -24,6 +24,7 @@ from benchmarks import (
     serving,
     shares,
     table,
+    training,
 )  # fmt: skip
 from benchmarks.corpus import Job
 from benchmarks.timing import clocked
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "memory": memory.measure,
     "agreement": agreement.measure,
     "serving": serving.measure,
+    "training": training.measure,
 }
 
 

@@ -69,6 +69,7 @@ AMOUNTS = (
     Amount("32 random rows, as Keras gets them", "ms", "loading/batch/milliseconds/keras"),
     Amount("one clip, file to answer, warm, one core", "ms", "serving/formats/keras/warm", 20.0),
     Amount("the same, librosa and model.predict", "ms", "serving/formats/keras/notebook"),
+    Amount("an epoch of crnn on TensorFlow, against a bare script", "×", "training/ours_over_bare/median", 1.1),
     Amount("a second of a stream, one core", "s", "serving/formats/keras/stream", 0.1),
 )
 PEAK = 600.0  # MB

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- begin: python -m benchmarks --table -->", "<!-- end -->"
 
 def markdown(results: Results) -> str:
     """All tables, those of parts that were not run left out."""
-    tables = (commands, ratios, amounts, serving, shares, agreement, machine)
+    tables = (commands, ratios, amounts, serving, training, shares, agreement, machine)
     return "\n\n".join(filter(None, (table_of(results) for table_of in tables))) + "\n"
 
 
@@ -98,6 +98,30 @@ def serving(results: Results) -> str:
     ]
     heads = ("a clip, warm", "a clip, the whole command", "1,000 clips, the whole command", "a second of a stream, s")
     return table(("`crnn`", *heads), rows)
+
+
+def training(results: Results) -> str:
+    """Lay out what a clip takes in training, on each backend; and how much of it is the making of batches."""
+    found = figures.find(results, "training/networks") or {}
+    backends = list(figures.find(results, "training/matrix_gigaflops") or ())
+    rows = [
+        (
+            name,
+            f"{first['batch']}",
+            f"{first['gigaflops']:g}",
+            *(cell for own in backends for cell in trained(each[own])),
+        )
+        for name, each in found.items()
+        for first in [next(iter(each.values()))]
+    ]
+    heads = (f"{own}: {what}" for own in backends for what in ("clips/s", "ms a clip", "of the peak", "input"))
+    return table(("training", "batch", "GFLOP a clip", *heads), rows)
+
+
+def trained(each: Mapping[str, float]) -> tuple[str, ...]:
+    """Write what one backend takes."""
+    rate, taken = f"{each['clips_per_second']:g}", f"{each['milliseconds']:g}"
+    return rate, taken, f"{100 * each['share_of_peak']:.0f} %", f"{100 * each['input_share']:.1f} %"
 
 
 def gap(summary: Mapping[str, float]) -> tuple[str, str, str]:

@@ -300,7 +300,7 @@ def test_a_loss_is_scaled_in_float16_alone():
 
 
 def test_arithmetic_of_the_published_line_is_that_of_the_hand():
-    """Kernel x channels in x channels out x places of each convolution, then the dense layers; doubled for additions."""
+    """Kernel x channels in x channels out x places of each convolution, then dense layers; doubled for additions."""
     network = conv1d.build((108, 22), 7, conv1d.Conv1d(), statistics=Statistics(np.zeros(22), np.ones(22)))
     places = [2376, 1188, 594, 297, 149]
     widths, kernels = [1, 512, 512, 256, 256, 128], [5, 5, 5, 3, 3]

@@ -36,7 +36,7 @@ class State:
 
 
 class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
-    """Brings a training back to a state, and hands out its state after epochs: not after each one if that took long.
+    """Brings a training back to a state, and hands out its state after epochs, not after each one if that took long.
 
     It comes behind the other callbacks, since they begin anew when training does.
     """
@@ -46,7 +46,7 @@ class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
         self.found, self.keep = found, keep
         self.others = [each for each in others if type(each) in COUNTERS]
         self.rows: list[Row] = list(found.rows)
-        self.due = 0.0
+        self.due, self.kept = 0.0, found.epochs
 
     def on_train_begin(self, _logs: Any = None) -> None:
         """Go on where it stood."""
@@ -65,10 +65,21 @@ class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
         self.rows.append(dict(logs or {}))
         if not np.isfinite(list(self.rows[-1].values())).all():
             self.model.stop_training = True  # nothing to go on from
-        elif self.keep is not None and time.monotonic() >= self.due:
+        elif time.monotonic() >= self.due:
             start = time.monotonic()
-            self.keep(self.state)
+            self.hand_out()
             self.due = time.monotonic() + (time.monotonic() - start) / COST
+
+    def on_train_end(self, _logs: Any = None) -> None:
+        """Keep what is finished, so that it is not trained again if another network of the same run is stopped."""
+        if self.kept < len(self.rows) and np.isfinite(list(self.rows[-1].values())).all():
+            self.hand_out()
+
+    def hand_out(self) -> None:
+        """Hand out the state, if anybody takes it."""
+        if self.keep is not None:
+            self.keep(self.state)
+            self.kept = len(self.rows)
 
     @property
     def state(self) -> State:
