@@ -1,0 +1,127 @@
+"""Train networks on one backend, a round at a time: ``KERAS_BACKEND=jax python -m benchmarks.training_probe FOLDER``.
+
+Takes the name of a network a line; gives a line of JSON with the seconds of one epoch of ours and of a bare script.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pandas as pd
+
+from benchmarks import corpus
+from benchmarks.timing import seconds
+from pipeline import config
+from pipeline.networks import arithmetic, registry, training
+from pipeline.networks.settings import Train
+from pipeline.recipes import catalogue
+from pipeline.stages import memory
+from pipeline.store import batches, mapped, recipe, statistics
+from pipeline.store.inputs import Inputs
+
+OWN = ("cnn", "crnn")
+CLASSES = 7
+ROUND = 120e9  # operations of a round, about: seconds on a core or two
+MOST = 1_024  # clips of a round
+
+
+class Bench:
+    """One network, trained our way and by the barest script that does the same."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        params = settings(name)
+        self.config = replace(config.section(Train, params, "train"), epochs=1)
+        layout = recipe.layout(recipe.from_params(params), params["model"]["features"])
+        plain = statistics.neutral(layout.shape[1])
+        keras.utils.set_random_seed(0)
+
+        def build() -> keras.Model:
+            return registry.build(params, layout.shape, CLASSES, statistics=plain)
+
+        self.learner = training.learner(build, plain.mean.shape, self.config)
+        self.flops = arithmetic.training_flops(self.learner.network)
+        size = self.config.batch_size
+        self.rows = size * max(1, int(min(MOST, ROUND / self.flops) / size))
+        table = table_of(layout, self.rows, folder / f"{name}-{keras.backend.backend()}.npy")
+        numbers, weights = np.arange(self.rows), np.ones(CLASSES, np.float32)
+        self.feed = batches.Batches(
+            Inputs(table, "rows"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
+        )
+        self.bare = build()
+        self.bare.compile(training.optimizer(self.config), "categorical_crossentropy", ["accuracy"])
+        self.x, self.y = table.gather(numbers), np.eye(CLASSES, dtype=np.float32)[numbers % CLASSES]
+        self.weights = np.ones(self.rows, np.float32)
+        self.ours(), self.script()
+
+    def ours(self) -> None:
+        """Train an epoch as the stage does."""
+        training.fit(self.learner, self.feed, None, self.config, rows=self.rows)
+
+    def script(self) -> None:
+        """Train an epoch as a bare script does, on arrays in memory."""
+        options: dict[str, Any] = {"sample_weight": self.weights, "batch_size": self.config.batch_size, "verbose": 0}
+        self.bare.fit(self.x, self.y, **options)
+
+    def fetch(self) -> None:
+        """Make the batches of an epoch, and nothing of them."""
+        for number in range(len(self.feed)):
+            self.feed[number]
+
+    def round(self) -> dict[str, float]:
+        """Take the times of a round."""
+        return {"ours": seconds(self.ours), "bare": seconds(self.script), "input": seconds(self.fetch)}
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The parameters of one of our networks, or of a published system."""
+    params = config.read(corpus.ROOT / "params.yaml")
+    if name in OWN:
+        params["model"] |= {"arch": name, "features": "logmel"}
+        return params
+    for setting, value in config.flat(catalogue.load(name).settings):
+        *path, last = setting.split(".")
+        part = params
+        for word in path:
+            part = part[word]
+        part[last] = value
+    return params
+
+
+def table_of(layout: Any, rows: int, path: Path) -> mapped.Table:
+    """Map a table of noise: what a step takes does not depend on what is heard."""
+    noise = np.random.default_rng(0).standard_normal((rows, *layout.shape), np.float32)
+    np.save(path, noise.astype(layout.dtype))
+    array = np.load(path, mmap_mode="r").view(np.ndarray)
+    index = pd.Series(range(rows), index=pd.MultiIndex.from_product([map(str, range(rows)), ["original"]]))
+    return mapped.Table(layout, (array,), np.zeros(1, np.int64), index, np.full(rows, layout.shape[0], np.int32))
+
+
+def about(bench: Bench) -> dict[str, Any]:
+    """What a round of it is."""
+    return {"rows": bench.rows, "batch": bench.config.batch_size, "flops": bench.flops}
+
+
+def main() -> None:
+    """Serve rounds until the input ends; the last network is kept, since the others take memory."""
+    memory.keep_freed()
+    print(json.dumps({"matrix": arithmetic.matrix_rate()}), flush=True)
+    name, bench = "", None
+    for line in sys.stdin:
+        if line.strip() != name or bench is None:
+            keras.utils.clear_session()
+            name, bench = line.strip(), None
+            bench = Bench(name, Path(sys.argv[1]))
+        found: Mapping[str, Any] = about(bench) | bench.round()
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
