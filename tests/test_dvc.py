@@ -154,6 +154,7 @@ def test_the_first_run_makes_everything(whole):
     ("change", "now", "next_"),
     [
         ("execute.workers=2", set(), set()),
+        ("device.count=2", set(), set()),
         ("model.crnn.units=9", set(), set()),  # while the arch is cnn
         ("model.features=mfcc", set(), {"train", "evaluate"}),
         ("features.mfcc.n_mfcc=13", {"extract"}, set()),  # while the model is on log-mel

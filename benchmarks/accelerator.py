@@ -1,0 +1,84 @@
+"""The published Conv1D system at its full size on one device: ``python -m benchmarks.accelerator``.
+
+38,918 rows of 2,376 numbers, 20 epochs of batches of 128: 9.5 PFLOP. The rows are noise, since what is heard changes no
+time. On a CPU take fewer: ``--rows 256 --epochs 2``.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from benchmarks.training_probe import CLASSES, settings, table_of
+from pipeline import config
+from pipeline.networks import arithmetic, devices, registry, training
+from pipeline.networks.settings import Train
+from pipeline.store import batches, recipe, statistics
+from pipeline.store.inputs import Inputs
+
+
+def main() -> None:
+    """Read the command line; print a line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator", description=__doc__)
+    parser.add_argument("--network", default="conv1d_mfcc", help="a recipe, cnn or crnn (%(default)s)")
+    parser.add_argument("--rows", type=int, default=38_918, help="%(default)s")
+    parser.add_argument("--epochs", type=int, default=20, help="%(default)s")
+    parser.add_argument("--batch", type=int, default=128, help="%(default)s")
+    parser.add_argument("--precision", default="mixed_bfloat16", help="%(default)s")
+    parser.add_argument("--mapped", action="store_true", help="feed mapped batches in place of rows on the device")
+    with tempfile.TemporaryDirectory(prefix="ser-bench-") as folder:
+        print(json.dumps(measure(parser.parse_args(), Path(folder)), indent=2))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Train, the first epoch for the compiler's sake and not counted."""
+    params = settings(options.network)
+    own = replace(
+        config.section(Train, params, "train"),
+        epochs=options.epochs + 1,
+        batch_size=options.batch,
+        precision=options.precision,
+    )
+    layout = recipe.layout(recipe.from_params(params), params["model"]["features"])
+    plain = statistics.neutral(layout.shape[1])
+    keras.utils.set_random_seed(0)
+    inputs = Inputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
+    learner = training.learner(
+        lambda: registry.build(params, layout.shape, CLASSES, statistics=plain),
+        plain.mean.shape,
+        own,
+        table=None if options.mapped else inputs.everything(),
+        steps=devices.Device().steps,
+    )
+    numbers, weights = np.arange(options.rows), np.ones(CLASSES, np.float32)
+    feed = batches.Batches(
+        inputs, numbers, numbers % CLASSES, weights=weights, batch_size=options.batch, shuffle=(0,),
+        resident=not options.mapped,
+    )  # fmt: skip
+    course = training.fit(learner, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True))
+    flops = arithmetic.training_flops(learner.network)
+    peak = arithmetic.matrix_rate(options.precision.removeprefix("mixed_"))
+    rate = course.rate or float("nan")
+    return {
+        "backend": keras.backend.backend(),
+        "device": devices.name(),
+        "precision": options.precision,
+        "seconds": round(options.rows * options.epochs / rate, 2),
+        "clips_per_second": round(rate, 1),
+        "petaflops_of_all": round(flops * options.rows * options.epochs / 1e15, 3),
+        "matrix_teraflops_per_second": round(peak / 1e12, 2),
+        "share_of_peak": round(rate * flops / peak, 4),
+        "peak_memory_gigabytes": devices.peak_memory(),
+    }
+
+
+if __name__ == "__main__":
+    main()
