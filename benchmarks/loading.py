@@ -18,6 +18,7 @@ from benchmarks.corpus import Job
 from benchmarks.timing import Ratio, milliseconds, quiet, ratio, seconds
 from pipeline.stages import assembly
 from pipeline.store import mapped, shards
+from pipeline.store.inputs import Inputs
 
 BATCH = 32  # rows
 SLOW = 3  # batches out of Parquet a round: each reads most of the file
@@ -68,7 +69,7 @@ def compare_batches(path: Path, job: Job) -> dict[str, Any]:
     for _ in range(job.rounds):
         taken["stored"].append(typical(table.stored, draw(rng, table, fast)))
         taken["float32"].append(typical(table.gather, draw(rng, table, fast)))
-        taken["keras"].append(of_keras(table, rng, fast))
+        taken["keras"].append(of_keras(table, fast))
         taken["parquet"].append(typical(partial(out_of_parquet, file, layout), draw(rng, table, SLOW)))
     return {
         "parquet_over_stored": ratio(taken["parquet"], taken["stored"]),
@@ -90,13 +91,14 @@ def typical(fetch: Callable[[Numbers], Any], every: Sequence[Numbers]) -> float:
     return statistics.median(seconds(partial(fetch, numbers)) for numbers in every)
 
 
-def of_keras(table: mapped.Table, rng: np.random.Generator, count: int) -> float:
+def of_keras(table: mapped.Table, count: int) -> float:
     """Take the median seconds of an item of what Keras trains from: patches, one-hot labels and weights."""
     from pipeline.store import batches  # late: it brings Keras
 
     numbers = np.arange(len(table.rows))
     weights = np.ones(CLASSES, np.float32)
-    feed = batches.Batches(table, numbers, numbers % CLASSES, weights=weights, batch_size=BATCH, shuffle=rng)
+    inputs = Inputs(table, "rows")
+    feed = batches.Batches(inputs, numbers, numbers % CLASSES, weights=weights, batch_size=BATCH, shuffle=(0,))
     return statistics.median(seconds(partial(feed.__getitem__, turn % len(feed))) for turn in range(count))
 
 

@@ -121,7 +121,7 @@ def test_data_inside_the_package_are_dependencies_too():
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_the_parameters_it_reads(name):
     text = SOURCE[RUNS[name]].read_text(encoding="utf-8")
-    read = set(re.findall(r'config\.(?:get|section)\([^()]*?"([a-z_.]+)"\)', text)) - {"execute", "store"}
+    read = set(re.findall(r'config\.(?:get|section)\([^()]*?"([a-z_.]+)"\)', text)) - {"device", "execute", "store"}
     read |= {"seed"} if "config.seed(" in text or "recipe.from_params(" in text else set()
     read |= {"audio", "augment", "features"} if "recipe.from_params(" in text else set()
     declared = [str(param) for param in STAGES[name].get("params", [])]
@@ -131,7 +131,7 @@ def test_a_stage_declares_the_parameters_it_reads(name):
 
 
 def test_no_section_of_params_is_unread():
-    """A section that no stage declares (but `execute` and `store`) would change nothing, in silence."""
+    """A section that no stage declares (but `device`, `execute` and `store`) would change nothing, in silence."""
     declared = {re.split(r"[.$]", str(param))[0] for stage in STAGES.values() for param in stage.get("params", [])}
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    assert set(params) - declared == {"execute", "store"}
+    assert set(params) - declared == {"device", "execute", "store"}

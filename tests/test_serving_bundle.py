@@ -116,9 +116,9 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
 def test_a_bundle_of_an_older_format_is_refused(bundle):
     path = bundle / cards.NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert "is no bundle of format 3: train again" in refused(bundle)[0]
+    assert "is no bundle of format 4: train again" in refused(bundle)[0]
     path.write_text("[]")
-    assert "is no bundle of format 3" in refused(bundle)[0]
+    assert "is no bundle of format 4" in refused(bundle)[0]
     path.write_text("{")
     assert "is damaged" in refused(bundle)[0]
 
