@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11 to 3.13, git and make: `make repro` and `make test`.
 .DEFAULT_GOAL := help
-BACKEND_TESTS := tests/test_networks.py tests/test_stages_train.py tests/test_serving_bundle.py tests/test_backends.py
+BACKEND_TESTS := tests/test_networks.py tests/test_stages_train.py tests/test_serving_bundle.py tests/test_backends.py \
+  tests/test_training_learner.py tests/test_training_resume.py tests/test_training_devices.py
 .PHONY: help repro test test-backend test-backends lint bench lock clean
 SHELL := /bin/bash
 

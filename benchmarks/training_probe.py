@@ -56,7 +56,8 @@ class Bench:
             Inputs(table, "rows"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
         )
         self.bare = build()
-        self.bare.compile(training.optimizer(self.config), "categorical_crossentropy", ["accuracy"])
+        loss = "categorical_crossentropy"
+        self.bare.compile(optimizer=training.optimizer(self.config), loss=loss, metrics=["accuracy"])
         self.x, self.y = table.gather(numbers), np.eye(CLASSES, dtype=np.float32)[numbers % CLASSES]
         self.weights = np.ones(self.rows, np.float32)
         self.ours(), self.script()
