@@ -211,6 +211,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.patches, self.truth = patches, truth
 
+    def start(self, epoch):
+        """Each epoch is the same."""
+
     def __len__(self):
         return len(self.patches) // 20
 

@@ -79,18 +79,19 @@ def clips(count, seed=5, measured=EVEN):
     return (mean + np.sqrt(variance) * (loud + noise)).astype(np.float32)
 
 
-def bundled(folder, arch, model, folds=(0,)):
+def bundled(folder, arch, model, folds=(0,), seeds=(42,)):
     """A bundle as evaluate writes it, without scores."""
-    for fold in folds:
-        (folder / f"fold-{fold}").mkdir(parents=True)
-        model.save(folder / f"fold-{fold}")
-        (folder / f"fold-{fold}/history.csv").write_text("epoch,loss\n1,0.5\n")
+    for place in (cards.place(fold, seed, seeds) for fold in folds for seed in seeds):
+        (folder / place).mkdir(parents=True)
+        model.save(folder / place)
+        (folder / place / "history.csv").write_text("epoch,loss\n1,0.5\n")
     params = config.read(ROOT / "params.yaml")
     card = cards.Card(
         arch=arch,
         view="logmel",
         labels=CLASSES,
         folds=folds,
+        seeds=seeds,
         split={"protocol": "speaker"},
         synthetic=(),
         corpora={},
@@ -192,6 +193,16 @@ def test_every_fold_is_exported(tmp_path):
     assert [each.fold for each in made] == [0, 2]
     assert [row[0] for row in agreement.table(made, 4).rows] == ["onnx, fold 0", "onnx, fold 2"]
     assert runtimes.load(tmp_path / "onnx/fold-2", "onnx").hear(clips(1)).shape == (1, len(CLASSES))
+
+
+def test_every_seed_is_exported(tmp_path):
+    source = bundled(tmp_path / "bundle", "cnn", models.Network(network("cnn")), folds=(1,), seeds=(7, 8))
+    made = export.export(source, tmp_path / "onnx", target="onnx", samples=clips(4))
+    assert [(each.fold, each.seed) for each in made] == [(1, 7), (1, 8)]
+    assert [row[0] for row in agreement.table(made, 4).rows] == ["onnx, seed 7", "onnx, seed 8"]
+    for place in ("fold-1", "fold-1-seed-8"):
+        assert (tmp_path / "onnx" / place / "model.onnx").is_file()
+        assert (tmp_path / "onnx" / place / "history.csv").is_file()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from pipeline.errors import SettingError, UnknownNameError
 from pipeline.networks import arithmetic, augmentation, blocks, cnn, conv1d, conv2d, crnn, progress, registry, training
 from pipeline.networks.learner import Learner
 from pipeline.networks.settings import Augment, Train
-from pipeline.serving import bundle
+from pipeline.serving import bundle, hearing, predictor
 from pipeline.serving import card as cards
 from pipeline.stages import evaluate, train
 from pipeline.store import mapped, predictions
@@ -97,7 +99,7 @@ def test_networks_of_all_folds_and_seeds_are_compiled_once(base, monkeypatch):
     assert fold["val_uar_sd"] == pytest.approx(np.std(found, ddof=1), abs=1e-4)
 
 
-def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys):
+def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys, monkeypatch):
     folder, _ = trained(base, "seeds", folds="all", seeds=[5, 6], epochs=2)
     figures = evaluate.run(
         base / "clips.parquet", [base / "own.parquet"], [base / "manifest.parquet"], folder, base / "audit.json",
@@ -124,6 +126,12 @@ def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys):
     assert told["uar_mean"] == pytest.approx(np.mean(list(alone.values())), abs=1e-4)
     assert told["uar_sd"] == pytest.approx(np.std(list(alone.values()), ddof=1), abs=1e-4)
     assert "by the mean of 2 seeds; one alone " in capsys.readouterr().out
+    monkeypatch.setattr(hearing, "of", lambda _, *, name: SimpleNamespace(shape=SHAPE, name=name))
+    served = predictor.open_one(base / "whole", fold=1)
+    assert len(served.models) == 2
+    here = (frame["fold"] == 1).to_numpy()
+    patches = table.gather(table.find(frame[here].assign(variant="original")))
+    np.testing.assert_allclose(served.probabilities(patches), probabilities[here], atol=1e-6)
 
 
 def rolled(x: np.ndarray) -> list[int]:
