@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -353,6 +354,16 @@ def test_each_epoch_is_told(base, capsys):
     for word in ("validation UAR", "clips/s", "at most"):
         assert word in said[0]
     assert "left" not in said[1]
+
+
+def test_a_bar_is_shown_on_a_terminal_alone(base, capsys, monkeypatch):
+    trained(base, "no-bar", epochs=1)
+    assert "epoch 1:" not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    trained(base, "bar", epochs=1)
+    shown = capsys.readouterr().err
+    assert "epoch 1:" in shown
+    assert "5/5" in shown or "step/s" in shown
 
 
 def test_the_time_of_validation_is_not_that_of_training():

@@ -19,12 +19,12 @@ class Lines(callbacks.Callback):  # type: ignore[misc] # keras is untyped
         self.taken: list[float] = []  # s of the training steps of each epoch
         self.whole: list[float] = []  # s of each epoch, validation included
 
-    def on_epoch_begin(self, _epoch: int, _logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the watch."""
         self.start = time.perf_counter()
         self.steps: float | None = None
 
-    def on_test_begin(self, _logs: Any = None) -> None:
+    def on_test_begin(self, logs: Any = None) -> None:
         """Training is over, validation begins."""
         self.steps = time.perf_counter() - self.start
 
@@ -51,15 +51,15 @@ class Bar(callbacks.Callback):  # type: ignore[misc] # keras is untyped
         super().__init__()
         self.steps = steps
 
-    def on_epoch_begin(self, epoch: int, _logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Open it."""
         self.bar = tqdm(total=self.steps, desc=f"epoch {epoch + 1}", unit="step", leave=False, file=sys.stderr)
 
-    def on_train_batch_end(self, batch: int, _logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move it."""
         self.bar.update(batch + 1 - self.bar.n)
 
-    def on_epoch_end(self, _epoch: int, _logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Close it."""
         self.bar.close()
 

@@ -48,7 +48,7 @@ class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
         self.rows: list[Row] = list(found.rows)
         self.due, self.kept = 0.0, found.epochs
 
-    def on_train_begin(self, _logs: Any = None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         """Go on where it stood."""
         if not self.found.epochs:
             return
@@ -60,7 +60,7 @@ class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
             if isinstance(each, callbacks.EarlyStopping) and self.found.best:
                 each.best_weights = list(self.found.best)
 
-    def on_epoch_end(self, _epoch: int, logs: Row | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Note the epoch; keep the state if that is due."""
         self.rows.append(dict(logs or {}))
         if not np.isfinite(list(self.rows[-1].values())).all():
@@ -70,7 +70,7 @@ class Keeper(callbacks.Callback):  # type: ignore[misc] # keras is untyped
             self.hand_out()
             self.due = time.monotonic() + (time.monotonic() - start) / COST
 
-    def on_train_end(self, _logs: Any = None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:
         """Keep what is finished, so that it is not trained again if another network of the same run is stopped."""
         if self.kept < len(self.rows) and np.isfinite(list(self.rows[-1].values())).all():
             self.hand_out()
