@@ -116,7 +116,7 @@ def state():
 
 def test_a_state_is_read_as_it_was_written(state, tmp_path):
     checkpoint = Checkpoint(checkpoints.path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
-    other = Checkpoint(checkpoints.path(tmp_path, "b" * 64, "fold-0"), HERE)
+    second = Checkpoint(checkpoints.path(tmp_path, "b" * 64, "fold-0"), HERE)
     assert checkpoint.find() == (State(), "")
     checkpoint.keep(state)
     found, word = checkpoint.find()
@@ -125,11 +125,11 @@ def test_a_state_is_read_as_it_was_written(state, tmp_path):
     for one, other in zip([*state.arrays, *state.best], [*found.arrays, *found.best], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    other.keep(state)
-    assert [holdings.kind("training", each.path.name) for each in (checkpoint, other)] == ["checkpoint"] * 2
+    second.keep(state)
+    assert [holdings.kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
     checkpoints.clear(tmp_path, "a" * 64)
     assert not checkpoint.path.exists()
-    assert other.path.exists()
+    assert second.path.exists()
 
 
 def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from pipeline.networks.targets import Labels
 from pipeline.store.inputs import Inputs
 
-AHEAD = 2  # threads that fetch batches while others are computed on
 Numbers = npt.NDArray[np.int64]
 
 
@@ -34,6 +33,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
     Shapes: ``(batch, frames, rows)``, ``(batch, classes)``, ``(batch,)``. Labels are classes, of shape ``(rows,)``, or
     shares of votes, ``(rows, classes)``; a row weighs as its classes do. With ``shuffle``, a seed, the order is drawn
     anew each epoch, from the seed and the number of the epoch alone; without, it is the given one.
+
+    While a step is computed the next batch is fetched: TensorFlow's pipeline does so by itself, and on JAX and torch a
+    call to a device returns before it is done. Keras' own threads (``workers``) are not used: on JAX they mix up the
+    batches of the first epoch, of which Keras takes one before it begins.
 
     Args:
         inputs: the rows of a table as the network takes them.
@@ -63,8 +66,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         mixup: float = 0.0,
         parts: int = 1,
     ) -> None:
-        ahead = keras.backend.backend() != "tensorflow" and not resident  # whose pipeline does so itself
-        super().__init__(workers=AHEAD if ahead else 1)
+        super().__init__()
         self.inputs, self.numbers, self.labels, self.weights = inputs, numbers, labels, weights
         self.batch_size, self.shuffle, self.resident = batch_size, shuffle, resident
         self.mixup, self.parts = mixup, parts
