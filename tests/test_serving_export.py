@@ -317,7 +317,7 @@ def test_an_exported_bundle_runs_without_keras_and_says_nothing(exported, source
 
 
 def made(**changes):
-    whole = {"target": "onnx", "fold": 0, "numbers": "float32", "size": 1_250_000, "difference": 1.234e-7}
+    whole = {"target": "onnx", "fold": 0, "seed": None, "numbers": "float32", "size": 1_250_000, "difference": 1.234e-7}
     return Made(**(whole | {"same": 1.0, "milliseconds": 0.123} | changes))
 
 

@@ -40,6 +40,6 @@ def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and SD of the validation UAR over seeds, where there is one, and the figures of each."""
     values = pd.Series([each["val_uar"] for each in seeds.values() if "val_uar" in each], dtype=float)
     both = {"val_uar_mean": values.mean(), "val_uar_sd": values.std(ddof=1)} if len(values) else {}
-    return {name: round(value, 4) for name, value in both.items()} | {
+    return {name: round(float(value), 4) for name, value in both.items()} | {
         "seeds": {str(seed): each for seed, each in seeds.items()}
     }

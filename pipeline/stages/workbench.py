@@ -112,7 +112,7 @@ class Workbench:
         if not self.rates:  # all epochs were there already
             return found
         rate = float(np.median(self.rates))
-        return {"clips_per_second": round(rate, 1), "share_of_peak": round(rate * flops / peak, 4)} | found
+        return {"clips_per_second": round(rate, 1), "share_of_peak": float(f"{rate * flops / peak:.3g}")} | found
 
 
 def say(line: str) -> None:
