@@ -15,6 +15,7 @@ from benchmarks.timing import ratio
 
 BACKENDS = ("tensorflow", "jax", "torch")
 NETWORKS = ("cnn", "crnn", "conv1d_mfcc", "conv2d_logmel", "conv2d_mfcc", "crnn_logmel", "crnn_mfcc")
+ROUNDS = 3  # of each network on each backend, in turn
 EPOCHS = 12  # of crnn, ours and the bare script's in turn
 Round = dict[str, Any]
 
@@ -58,7 +59,7 @@ def measure(job: Job) -> dict[str, Any]:
     networks = {}
     for network in NETWORKS:
         rounds: dict[str, list[Round]] = {name: [] for name in running}
-        for _ in range(job.rounds):
+        for _ in range(ROUNDS):
             for name, backend in running.items():
                 rounds[name].append(backend.round(network))
         networks[network] = {name: summary(each, running[name].matrix) for name, each in rounds.items()}

@@ -29,8 +29,9 @@ from pipeline.store.inputs import Inputs
 
 OWN = ("cnn", "crnn")
 CLASSES = 7
-ROUND = 120e9  # operations of a round, about: seconds on a core or two
+ROUND = 15e9  # operations of a round, about: seconds on a core or two
 MOST = 1_024  # clips of a round
+BATCH = 32  # clips of a batch at most, or a single one of some networks takes half a minute on a CPU
 
 
 class Bench:
@@ -38,7 +39,8 @@ class Bench:
 
     def __init__(self, name: str, folder: Path) -> None:
         params = settings(name)
-        self.config = replace(config.section(Train, params, "train"), epochs=1)
+        own = config.section(Train, params, "train")
+        self.config = replace(own, epochs=1, batch_size=min(own.batch_size, BATCH))
         layout = recipe.layout(recipe.from_params(params), params["model"]["features"])
         plain = statistics.neutral(layout.shape[1])
         keras.utils.set_random_seed(0)
