@@ -89,13 +89,7 @@ def settings(name: str) -> dict[str, Any]:
     if name in OWN:
         params["model"] |= {"arch": name, "features": "logmel"}
         return params
-    for setting, value in config.flat(catalogue.load(name).settings):
-        *path, last = setting.split(".")
-        part = params
-        for word in path:
-            part = part[word]
-        part[last] = value
-    return params
+    return catalogue.laid(params, name)
 
 
 def table_of(layout: Any, rows: int, path: Path) -> mapped.Table:

@@ -51,17 +51,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published() -> Callable[[str], dict[str, Any]]:
     """Give what lays the settings of a recipe over params.yaml."""
 
-    def laid(name: str) -> dict[str, Any]:
-        tree = config.read(ROOT / "params.yaml")
-        for setting, value in config.flat(catalogue.load(name).settings):
-            *path, last = setting.split(".")
-            part = tree
-            for word in path:
-                part = part[word]
-            part[last] = value
-        return tree
-
-    return laid
+    return lambda name: catalogue.laid(config.read(ROOT / "params.yaml"), name)
 
 
 class Workplace:

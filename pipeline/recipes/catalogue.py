@@ -3,6 +3,7 @@
 Nothing in the pipeline knows these names: a recipe is nothing but settings of params.yaml.
 """
 
+import copy
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -142,3 +143,15 @@ def described(recipe: Published) -> list[str]:
         f"Claim: {recipe.claim}. Corpora: {', '.join(recipe.corpora)}.",
         *textwrap.wrap(recipe.note, 100),
     ]
+
+
+def laid(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Lay the settings of a recipe over those of params.yaml, as ``dvc exp run`` would; nothing given is changed."""
+    tree = copy.deepcopy(dict(params))
+    for setting, value in config.flat(load(name).settings):
+        *path, last = setting.split(".")
+        part = tree
+        for word in path:
+            part = part[word]
+        part[last] = value
+    return tree
