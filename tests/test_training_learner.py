@@ -194,6 +194,17 @@ def test_nothing_is_changed_at_inference():
     assert np.abs(quiet - heard).max() > 1e-3
 
 
+def test_a_mixture_is_heard_as_the_sum_of_its_clips():
+    made, network = learner(Augment())
+    one, other = np.random.default_rng(0).normal(size=(2, 4, *SHAPE)).astype(np.float32)
+    share = np.array([0, 0.25, 0.5, 1], np.float32)
+    weights = share[:, None, None]
+    expected = ops.convert_to_numpy(network(weights * one + (1 - weights) * other))
+    found = ops.convert_to_numpy(made({"clip": one, "partner": other, "share": share}))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - ops.convert_to_numpy(network(one))).max() > 1e-3
+
+
 def test_random_changes_follow_from_the_seed():
     made, _ = learner()
     patches = {"clip": np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)}
