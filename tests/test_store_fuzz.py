@@ -28,11 +28,15 @@ COUNT = 1000
 PATIENCE = 5  # s for one file
 MEMORY = 4 * 2**30  # bytes of addresses, libraries included
 RATE = 16_000
-ENCODINGS = [
-    ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "ULAW"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_16"),
-    ("RF64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "FLOAT"), ("FLAC", "PCM_16"), ("FLAC", "PCM_24"),
-    ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AU", "PCM_16"), ("AU", "FLOAT"),
-    ("W64", "PCM_16"), ("CAF", "PCM_16"), ("CAF", "ALAC_16"),
+ENCODINGS = [  # container, coding, order of bytes or bit rate
+    ("WAV", "PCM_16", "FILE"), ("WAV", "PCM_U8", "FILE"), ("WAV", "PCM_24", "FILE"), ("WAV", "FLOAT", "FILE"),
+    ("WAV", "ULAW", "FILE"), ("WAV", "IMA_ADPCM", "FILE"), ("WAV", "MS_ADPCM", "FILE"), ("WAV", "GSM610", "FILE"),
+    ("WAV", "PCM_16", "BIG"), ("WAVEX", "PCM_16", "FILE"), ("RF64", "PCM_16", "FILE"), ("NIST", "PCM_16", "FILE"),
+    ("AIFF", "PCM_16", "FILE"), ("AIFF", "PCM_16", "LITTLE"), ("AIFF", "FLOAT", "FILE"),
+    ("AU", "PCM_16", "FILE"), ("AU", "FLOAT", "FILE"), ("AU", "PCM_16", "LITTLE"), ("W64", "PCM_16", "FILE"),
+    ("CAF", "PCM_16", "FILE"), ("CAF", "ALAC_16", "FILE"), ("FLAC", "PCM_16", "FILE"), ("FLAC", "PCM_24", "FILE"),
+    ("OGG", "VORBIS", "FILE"), ("OGG", "OPUS", "FILE"),
+    ("MP3", "MPEG_LAYER_III", "CONSTANT"), ("MP3", "MPEG_LAYER_III", "VARIABLE"),
 ]  # fmt: skip
 
 # what a header says, and what liars make of it: marker -> bytes after it, how it is packed, other values
@@ -74,6 +78,8 @@ FIELDS = {
         (8, "B", (0, 2, 255)), (9, "B", (0, 2, 8, 255)), (10, "<H", (0, 1, 40_000, 65535)), (12, "<I", RATES),
         (16, "<h", (-32768, 32767)), (18, "B", (1, 2, 255)),
     ],
+    b"RIFX": [(4, ">I", SIZES)],
+    b"sample_count -i ": [(16, "5s", (b"00000", b"00001", b"09999", b"99999"))],
     b"Xing": [(4, ">I", SIZES), (8, ">I", SIZES), (12, ">I", SIZES)],
     b".snd": [
         (4, ">I", SIZES), (8, ">I", SIZES), (12, ">I", tuple(range(28))), (16, ">I", RATES), (20, ">I", CHANNELS),
@@ -123,12 +129,15 @@ def recorded(corpora):
 def encode(clips, folder):
     """Write each sound in each encoding this libsndfile has; the name says which."""
     for number, (sound, rate) in enumerate(clips):
-        for container, subtype in ENCODINGS:
+        for container, subtype, kind in ENCODINGS:
             if container not in soundfile.available_formats() or not soundfile.check_format(container, subtype):
                 continue
-            whole = io.BytesIO()
-            soundfile.write(whole, sound, rate, format=container, subtype=subtype)
-            (folder / f"{container}-{subtype}-{number}").write_bytes(sealed(bytearray(whole.getvalue()), serial=7))
+            whole, how = io.BytesIO(), {"bitrate_mode": kind} if container == "MP3" else {"endian": kind}
+            if subtype == "GSM610" and sound.ndim > 1:
+                continue
+            soundfile.write(whole, sound, rate, format=container, subtype=subtype, **how)
+            name = f"{container}-{subtype}-{kind}-{number}"
+            (folder / name).write_bytes(sealed(bytearray(whole.getvalue()), serial=7))
 
 
 # the damage
@@ -249,6 +258,11 @@ def checksum(page):
     return value
 
 
+def join(data, other, rng):
+    """Put another file behind a file, which is as often the file itself."""
+    return data + (data if rng.random() < 0.5 else other)
+
+
 def swap(data, other, rng):
     """Give a file the head of another."""
     size = int(rng.integers(4, 200))
@@ -262,6 +276,10 @@ def damaged(sources, rng):
     data, done = bytearray(sources[name]), [name]
     if rng.random() < 0.07:
         data, done = swap(data, bytearray(sources[other]), rng), [name, f"swap {other}"]
+    elif rng.random() < 0.1:
+        data, done = join(data, bytearray(sources[other]), rng), [name, f"join {other}"]
+        if rng.random() < 0.5:
+            return " ".join(done), bytes(data)
     for _ in range(rng.choice([1, 1, 2, 3])):
         change = DAMAGE[rng.integers(len(DAMAGE))]
         data, done = change(data, rng), [*done, change.__name__]

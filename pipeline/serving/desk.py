@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import soundfile
-
 from pipeline.errors import AudioError, SerError
 from pipeline.serving.answers import Answer
 from pipeline.serving.heard import Plan, hear
@@ -138,11 +136,8 @@ def refuse_bulk(data: bytes, limits: Limits, *, name: str) -> None:
     Raises:
         AudioError: its status is ``too_long``.
     """
-    try:
-        with soundfile.SoundFile(audio.Source(data)) as file:
-            rate, channels, seconds = file.samplerate, file.channels, file.frames / file.samplerate
-    except soundfile.LibsndfileError:
-        return  # decoding says why
+    rate, channels, frames = audio.shape(data, name=name)
+    seconds = frames / rate
     if seconds <= limits.seconds < seconds * rate * channels / DENSEST:
         raise AudioError(
             "too_long",

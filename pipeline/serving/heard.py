@@ -13,6 +13,13 @@ from pipeline.store import audio, facts
 SHORTEST = 0.5  # s, of the clips that ingest lets into a corpus
 SILENT = -60.0  # dBFS of the peak, below which ingest leaves a clip out
 SPEECHLESS = "no speech found"
+NOTES = {  # by the manifest's word
+    "clipped": "clipped",
+    "cancelling": "its channels cancel each other out, so the loudest alone is heard",
+    "trailing_bytes": "bytes behind the length that its header states were not read",
+    "unstated_length": "its header states no length, so it may have been cut",
+    "no_end_mark": "the mark of its end is missing, so it may have been cut",
+}
 Array = npt.NDArray[np.float32]
 
 
@@ -53,7 +60,7 @@ class Heard:
 def hear(recording: audio.Recording, hearings: Sequence[Hearing], plan: Plan, *, name: str) -> Heard:
     """Make of a recording what models take; a clip as evaluate takes it, the first seconds of sound in it."""
     seconds = len(recording.samples) / recording.sample_rate
-    if peak(recording) < SILENT:
+    if facts.levels(recording.samples)[0] < SILENT:
         return Heard(name=name, seconds=seconds, spans=(), values=(), notes=("silence",))
     told = tuple(notes(recording, seconds))
     if plan.whole(recording):
@@ -81,14 +88,8 @@ def stacked(hearing: Hearing, windows: Iterable[Window]) -> Array:
     return np.stack([hearing.values(window.recording) for window in windows])
 
 
-def peak(recording: audio.Recording) -> float:
-    """Give the peak in dBFS, over all channels mixed down."""
-    return facts.level(float(np.abs(audio.mono(recording.samples)).max(initial=0)))
-
-
 def notes(recording: audio.Recording, seconds: float) -> Iterable[str]:
     """Say what is odd about a recording and may spoil the answer."""
     if seconds < SHORTEST:
         yield f"shorter than {SHORTEST:g} s, which no clip in training was"
-    if facts.is_clipped(recording):
-        yield "clipped"
+    yield from (NOTES[word] for word in facts.oddities(recording, name="") if word in NOTES)

@@ -138,11 +138,12 @@ def describe(recording: audio.Recording) -> str:
     >>> describe(audio.Recording(np.float32([[0.5, 0.5], [0, 0]]), 22_050, "WAV"))
     '22.05 kHz · stereo · 0.00 s · peak −6.0 dBFS · RMS −9.0 dBFS'
     """
-    signal = audio.mono(recording.samples).astype(np.float64)
-    peak, rms = (facts.level(float(value)) for value in (np.abs(signal).max(), np.sqrt(np.mean(signal**2))))
-    channels = CHANNELS.get(recording.samples.shape[1], f"{recording.samples.shape[1]} channels")
-    loud = f"peak {peak:.1f} dBFS · RMS {rms:.1f} dBFS".replace("-", "−") if signal.any() else "digital silence"
-    return f"{recording.sample_rate / 1000:g} kHz · {channels} · {len(signal) / recording.sample_rate:.2f} s · {loud}"
+    samples, rate = recording.samples, recording.sample_rate
+    peak, rms = facts.levels(samples)
+    channels = CHANNELS.get(samples.shape[1], f"{samples.shape[1]} channels")
+    loud = f"peak {peak:.1f} dBFS · RMS {rms:.1f} dBFS".replace("-", "−") if samples.any() else "digital silence"
+    cancel = " · channels cancel, the loudest is drawn" if audio.channels_cancel(samples) else ""
+    return f"{rate / 1000:g} kHz · {channels} · {len(samples) / rate:.2f} s · {loud}{cancel}"
 
 
 def describe_kept(kept: tuple[float, float], settings: conditioning.Audio) -> str:

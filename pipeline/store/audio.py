@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ import soundfile
 import soxr
 
 from pipeline.errors import AudioError
-from pipeline.store.headers import promises_more
+from pipeline.store import extent
+from pipeline.store.extent import Extent
 
-VERSION = 1  # raise it when the same file would give other samples
+VERSION = 2  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]
 Window = tuple[float, float]  # s before it, s within
 POINTER = b"version https://git-lfs"
+UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # whether such a file was cut cannot be told
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
 UNSTATED = 2**48  # frames; libsndfile says more where a FLAC states no length, and no recording lasts for decades
 RATES = (1_000, 768_000)  # Hz, what recordings have
 LOUDEST = 2**31  # full scales: some programs write whole numbers of 32 bits as floats, only damage says more
+CANCELLED = 0.1  # of the power of channels with nothing in common
+UNREAD = 0.02  # of the bytes of the sound: what may lie beside it and be no sound
 SOUGHT = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek lands on the very frame
 
 
@@ -33,6 +38,7 @@ class Recording:
     sample_rate: int  # Hz
     container: str  # libsndfile's word: WAV, FLAC, AIFF…
     first: int = 0  # frames of the file that lie before the samples
+    doubts: tuple[str, ...] = ()  # the manifest's words for what is odd about the file and leaves it usable
 
 
 class Source(io.BytesIO):
@@ -46,14 +52,64 @@ class Source(io.BytesIO):
             return self.tell()
 
 
+class _Endless(io.RawIOBase):
+    """Bytes with zeros behind them, so that no estimate of a length comes out too short."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.position, self.size = data, 0, 64 * len(data)  # bit rates go from 8 to 448 kbit/s
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        place = offset + (0, self.position, self.size)[whence]
+        self.position = place if 0 <= place <= self.size else self.position
+        return self.position
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = min(len(buffer), self.size - self.position)
+        buffer[:count] = self.data[self.position : self.position + count].ljust(count, b"\0")
+        self.position += count
+        return count
+
+
 def decode(
     data: bytes, *, max_seconds: float = float("inf"), name: str = "the file", window: Window | None = None
 ) -> Recording:
     """Decode the bytes of an audio file, or a window of it where the format can be sought.
 
     Raises:
-        AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``too_long`` or
-            ``not_finite``.
+        AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``unread_sound``,
+            ``too_long`` or ``not_finite``.
+    """
+    held = measured(data, name)
+    with opened(held, name) as file:
+        frames = file.frames if held.frames is None else held.frames
+        refuse_header(file, frames, max_seconds, name)
+        first, promised = stretch(file, frames, window)
+        recording = read(file, first, promised, name)
+        refuse_cut(held, file, len(recording.samples) < promised, name)
+    refuse_values(recording.samples, name)
+    container = held.container or recording.container
+    return replace(recording, container=container, doubts=tuple(doubts(held, container)))
+
+
+def shape(data: bytes, *, name: str) -> tuple[int, int, int]:
+    """Give the rate in Hz, the channels and the frames of a file without decoding it.
+
+    Raises:
+        AudioError: it is no audio, or holds more sound than can be read of it.
+    """
+    held = measured(data, name)
+    with opened(held, name) as file:
+        return file.samplerate, file.channels, file.frames if held.frames is None else held.frames
+
+
+def measured(data: bytes, name: str) -> Extent:
+    """Find out how much sound a file holds.
+
+    Raises:
+        AudioError: it is empty, stands for a file that lies elsewhere, or holds more sound than can be read of it.
     """
     if not data:
         raise AudioError("empty", f"{name} has no bytes: fetch it again.")
@@ -61,21 +117,61 @@ def decode(
         raise AudioError(
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )
+    held = extent.measure(data)
+    refuse_unread(held, len(data), name)
+    return held
+
+
+def opened(held: Extent, name: str) -> soundfile.SoundFile:
+    """Open what a file holds."""
     try:
-        file = soundfile.SoundFile(Source(data))
+        return soundfile.SoundFile(_Endless(held.data) if held.estimated else Source(held.data))
     except soundfile.LibsndfileError as error:
-        raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
-    with file:
-        refuse_header(file, max_seconds, name)
-        first, promised = stretch(file, window)
-        recording = read(file, first, promised, name)
-    if len(recording.samples) < promised or promises_more(data):
-        raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
-    refuse_values(recording.samples, name)
-    return recording
+        if held.cut:
+            raise cut(name) from error
+        begins = held.data[:24]
+        raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {begins!r}.") from error
 
 
-def refuse_header(file: soundfile.SoundFile, max_seconds: float, name: str) -> None:
+def cut(name: str) -> AudioError:
+    """Say that a file is not whole."""
+    return AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
+
+
+def refuse_cut(held: Extent, file: soundfile.SoundFile, short: bool, name: str) -> None:
+    """Refuse a file that states more sound than there is."""
+    if short or held.cut or (held.log_matters and extent.is_short(file.extra_info, file.frames)):
+        raise cut(name)
+
+
+def refuse_unread(held: Extent, size: int, name: str) -> None:
+    """Refuse a file of ``size`` bytes that holds more sound than is read of it."""
+    if held.second is not None:
+        raise AudioError(
+            "unread_sound",
+            f"{name} holds a second recording from byte {held.second} on: split it with 'head -c {held.second}' and "
+            f"'tail -c +{held.second + 1}'.",
+        )
+    share = held.unread / max(1, size - held.unread)
+    if share > UNREAD:
+        raise AudioError(
+            "unread_sound",
+            f"{name} holds {held.unread} bytes that are not read, {share:.0%} of what is: if they are sound behind the "
+            f"length that a header states, mend it with 'sox --ignore-length', else cut them off.",
+        )
+
+
+def doubts(held: Extent, container: str) -> Iterator[str]:
+    """List what is odd about the bytes of a file and leaves its sound usable."""
+    if held.unstated or container in UNSTATED_FORMATS:
+        yield "unstated_length"
+    if held.unread:
+        yield "trailing_bytes"
+    if held.unended:
+        yield "no_end_mark"
+
+
+def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
     """Refuse what no recording says of itself, and hours of sound before they are decoded."""
     low, high = RATES
     if not low <= file.samplerate <= high:
@@ -83,28 +179,25 @@ def refuse_header(file: soundfile.SoundFile, max_seconds: float, name: str) -> N
             "unreadable",
             f"{name} states {file.samplerate} Hz, recordings have {low} to {high} Hz: fetch or export it again.",
         )
-    if file.frames >= UNSTATED:
-        raise AudioError("unreadable", f"{name} was written to a pipe and does not state its length: encode it again.")
-    seconds = file.frames / file.samplerate
+    if frames >= UNSTATED:
+        raise AudioError("unreadable", f"{name} does not state its length, and its end is damaged: encode it again.")
+    seconds = frames / file.samplerate
     if seconds > max_seconds:
         raise AudioError(
             "too_long", f"{name} lasts {seconds:.0f} s, the limit is {max_seconds:g} s: cut it into clips."
         )
 
 
-def stretch(file: soundfile.SoundFile, window: Window | None) -> tuple[int, int]:
-    """Give the first frame to read and how many."""
+def stretch(file: soundfile.SoundFile, frames: int, window: Window | None) -> tuple[int, int]:
+    """Give the first of the frames to read and how many."""
     if window is None or file.format not in SOUGHT:
-        return 0, file.frames
-    first = min(file.frames, round(window[0] * file.samplerate))
-    return first, min(file.frames - first, round(window[1] * file.samplerate))
+        return 0, frames
+    first = min(frames, round(window[0] * file.samplerate))
+    return first, min(frames - first, round(window[1] * file.samplerate))
 
 
 def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Recording:
-    """Read ``count`` frames from ``first`` on: int16 where that is exact, else float32.
-
-    A cut Ogg file cannot be told from a whole one, for it states no length.
-    """
+    """Read ``count`` frames from ``first`` on: int16 where that is exact, else float32."""
     kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
     try:
         if first:
@@ -115,7 +208,7 @@ def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Record
     except MemoryError as error:
         raise AudioError(
             "too_long",
-            f"{name} states {file.frames} frames, more than the memory holds: cut it into clips, or fetch it again.",
+            f"{name} states {count} frames, more than the memory holds: cut it into clips, or fetch it again.",
         ) from error
 
 
@@ -147,10 +240,41 @@ def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def mono(samples: npt.NDArray[Any]) -> Array:
-    """Mix down to one channel at full scale 1. Shape: ``(frames, channels)`` to ``(frames,)``."""
-    scale = np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
-    mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    return np.asarray(mixed * scale, np.float32)
+    """Mix down to one channel at full scale 1; of channels that cancel each other out, take the loudest.
+
+    Shape: ``(frames, channels)`` to ``(frames,)``.
+    """
+    if samples.shape[1] == 1:
+        mixed = samples[:, 0]
+    elif channels_cancel(samples):
+        mixed = samples[:, int(_power(samples).argmax())]
+    else:
+        mixed = samples.mean(axis=1, dtype=np.float32)
+    return np.asarray(mixed * scale(samples), np.float32)
+
+
+def scale(samples: npt.NDArray[Any]) -> np.float32:
+    """Give the factor that brings samples to full scale 1."""
+    return np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
+
+
+def channels_cancel(samples: npt.NDArray[Any]) -> bool:
+    """Say whether mixing loses the sound, as where a cable has turned one channel over.
+
+    True where the mix has less than a tenth of the power that channels with nothing in common would leave in it, which
+    is a correlation below -0.9 for two channels of equal level. Shape: ``(frames, channels)``.
+    """
+    channels = samples.shape[1]
+    if channels == 1 or not len(samples):
+        return False
+    alone = float(_power(samples).mean()) / channels
+    mixed = float(_power(samples.mean(axis=1, dtype=np.float64)[:, None])[0])
+    return bool(mixed < CANCELLED * alone)
+
+
+def _power(samples: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean square of each channel about its mean. Shape: ``(frames, channels)`` to ``(channels,)``."""
+    return np.asarray(samples.var(axis=0, dtype=np.float64))
 
 
 def resample(signal: Array, source: int, target: int) -> Array:

@@ -3,8 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import AudioError, SettingError
 from pipeline.store import audio
@@ -70,10 +72,9 @@ def examine(path: Path, limits: Limits, *, name: str) -> Facts:
 
 def measure(recording: audio.Recording, sha256: str, limits: Limits, *, name: str) -> Facts:
     """Measure decoded samples."""
-    signal = audio.mono(recording.samples)
-    seconds = len(signal) / recording.sample_rate
-    peak = level(float(np.abs(signal).max(initial=0)))
-    rms = level(float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0)
+    frames = len(recording.samples)
+    seconds = frames / recording.sample_rate
+    peak, rms = levels(recording.samples)
     status, detail = verdict(seconds, peak, limits, name=name)
     return Facts(
         sha256=sha256,
@@ -81,7 +82,7 @@ def measure(recording: audio.Recording, sha256: str, limits: Limits, *, name: st
         mono_sha256=audio.samples_hash(audio.same_channels(recording.samples)),
         sample_rate=recording.sample_rate,
         channels=recording.samples.shape[1],
-        frames=len(signal),
+        frames=frames,
         seconds=round(seconds, 6),
         peak_dbfs=peak,
         rms_dbfs=rms,
@@ -89,6 +90,16 @@ def measure(recording: audio.Recording, sha256: str, limits: Limits, *, name: st
         warnings=",".join(oddities(recording, name)),
         detail=detail,
     )
+
+
+def levels(samples: npt.NDArray[Any]) -> tuple[float, float]:
+    """Peak and RMS over all channels, in dB re full scale: those of the file, whatever is left of it in a mix.
+
+    Shape: ``(frames, channels)``.
+    """
+    signal = np.asarray(samples * audio.scale(samples), np.float32)
+    rms = np.sqrt(np.mean(np.square(signal, dtype=np.float64))) if signal.size else 0.0
+    return level(float(np.abs(signal).max(initial=0))), level(float(rms))
 
 
 def level(amplitude: float) -> float:
@@ -116,8 +127,9 @@ def oddities(recording: audio.Recording, name: str) -> list[str]:
         "clipped": is_clipped(recording),
         "misnamed": recording.container not in named,
         "stereo": recording.samples.shape[1] > 1,
+        "cancelling": audio.channels_cancel(recording.samples),
     }
-    return [word for word, true in found.items() if true]
+    return [*(word for word, true in found.items() if true), *recording.doubts]
 
 
 def is_clipped(recording: audio.Recording) -> bool:

@@ -13,7 +13,8 @@ from pipeline.labels import VOTES
 from pipeline.store import files
 
 REASONS = (
-    "lfs_pointer", "empty", "unreadable", "silent", "too_short", "too_long", "truncated", "not_finite",
+    "lfs_pointer", "empty", "unreadable", "silent", "too_short", "too_long", "truncated", "unread_sound",
+    "not_finite",
     "duplicate", "label_conflict", "label_mismatch", "out_of_scope", "unknown_name",
 )  # fmt: skip
 NOT_BAD = {"ok", "duplicate", "out_of_scope"}  # not counted against ingest.max_bad
