@@ -119,7 +119,7 @@ def test_the_facts_are_those_of_the_file(clip):
     figure = inspect.picture(audio.fetch(clip), SETTINGS, name="clip.wav")
     (text,) = (text.get_text() for axes in figure.axes for text in axes.texts)
     first, second = text.splitlines()
-    assert first == "48 kHz · stereo · 2.80 s · peak −10.5 dBFS · RMS −20.2 dBFS"  # 0.3; 0.3 / 2 over 1.2 s in 2.8
+    assert first == "48 kHz · stereo · 2.80 s · peak −8.0 dBFS · RMS −19.7 dBFS"  # of both channels
     assert second.startswith("analysed: 1.2")
     assert second.endswith("s at 16 kHz, trimmed at 30 dB, padded to 3 s")
     assert {axes.get_title(loc="left") for axes in figure.axes} >= {"clip.wav"}
