@@ -352,6 +352,14 @@ def test_a_cut_flac_of_unstated_length_is_refused():
     assert {heard(data[:size]) for size in range(len(data) // 3, len(data) - 1, 2003)} <= {"truncated", "unreadable"}
 
 
+def test_what_only_looks_like_a_last_frame_is_not_believed():
+    """The beginning of a frame behind the last one, as a broken copy leaves it: its checksum is wrong."""
+    data = flac(2.0)
+    first = data.index(b"\xff\xf8")
+    assert heard(data + data[first : first + 300]) == 2.0
+    assert heard(stating(data, 0) + data[first : first + 300]) == "unreadable"
+
+
 def test_real_flac_states_what_its_last_frame_holds(corpora):
     from pipeline.store import flac as reader
 
