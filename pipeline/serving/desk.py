@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import soundfile
-
+from pipeline import extras
 from pipeline.errors import AudioError, SerError
 from pipeline.serving.answers import Answer
 from pipeline.serving.heard import Plan, hear
 from pipeline.serving.predictor import Predictor
 from pipeline.store import audio
+
+with extras.library("libsndfile"):
+    import soundfile
 
 DENSEST = 192_000  # samples in a second, two channels at 96 kHz: what unpacks to more is no voice, or meant to do harm
 BYTES = 2**20  # of a megabyte

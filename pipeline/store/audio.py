@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
+from pipeline import extras
 from pipeline.errors import AudioError
 from pipeline.store.headers import promises_more
+
+with extras.library("libsndfile"):
+    import soundfile
 
 VERSION = 1  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]
