@@ -28,6 +28,8 @@ from benchmarks import (
 )  # fmt: skip
 from benchmarks.corpus import Job
 from benchmarks.timing import clocked
+from pipeline.machine import cores
+from pipeline.stages import entry
 
 PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "extraction": extraction.measure,
@@ -49,7 +51,7 @@ def main() -> None:
         "parts", nargs="*", metavar="PART", choices=[*PARTS, "all"], default="all", help=", ".join(PARTS)
     )
     parser.add_argument("--clips", type=int, default=360, help="of each corpus, at most (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
+    parser.add_argument("--workers", type=int, default=min(2, cores()), help="processes (%(default)s)")
     parser.add_argument("--table", action="store_true", help="print the tables of the last run and measure nothing")
     parser.add_argument("--draw", action="store_true", help="make picture and page of the last run again")
     options = parser.parse_args()
@@ -95,4 +97,4 @@ def show(every: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

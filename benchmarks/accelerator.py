@@ -14,13 +14,14 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 
 from benchmarks.training_probe import CLASSES, settings, table_of
 from pipeline import config
 from pipeline.networks import arithmetic, devices, registry, training
+from pipeline.networks.backend import keras
 from pipeline.networks.settings import Train
+from pipeline.stages import entry
 from pipeline.store import batches, recipe, statistics
 from pipeline.store.inputs import Inputs
 
@@ -81,4 +82,4 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

@@ -16,6 +16,7 @@ from benchmarks.ladder_table import RESULTS
 from pipeline import config
 from pipeline.evaluation import plots
 from pipeline.recipes import catalogue
+from pipeline.stages import entry
 from pipeline.store import files
 
 EVALUATION, TRAINING = Path("metrics/eval.json"), Path("metrics/train.json")
@@ -90,4 +91,4 @@ def name(found: Row) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

@@ -3,15 +3,11 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-
 from benchmarks.corpus import ROOT
 from benchmarks.ladder_table import BASELINE, RUNGS, SVM, Line, Row, lines
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, SOFT, STYLE, VERMILLION
+from pipeline.evaluation.drawing import Axes, Figure, PercentFormatter, mpl
 
 PICTURE = ROOT / "docs/images/ladder.png"
 COLOURS = (BLUE, VERMILLION, "#00795c", "#a3467c", "#8a6100")

@@ -12,14 +12,17 @@ from typing import Any
 
 import joblib
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import soundfile
 
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Corpus, Job
 from benchmarks.workspace import Workspace, furnish
+from pipeline import extras
 from pipeline.store import audio, files, manifest
+
+with extras.needed("dev"):
+    import psutil
 
 PAUSE = 0.02  # s between two looks
 Row = dict[str, Any]

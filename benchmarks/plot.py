@@ -4,12 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
-
 from benchmarks import figures
 from benchmarks.corpus import ROOT
 from benchmarks.figures import Results, Times
@@ -17,6 +11,7 @@ from benchmarks.results import SYNTHETIC
 from benchmarks.table import times
 from pipeline.evaluation import canvas, plots
 from pipeline.evaluation.canvas import AMBER, BLUE, INK, SKY, SOFT, STYLE, VERMILLION
+from pipeline.evaluation.drawing import Axes, Figure, NullLocator, mpl, to_rgb
 
 PICTURE = ROOT / "docs/images/performance.png"
 ROW = 0.27  # inches a bar

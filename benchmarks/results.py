@@ -1,7 +1,6 @@
 """results.json: what was measured, then on which machine, when and by which command. No path and no host name."""
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -11,10 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks import corpus
 from benchmarks.corpus import Job
+from pipeline import extras
+from pipeline.machine import cores
+
+with extras.needed("dev"):
+    import psutil
 
 RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = (
@@ -49,7 +51,7 @@ def machine() -> dict[str, Any]:
     """Describe this machine as far as times depend on it."""
     return {
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ from pipeline import config
 from pipeline.serving import quiet
 from pipeline.serving.heard import hear
 from pipeline.serving.predictor import open_all
+from pipeline.stages import entry
 from pipeline.store import audio, manifest, predictions
 
 
@@ -42,4 +43,4 @@ def recordings() -> dict[str, Path]:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

@@ -20,6 +20,7 @@ from pipeline.serving import live
 from pipeline.serving.answers import Answer
 from pipeline.serving.heard import Plan, hear
 from pipeline.serving.predictor import Predictor, open_all
+from pipeline.stages import entry
 from pipeline.store import audio
 
 CALLS = 40  # a round
@@ -86,4 +87,4 @@ def notebook(clip: Path, predictor: Predictor) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

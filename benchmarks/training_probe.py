@@ -13,7 +13,6 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -21,9 +20,10 @@ from benchmarks import corpus
 from benchmarks.timing import seconds
 from pipeline import config
 from pipeline.networks import arithmetic, registry, training
+from pipeline.networks.backend import keras
 from pipeline.networks.settings import Train
 from pipeline.recipes import catalogue
-from pipeline.stages import memory
+from pipeline.stages import entry, memory
 from pipeline.store import batches, mapped, recipe, statistics
 from pipeline.store.inputs import Inputs
 
@@ -121,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry.stage(main)

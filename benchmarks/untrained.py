@@ -51,9 +51,8 @@ def write(
 
 def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
     """Build the network that ``model.arch`` names, with random weights, for features of a usual size."""
-    import keras  # late: parts that need no network start sooner
-
-    from pipeline.networks import registry
+    from pipeline.networks import registry  # late: parts that need no network start sooner
+    from pipeline.networks.backend import keras
     from pipeline.serving import models
     from pipeline.store.statistics import Statistics
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "config", "labels"},
+    {"errors", "config", "labels", "machine", "extras"},
     {"corpora", "signal", "evaluation", "networks", "recipes"},
     {"store"},
     {"stages", "serving"},
@@ -67,7 +67,7 @@ def room(module: str) -> str:
 INNER = sorted(name for name in SOURCE if name != "pipeline")
 DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
-TEMPLATES = {ROOT / "pipeline/evaluation/report.html", ROOT / "pipeline/serving/card.md"}
+TEMPLATES = {ROOT / "pipeline" / name for name in ("evaluation/report.html", "networks/keras.json", "serving/card.md")}
 RUNS = {name: re.search(r"-m (\S+)", stage["cmd"])[1] for name, stage in STAGES.items()}
 
 
@@ -115,6 +115,7 @@ def test_quick_modules_start_without_keras(module):
 def test_data_inside_the_package_are_dependencies_too():
     assert "pipeline/evaluation/report.html" in STAGES["report"]["deps"]
     assert "pipeline/serving/card.md" in STAGES["evaluate"]["deps"]
+    assert "pipeline/networks/keras.json" in STAGES["evaluate"]["deps"]  # train depends on its whole folder
     assert "pipeline/corpora/tables" in STAGES["ingest"]["deps"]  # its hashes decide which duplicate stays
 
 

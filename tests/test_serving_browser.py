@@ -36,7 +36,7 @@ def programs() -> tuple[str, str]:
             pytest.skip(f"{name} is not installed: apt-get install {name}")
     for name in ("gradio", "selenium"):
         if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed: pip install 'ser-features[dev]'")
+            pytest.skip(f"{name} is not installed: pip install -c constraints.txt -e '.[dev]'")
     return found
 
 

@@ -1,11 +1,13 @@
-"""What commands have in common: how errors end."""
+"""What commands have in common: how errors end, how JSON is printed."""
 
-import io
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
+from pipeline import machine
 from pipeline.errors import SerError
 
 
@@ -13,11 +15,10 @@ class Group(click.Group):
     """Show our own errors as one line and exit 1; let bugs through with their traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a letter that standard output cannot write is written by its number."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        """Run a command."""
+        machine.show_all_letters()
         try:
+            machine.refuse_other_names()
             return super().invoke(ctx)
         except SerError as error:
             raise click.ClickException(str(error)) from error
@@ -33,3 +34,13 @@ def fail(failures: Sequence[str], rest: str) -> None:
         click.echo(failure, err=True)
     if failures:
         raise SerError(f"{len(failures)} file{'s' * (len(failures) > 1)} could not be read; {rest}")
+
+
+def echo_json(values: Any) -> None:
+    """Print JSON; letters that standard output cannot write as JSON escapes them, which any reader of JSON undoes."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(values, indent=2)
+    click.echo(text)

@@ -40,7 +40,7 @@ def listen(
     """Say what emotion is heard in what the microphone hears, until Ctrl-C.
 
     Sound is heard in windows as long as the clips in training, a new one every second; one without speech gets a dash.
-    Nothing is recorded or sent anywhere. Needs pip install 'ser-features[listen]'.
+    Nothing is recorded or sent anywhere. Needs pip install -c constraints.txt -e '.[listen]'.
     """
     from pipeline.serving import about, live, microphone, quiet  # late: --help starts in a blink
     from pipeline.serving.predictor import open_all

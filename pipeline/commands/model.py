@@ -1,9 +1,11 @@
 """``ser-features model``: what a trained bundle is."""
 
+import json
 from pathlib import Path
 
 import click
 
+from pipeline.commands.group import echo_json
 from pipeline.commands.predict import BUNDLE
 
 
@@ -27,7 +29,7 @@ def show(folder: Path, form: str | None) -> None:
 
     card = read_card(folder)
     if form == "json":
-        click.echo((folder / cards.NAME).read_text(encoding="utf-8"), nl=False)
+        echo_json(json.loads((folder / cards.NAME).read_text(encoding="utf-8")))
     else:
         text = markdown.page(card) if form == "markdown" else markdown.body(card).replace("\u00a0", " ")
         click.echo(text, nl=False)

@@ -1,7 +1,5 @@
 """``ser-features predict``: the emotion of any recordings, by trained bundles."""
 
-import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.group import fail
+from pipeline import machine
+from pipeline.commands.group import echo_json, fail
 from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def predict(
     with quiet.startup():
         predictor = open_all(models, fold=fold)
     plan = predictor.plan(every=every, windows=windows)
-    answers = list(stage.predict(sources, predictor, plan, processes=workers or os.cpu_count() or 1, failures=failures))
+    answers = list(stage.predict(sources, predictor, plan, processes=workers or machine.cores(), failures=failures))
     show(answers, failures, predictor, models, form)
     fail(failures, "the others are judged." if answers else "there was no other.")
 
@@ -99,7 +98,7 @@ def show(
     if form == "json":
         described = [about.record(card, path=str(path)) for card, path in zip(cards, models, strict=True)]
         found = {"models": described, "clips": [texts.record(answer) for answer in answers], "failures": failures}
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
     elif form == "csv":
         click.echo(texts.table_csv(answers, predictor.labels), nl=False)
     else:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
+from pipeline import extras
 from pipeline.commands.predict import EVERY, FOLD, MODEL
-from pipeline.errors import SettingError
 
 LOOPBACK = "127.0.0.1"
-MISSING = "The web page needs packages that are not installed ({0}): pip install 'ser-features[serve]'."
 EXPOSED = (
     "WARNING: {0} is no loopback address: anyone who reaches this machine can use the page, there is no password and "
     "no encryption."
@@ -42,10 +41,8 @@ def serve(
 
     It can be reached from this machine alone unless --host says otherwise. Ctrl-C ends it.
     """
-    try:
+    with extras.needed("serve"):
         from pipeline.serving import app  # late: --help starts in a blink
-    except ModuleNotFoundError as error:
-        raise SettingError(MISSING.format(error.name)) from error
     from pipeline.serving import quiet
     from pipeline.serving.desk import Desk, Limits
     from pipeline.serving.predictor import open_all

@@ -8,10 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from pipeline.evaluation.drawing import DEFAULTS, Axes, Figure, LinearSegmentedColormap, Rectangle
 
 WIDTH = 6.4  # inches; shown at 96 px an inch or little less, so that 10 pt stay 9 pt or more
 DPI = 160
@@ -21,8 +18,8 @@ BAND_TEXT = 70  # characters of bold 10 pt on a line of the band
 INK, SOFT, BLUE, SKY, AMBER, VERMILLION = "#1a1a1a", "#595959", "#0072B2", "#56B4E9", "#E69F00", "#D55E00"
 SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#8cc3e3", BLUE, "#00304d"])
 DARK = 0.62  # share from which white text reads better than black; the contrast is 4.5:1 or more on both sides
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+STYLE: dict[Any, Any] = DEFAULTS | {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,

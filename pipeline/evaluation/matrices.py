@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import SOFT, STYLE
+from pipeline.evaluation.drawing import Axes, Figure, Rectangle, mpl
 from pipeline.evaluation.wording import MISSING
 
 Look = dict[str, Any]  # of a text

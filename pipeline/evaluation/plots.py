@@ -4,16 +4,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, STYLE, VERMILLION
+from pipeline.evaluation.drawing import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, mpl
 from pipeline.evaluation.frames import POOLED
 from pipeline.evaluation.wording import MISSING, count, things
 

@@ -4,17 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import ConnectionPatch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, SKY, SOFT, STYLE
+from pipeline.evaluation.drawing import Axes, AxesImage, ConnectionPatch, Figure, FuncFormatter, MaxNLocator, mpl
 
 Array = npt.NDArray[Any]
 STRIP, WAVE, HEAT, LINE = 0.36, 0.85, 1.4, 0.7  # inches of height

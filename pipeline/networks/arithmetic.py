@@ -4,8 +4,7 @@ import time
 from math import prod
 from typing import Any
 
-import keras
-from keras import layers, ops
+from pipeline.networks.backend import keras, layers, ops
 
 BACKWARD = 2  # gradients by the inputs and by the weights cost a forward pass each
 LONG = 0.03  # s that a product must take to be timed

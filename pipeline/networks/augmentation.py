@@ -5,9 +5,7 @@ Shapes: b clips, t frames, f rows. All of them take standardised values, so that
 
 from typing import Any
 
-import keras
-from keras import layers, ops
-
+from pipeline.networks.backend import keras, layers, ops
 from pipeline.networks.settings import Augment
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import layers, ops
 
 from pipeline.errors import SettingError
+from pipeline.networks.backend import keras, layers, ops
 
 
 class Statistics(Protocol):

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-import keras
-from keras import layers
-
 from pipeline.networks import blocks
+from pipeline.networks.backend import keras, layers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import keras
-from keras import layers
-
 from pipeline.errors import SettingError
 from pipeline.networks import blocks
+from pipeline.networks.backend import keras, layers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from pipeline.errors import SettingError
+from pipeline.networks.backend import keras
 
 UNKNOWN = 8 * 2**30  # bytes that an accelerator is taken to have where nothing says
 SHARE = 0.5  # of a device's memory that features may take: the network needs the rest

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from pipeline.networks import augmentation
+from pipeline.networks.backend import keras, ops
 from pipeline.networks.blocks import Statistics
 from pipeline.networks.settings import Augment
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import keras
-from keras import ops
+from pipeline.networks.backend import keras, ops
 
 
 class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped

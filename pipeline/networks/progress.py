@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras import callbacks
 from tqdm import tqdm
+
+from pipeline.networks.backend import callbacks
 
 
 class Lines(callbacks.Callback):  # type: ignore[misc] # keras is untyped

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from pipeline import config
 from pipeline.errors import UnknownNameError
 from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, svm
+from pipeline.networks.backend import keras
 from pipeline.networks.blocks import Statistics
 from pipeline.networks.names import SVM
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import callbacks, ops
+
+from pipeline.networks.backend import callbacks, keras, ops
 
 Arrays = Sequence[npt.NDArray[Any]]
 Row = dict[str, float]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import SettingError
 from pipeline.networks import devices
+from pipeline.networks.backend import keras
 from pipeline.networks.learner import Learner, synchronise
 from pipeline.networks.metrics import UAR, Accuracy
 from pipeline.networks.progress import Bar, Lines

@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import SettingError
+from pipeline.networks.backend import keras
 from pipeline.serving import quiet, runtimes
 
 Array = npt.NDArray[np.float32]

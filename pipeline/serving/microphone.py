@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import extras
 from pipeline.errors import SerError
 from pipeline.serving.windows import Samples
 
@@ -55,14 +56,8 @@ def library() -> Any:
     """Import what reads microphones.
 
     Raises:
-        SerError: it is not installed.
+        SettingError: it is not installed.
     """
-    try:
+    with extras.needed("listen"), extras.library("PortAudio"):
         import sounddevice  # late: an extra that few need
-    except ImportError as error:
-        raise SerError("Listening needs sounddevice: pip install 'ser-features[listen]'.") from error
-    except OSError as error:
-        raise SerError(
-            f"Listening needs PortAudio ({error}): on Debian and Ubuntu, apt install libportaudio2."
-        ) from error
     return sounddevice

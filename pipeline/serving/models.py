@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import StoreError
 from pipeline.networks import svm
+from pipeline.networks.backend import keras
 from pipeline.networks.names import SVM
 from pipeline.networks.settings import Train
 from pipeline.store import batches

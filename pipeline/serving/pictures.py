@@ -5,16 +5,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba_array
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.evaluation import canvas, panels, sheet
 from pipeline.evaluation.canvas import INK, STYLE
+from pipeline.evaluation.drawing import Axes, Figure, FuncFormatter, MaxNLocator, mpl, to_rgba_array
 from pipeline.serving.answers import Answer, Span
 from pipeline.serving.hearing import Hearing
 from pipeline.signal import frontend

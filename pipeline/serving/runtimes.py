@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import SettingError, UnknownNameError
+from pipeline import extras
+from pipeline.errors import UnknownNameError
 from pipeline.serving import quiet
 
 ONNX, LITERT = "model.onnx", "model.tflite"
@@ -96,8 +97,5 @@ def needed(name: str) -> ModuleType:
     Raises:
         SettingError: it is not installed.
     """
-    try:
+    with extras.needed("export"):
         return importlib.import_module(name)
-    except ImportError:
-        package = name.partition(".")[0].replace("_", "-")
-        raise SettingError(f"{package} is not installed: pip install 'ser-features[export]'.") from None

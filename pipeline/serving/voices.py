@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from pipeline import extras
 from pipeline.signal import voice
+
+with extras.library("libsndfile"):
+    import soundfile
 
 RATE = 16_000  # Hz
 SEED = 2024  # the demo makes its speakers from other streams

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from pipeline import extras
 from pipeline.errors import SerError, SettingError
 
 Item = TypeVar("Item")
@@ -53,10 +54,8 @@ def connect(scheduler: str) -> Any:
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
     """
-    try:
+    with extras.needed("cluster"):
         from distributed import Client
-    except ImportError as error:
-        raise SettingError("execute.scheduler needs Dask: pip install -c constraints.txt -e '.[cluster]'.") from error
     try:
         found = asyncio.run(kind(scheduler))  # first, because a client that finds none keeps the process for a minute
     except Exception as error:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import joblib
 from tqdm import tqdm
 
+from pipeline import machine
 from pipeline.errors import SerError, SettingError
 from pipeline.stages import cluster
 
@@ -31,7 +32,7 @@ class Execute:
     @property
     def processes(self) -> int:
         """The number of processes to start on this machine."""
-        return self.workers or joblib.cpu_count()
+        return self.workers or machine.cores()
 
     @property
     def crew(self) -> "Crew":

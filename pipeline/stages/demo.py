@@ -10,15 +10,17 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from pipeline import config
+from pipeline import config, extras
 from pipeline.corpora import crema_d, demo_votes
 from pipeline.corpora.demo import Take, plan
 from pipeline.corpora.files import MARKER
 from pipeline.errors import CorpusError
 from pipeline.signal import voice
 from pipeline.stages import crew, entry
+
+with extras.library("libsndfile"):
+    import soundfile
 
 Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")

@@ -1,11 +1,8 @@
 """Score the bundle on the speakers it has not heard: ``python -m pipeline.stages.evaluate``."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before Keras: TensorFlow's start-up notes are not for our users
 
 import numpy as np
 import numpy.typing as npt

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipeline.corpora import files as names
 from pipeline.corpora.gather import gather
 from pipeline.errors import AudioError, SettingError
 from pipeline.evaluation import panels, plots
+from pipeline.evaluation.drawing import Figure
 from pipeline.evaluation.sheet import Sound, draw
 from pipeline.signal import augment, conditioning
 from pipeline.stages import crew

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pipeline import extras
 from pipeline.corpora.sources import SourceError
-from pipeline.errors import SettingError
 
 
 def download(name: str) -> Path:
@@ -13,10 +13,8 @@ def download(name: str) -> Path:
         SettingError: kagglehub is not installed.
         SourceError: Kaggle gives no such dataset to this account.
     """
-    try:
+    with extras.needed("kaggle"):
         import kagglehub
-    except ImportError:
-        raise SettingError("--source kaggle needs kagglehub: pip install -c constraints.txt -e '.[kaggle]'.") from None
     try:
         return Path(kagglehub.dataset_download(name))
     except Exception as error:  # its errors have no common root

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pipeline import config
 from pipeline.errors import StoreError
 from pipeline.evaluation import frames, matrices, wording
 from pipeline.evaluation import page as html
 from pipeline.evaluation import plots as draw
+from pipeline.evaluation.drawing import Figure
 from pipeline.evaluation.tables import Values, part
 from pipeline.stages import entry
 from pipeline.store import files, manifest

@@ -1,20 +1,17 @@
 """Train one network a fold and seed, and bundle them: ``python -m pipeline.stages.train``."""
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before Keras: TensorFlow's start-up notes are not for our users
-
-import keras
 import pandas as pd
 
 from pipeline import config
 from pipeline.corpora import registry as corpora
 from pipeline.corpora.clip import Page
 from pipeline.networks import devices, names, registry
+from pipeline.networks.backend import keras
 from pipeline.networks.settings import Train
 from pipeline.serving import bundle
 from pipeline.serving import card as cards

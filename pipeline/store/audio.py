@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
+from pipeline import extras
 from pipeline.errors import AudioError
 from pipeline.store import extent
 from pipeline.store.extent import Extent
+
+with extras.library("libsndfile"):
+    import soundfile
 
 VERSION = 2  # raise it when the same file would give other samples
 Array = npt.NDArray[np.float32]

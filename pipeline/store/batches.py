@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.networks.backend import keras
 from pipeline.networks.targets import Labels
 from pipeline.store.inputs import Inputs
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipeline import extras
 from pipeline.errors import SerError, StoreError
 from pipeline.store import files
 
+S3 = ("s3://", "s3a://")
 KEPT = "What was finished is kept: make room, or move the clip cache (SER_CACHE_DIR, store.url), and run again."
 
 
@@ -184,11 +186,16 @@ def reached(url: str) -> Iterator[None]:
     except (SerError, FileNotFoundError):
         raise
     except ImportError as error:
-        raise StoreError(
-            f"store.url {url} needs a package that is not installed ({error}): pip install '.[cluster]'."
-        ) from error
+        raise lacking(url, error) from error
     except Exception as error:
         raise unusable(url, error) from error
+
+
+def lacking(url: str, error: ImportError) -> SerError:
+    """Say which package a shared place needs."""
+    if url.startswith(S3):
+        return extras.missing("cluster", error, by=f"store.url {url}")
+    return StoreError(f"store.url {url} needs a package that is none of this project's extras: {error}.")
 
 
 def unusable(url: str, error: Exception) -> StoreError:
