@@ -4,6 +4,7 @@ The dataclass of a section lives in the room that uses it; this module knows non
 stage depends on it and each edit here would train again.
 """
 
+import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -17,6 +18,7 @@ from pipeline.errors import SettingError, UnknownNameError
 
 Section = TypeVar("Section")
 PARAMS = Path("params.yaml")
+LARGEST = 2**63 - 1  # of whole numbers: what Parquet, JSON readers and NumPy hold
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
@@ -71,12 +73,21 @@ def seed(params: Mapping[str, Any]) -> int:
     """Read the seed.
 
     Raises:
-        SettingError: it is no whole number from 0 on.
+        SettingError: it is none that every stage can draw from.
     """
     value = get(params, "seed")
-    if type(value) is not int or value < 0:
-        raise SettingError(f"params.yaml: seed is {value!r}, expected a whole number from 0 on.")
-    return value
+    if not is_seed(value):
+        raise SettingError(f"params.yaml: seed is {shown(value)}, expected a whole number from 0 on, up to {LARGEST}.")
+    return int(value)
+
+
+def is_seed(value: Any) -> bool:
+    """Say whether every stage can draw from a seed.
+
+    >>> is_seed(20241231235959), is_seed(-1), is_seed(2**63), is_seed(True)
+    (True, False, False, False)
+    """
+    return type(value) is int and 0 <= value <= LARGEST
 
 
 def corpora(params: Mapping[str, Any]) -> dict[str, str]:
@@ -127,17 +138,59 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         found, result = match(value, option)
         if found:
             return result
-    raise SettingError(f"params.yaml: {name} is {value!r}, expected {describe(hint)}.")
+    held = all(map(is_countable, value if isinstance(value, list | tuple) else [value]))
+    reach = "" if held else f", finite and within {LARGEST} if whole"
+    raise SettingError(f"params.yaml: {name} is {shown(value)}, expected {describe(hint)}{reach}.")
+
+
+def share(value: Any, name: str) -> float:
+    """Read a share.
+
+    >>> share(0, "ingest.max_bad")
+    0.0
+
+    Raises:
+        SettingError: it is no number from 0 to 1.
+    """
+    found = float(convert(value, float, name))
+    if not 0 <= found <= 1:
+        raise SettingError(f"params.yaml: {name} is {shown(value)}, expected a share from 0 to 1.")
+    return found
+
+
+def shown(value: Any) -> str:
+    """Write a value for a sentence, cut short where it is long.
+
+    >>> shown("cnn"), shown(10**5000)
+    ("'cnn'", 'a number of more than 60 digits')
+    """
+    if type(value) is int and abs(value) >= 10**60:  # Python refuses to write out what is much longer
+        return "a number of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def match(value: Any, hint: Any) -> tuple[bool, Any]:
     """Say whether ``value`` fits a plain hint, and its converted form."""
     if get_origin(hint) is tuple:
         return match_tuple(value, get_args(hint))
+    if not is_countable(value):
+        return False, value
     if hint is float and type(value) is int:
         return True, float(value)
     kind = type(None) if hint is None else hint
     return type(value) is kind, value
+
+
+def is_countable(value: Any) -> bool:
+    """Say whether a value is a number that others can hold: finite, whole ones of 64 bits; what is no number is.
+
+    >>> [is_countable(value) for value in (2**63 - 1, 2**63, 1e308, float("inf"), float("nan"), "inf")]
+    [True, False, True, False, False, True]
+    """
+    if type(value) is int:
+        return abs(value) <= LARGEST
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def match_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[bool, Any]:

@@ -32,6 +32,21 @@ class UnknownNameError(SettingError):
         return f"{what} {name!r} is unknown{hint} Known: {', '.join(known)}."
 
 
+class SplitError(SettingError):
+    """Clips that cannot be split as asked. ``cause`` is what is missing, ``remedy`` what of the clips would mend it.
+
+    >>> print(SplitError("the data hold 1 speaker", "add another"))
+    the data hold 1 speaker: add another.
+    """
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause, remedy)  # both, so that it travels between processes
+
+    def __str__(self) -> str:
+        cause, remedy = self.args
+        return f"{cause}: {remedy}."
+
+
 class CorpusError(SerError):
     """A corpus folder that is missing, empty or in too bad a state to go on with."""
 

@@ -334,7 +334,7 @@ def dev_and_test_only():
         ),
         (dev_and_test_only, {"folds": "audeering_cremad"}, "fold 0 leaves no clip to train on"),
         (lambda: mix("tess").query("speaker != 'tess/OAF'"), {"folds": "loso"}, "fold 0 leaves no clip to train on"),
-        (lambda: mix("tess"), {}, "split.folds is 5, and the data hold 2 speakers: .* set it to 2 or less"),
+        (lambda: mix("tess"), {}, "split.folds is 5, and the clips name 2 speakers, .*: add speakers who say"),
         (lambda: mix("tess").assign(speaker=""), {"folds": 2}, "none of the 2800 clips names its speaker"),
         (
             lambda: mix("tess").assign(emotion="boredom"),

@@ -189,7 +189,7 @@ def test_clips_without_speaker_are_tested_with_their_corpus():
     ("config", "words"),
     [
         ({"protocol": "corpus"}, "the data hold a alone: add a corpus to data.corpora"),
-        ({"protocol": "random", "folds": 99}, "split.folds is 99, and .* has 18 rows to cut"),
+        ({"protocol": "random", "folds": 99}, "split.folds asks for 99 parts, and .* has 18 rows to cut"),
         ({"protocol": "random", "folds": "loso"}, "'loso', a set of speakers, and split.protocol is 'random'"),
         ({"protocol": "published", "mirrors": -1}, "split.mirrors is -1, expected 0 or more"),
     ],

@@ -414,7 +414,7 @@ def test_without_an_interval_the_page_says_why(drawn, tmp_path, interval):
     arguments["evaluation"].write_text(json.dumps(scores))
     report.run(**arguments)
     page = Page(arguments["page"].read_text(encoding="utf-8"))
-    assert "No interval: fewer than five test speakers" in page.text
+    assert "No interval: it takes five test speakers or more" in page.text
     assert "nan" not in page.text
     assert "None" not in page.text
     assert "pooled,0.6173,,,1440" in (arguments["plots"] / "uar_by_corpus.csv").read_text()

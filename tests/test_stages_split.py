@@ -137,7 +137,9 @@ def test_what_a_fold_lacks_is_said(tmp_path, capsys):
 
 def test_a_single_class_is_no_task(tmp_path):
     content = [row for row in rows("a") if row["emotion"] == "angry"]
-    with pytest.raises(SettingError, match="at least two classes"):
+    with pytest.raises(
+        SettingError, match="only angry is left by split.labels, and a model takes two classes or more: add"
+    ):
         run(tmp_path, {"a": (content, False)}, labels=Labels(scheme=4))
 
 

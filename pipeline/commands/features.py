@@ -1,11 +1,16 @@
 """``ser-features extract`` and ``inspect``: features of any audio, as tables and as pictures."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline import config
 from pipeline.commands.group import fail
+
+if TYPE_CHECKING:
+    from pipeline.store.recipe import Recipe
 
 VIEWS = ("logmel", "mfcc")  # the names of recipe.DTYPES, known before that is imported
 CLIPS = click.argument("clips", nargs=-1, required=True)
@@ -37,6 +42,7 @@ def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented
     name = view or config.get(params, "model.features")
     processes = workers or config.section(crew.Execute, params, "execute").processes
     settings = recipe.from_params(params)
+    say(settings, [name])
     done = export.export(clips, output, settings=settings, view=name, copies=augmented, processes=processes)
     fail(done.failures, f"{output} holds the others." if done.rows else "there was no other, so nothing was written.")
     click.echo(f"{done.rows:,} row{'s' * (done.rows > 1)} of {name} in {output}")
@@ -58,6 +64,16 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
 
     params = config.read()
     processes = workers or config.section(crew.Execute, params, "execute").processes
-    done = stage.inspect(clips, output, settings=recipe.from_params(params), processes=processes)
+    settings = recipe.from_params(params)
+    say(settings, VIEWS)
+    done = stage.inspect(clips, output, settings=settings, processes=processes)
     fail(done.failures, f"pictures drawn: {len(done.pictures)}.")
     click.echo("\n".join(map(str, done.pictures)))
+
+
+def say(settings: "Recipe", views: Iterable[str]) -> None:
+    """Say on standard error what is odd about the bands of views."""
+    from pipeline.signal import banks  # late: --help starts in a blink
+
+    for note in banks.notes([settings.view(view) for view in views], settings.audio.sample_rate):
+        click.echo(note, err=True)

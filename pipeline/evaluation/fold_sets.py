@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.errors import SettingError
+from pipeline.errors import SplitError
 
 LOSO = "loso"  # each speaker once, of whatever corpora there are
 
@@ -95,7 +95,7 @@ def named(name: str, roster: pd.DataFrame, corpora: Collection[str]) -> list[Fol
         corpora: the corpora of all clips, those without speakers too.
 
     Raises:
-        SettingError: another corpus, a speaker the set does not place, or a fold that nobody here tests.
+        SplitError: another corpus, a speaker the set does not place, or a fold that nobody here tests.
     """
     present = frozenset(roster["speaker"])
     if name == LOSO:
@@ -111,18 +111,18 @@ def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
     """Refuse a set made for another corpus."""
     others = sorted(set(corpora) - {corpus})
     if others:
-        raise SettingError(
-            f"split.folds {name!r} places the speakers of {corpus} alone, and the data hold {', '.join(others)} too: "
-            f"list only {corpus} in data.corpora, or set split.folds to a number or to {LOSO!r}."
+        held = f"{', '.join(others)} too" if corpus in corpora else f"{', '.join(others)} instead"
+        raise SplitError(
+            f"split.folds {name!r} places the speakers of {corpus} alone, and the data hold {held}",
+            f"list only {corpus} in data.corpora",
         )
 
 
 def check_speakers(name: str, strangers: Collection[str]) -> None:
     """Refuse speakers that the set leaves without a fold."""
     if strangers:
-        raise SettingError(
-            f"split.folds {name!r} does not place {listing(sorted(strangers))}: "
-            f"leave their clips out, or set split.folds to a number or to {LOSO!r}."
+        raise SplitError(
+            f"split.folds {name!r} does not place {listing(sorted(strangers))}", "leave the clips of these speakers out"
         )
 
 
@@ -130,9 +130,10 @@ def check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> No
     """Refuse a set one of whose folds would have no test clips."""
     for number, fold in enumerate(folds):
         if not fold.test & present:
-            raise SettingError(
+            raise SplitError(
                 f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold no usable "
-                f"clip of theirs: complete the corpus, or set split.folds to a number or to {LOSO!r}."
+                "clip of theirs",
+                "complete the corpus",
             )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import SettingError, UnknownNameError
+from pipeline.errors import SettingError, SplitError, UnknownNameError
 from pipeline.evaluation import listeners, protocols
 from pipeline.evaluation.fold_sets import NAMES, Fold, named
 from pipeline.evaluation.rows import (
@@ -17,12 +17,16 @@ from pipeline.evaluation.rows import (
     check_training,
     deduplicate,
     labelled,
+    several,
     versions,
     with_ties,
     with_votes,
 )
 from pipeline.evaluation.speakers import roster, spread, stream, validators
 from pipeline.labels import VOTES, Labels
+
+SMALLEST = 0.001  # share of anybody to validate; what is smaller is a slip of the pen
+MIRRORS = 100  # times that a file can count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +47,26 @@ class Split:
             raise UnknownNameError("params.yaml: split.folds", self.folds, NAMES)
         if isinstance(self.folds, int) and self.folds < 2:
             raise SettingError(f"params.yaml: split.folds is {self.folds}, expected 2 or more, or one of {NAMES}.")
-        if self.mirrors < 0:
-            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 0 or more.")
+        if not 0 <= self.mirrors <= MIRRORS:
+            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 0 or more, up to {MIRRORS}.")
         if self.protocol in protocols.BY_NUMBER and isinstance(self.folds, str):
             raise SettingError(
                 f"params.yaml: split.folds is {self.folds!r}, a set of speakers, and split.protocol is "
                 f"{self.protocol!r}, which asks for none: set split.folds to a number."
             )
-        if not 0 <= self.validation < 1:
+        self.check_validation()
+
+    def check_validation(self) -> None:
+        """Refuse a share that cannot be cut off."""
+        if not (self.validation == 0 or SMALLEST <= self.validation < 1):
             raise SettingError(
-                f"params.yaml: split.validation is {self.validation}, expected a share from 0 to below 1."
+                f"params.yaml: split.validation is {self.validation}, expected a share from 0 to below 1, and none "
+                f"between 0 and {SMALLEST}."
+            )
+        if self.protocol == "random" and self.validation > protocols.HALF:
+            raise SettingError(
+                f"params.yaml: split.validation is {self.validation}, and split.protocol 'random' holds out "
+                f"{protocols.HALF} of what is left to train at most: set that or less."
             )
 
 
@@ -73,7 +87,7 @@ def assign(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed:
         no label and is there only under ``labels.ties`` soft, to train.
 
     Raises:
-        SettingError: the folds asked for cannot be made of these clips.
+        SplitError: the folds asked for cannot be made of these clips.
     """
     if ORIGINAL not in variants or len(set(variants)) < len(variants):
         raise SettingError(f"the variants are {list(variants)}, expected different names with {ORIGINAL!r} among them.")
@@ -110,12 +124,13 @@ def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
     """Name the test and validation speakers of every fold."""
     people = roster(clips)
     if people.empty:
-        raise SettingError(
-            f"none of the {len(clips)} clips names its speaker, so a split by speaker has nobody to test on: "
-            "put the files of each speaker into a folder of their own, <emotion>/<speaker>/."
+        raise SplitError(
+            f"none of the {len(clips)} clips names its speaker, so a split by speaker has nobody to test on",
+            "put the files of each speaker into a folder of their own, <emotion>/<speaker>/",
         )
     corpora = set(clips["corpus"])
-    folds = named(config.folds, people, corpora) if isinstance(config.folds, str) else drawn(config.folds, people, seed)
+    asked = config.folds
+    folds = named(asked, people, corpora) if isinstance(asked, str) else drawn(asked, clips, people, seed)
     return [validated(fold, people, share=config.validation, seed=seed, number=k) for k, fold in enumerate(folds)]
 
 
@@ -126,12 +141,13 @@ def validated(fold: Fold, people: pd.DataFrame, *, share: float, seed: int, numb
     return replace(fold, validation=validators(people, fold.test, share=share, seed=seed, fold=number))
 
 
-def drawn(count: int, people: pd.DataFrame, seed: int) -> list[Fold]:
+def drawn(count: int, clips: pd.DataFrame, people: pd.DataFrame, seed: int) -> list[Fold]:
     """Draw folds by number."""
     if count > len(people):
-        raise SettingError(
-            f"split.folds is {count}, and the data hold {len(people)} speakers: "
-            f"every fold needs a speaker to test, so set it to {len(people)} or less."
+        named = "1 speaker" if len(people) == 1 else f"{len(people)} speakers"
+        raise SplitError(
+            f"split.folds is {count}, and the clips name {named}, of whom every fold tests one at least",
+            f"add speakers who say {several(clips['label'])}",
         )
     return [Fold(test=test) for test in spread(people, count, seed=seed)]
 
@@ -147,11 +163,10 @@ def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], se
     usable = labelled(deduplicate(clips)[0], config.labels)
     people, corpora = roster(usable), sorted(set(usable["corpus"]))
     if len(corpora) < 2:
-        raise SettingError(
-            f"split.protocol is 'corpus', and the data hold {', '.join(corpora)} alone: add a corpus to data.corpora."
+        raise SplitError(
+            f"split.protocol is 'corpus', and the data hold {', '.join(corpora)} alone", "add a corpus to data.corpora"
         )
-    common = usable.groupby("label")["corpus"].nunique()
-    usable = usable[usable["label"].isin(common[common == len(corpora)].index)]
+    usable = shared(usable)
     parts = []
     for number, corpus in enumerate(corpora):
         own = frozenset(people.loc[people["corpus"] == corpus, "speaker"])
@@ -160,6 +175,24 @@ def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], se
         parts.append(usable.assign(fold=np.int32(number), role=role))
         check_training(number, parts[-1])
     return versions(pd.concat(parts, ignore_index=True), variants)
+
+
+def shared(clips: pd.DataFrame) -> pd.DataFrame:
+    """Leave the classes that all corpora have.
+
+    Raises:
+        SplitError: there are fewer than two.
+    """
+    held = {str(corpus): set(labels) for corpus, labels in clips.groupby("corpus")["label"]}
+    common = set.intersection(*held.values())
+    if len(common) < 2:
+        count = f"{several(common)} alone" if common else "no class"
+        each = "; ".join(f"{corpus} has {several(labels)}" for corpus, labels in held.items())
+        raise SplitError(
+            f"split.protocol is 'corpus', and the corpora share {count} ({each})",
+            f"add to each corpus clips of the classes that another has ({several(clips['label'])})",
+        )
+    return clips[clips["label"].isin(common)]
 
 
 PROTOCOLS: dict[str, Callable[..., pd.DataFrame]] = {

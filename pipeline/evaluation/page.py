@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.evaluation import alts, beside, canvas, matrices, provenance, tables, truth, wording
 from pipeline.evaluation.tables import Table, Values, part
-from pipeline.evaluation.wording import NORMALISED, count, ends, number, percent, things
+from pipeline.evaluation.wording import NORMALISED, count, ends, number, people, percent, things
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
         ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
         ("Model", f"{model}, {count(size)} parameters" if size else model),
         *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
-        ("Tested on", f"{things(test.get('speakers'), 'speaker')}, {things(test.get('clips'), 'clip')}{rows}"),
+        ("Tested on", f"{people(test.get('speakers'))}, {things(test.get('clips'), 'clip')}{rows}"),
         ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
         *(("Answers", text) for text in [wording.several(evaluation)] if text),
     ]

@@ -11,7 +11,7 @@ from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, STYLE, VERMILLION
 from pipeline.evaluation.drawing import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, mpl
 from pipeline.evaluation.frames import POOLED
-from pipeline.evaluation.wording import MISSING, count, things
+from pipeline.evaluation.wording import MISSING, count, people, things
 
 Look = dict[str, Any]  # of a line or a text
 TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
@@ -130,7 +130,7 @@ def uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
 
 def corpus_label(record: Mapping[Hashable, Any]) -> str:
     """Name a corpus and, on a second line, its size."""
-    return f"{record['corpus']}\n{things(record['speakers'], 'speaker')}, {things(record['clips'], 'clip')}"
+    return f"{record['corpus']}\n{people(record['speakers'])}, {things(record['clips'], 'clip')}"
 
 
 def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import SettingError
+from pipeline.errors import SplitError
 from pipeline.evaluation.rows import COLUMNS, check_training, deduplicate, labelled, versions
 
 if TYPE_CHECKING:
     from pipeline.evaluation.folds import Split
 
 BY_NUMBER = ("random", "published")  # protocols whose folds are cut by number
+HALF = 0.5  # the largest share that cutting into even parts can hold out
 
 
 def by_clip(clips: pd.DataFrame, config: "Split", *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Cut clips by chance, each class evenly; a recording is there once, its copies stay with it, in training."""
     usable = labelled(deduplicate(clips)[0], config.labels)
     parts = []
-    for number, test in enumerate(strata(usable["label"], int(config.folds), seed=seed)):
+    for number, test in enumerate(strata(usable["label"], int(config.folds), "split.folds", seed=seed)):
         role = np.where(test, "test", "train").astype(object)
         rest = np.flatnonzero(~test)
         if config.validation:
-            share = max(2, round(1 / config.validation))
-            held = next(iter(strata(usable["label"].iloc[rest], share, seed=seed + 1 + number)))
+            setting, parts_of = f"split.validation of fold {number}", max(2, round(1 / config.validation))
+            held = next(iter(strata(usable["label"].iloc[rest], parts_of, setting, seed=seed + 1 + number)))
             role[rest[held]] = "validation"
         parts.append(usable.assign(fold=np.int32(number), role=role))
         check_training(number, parts[-1])
@@ -46,7 +47,7 @@ def as_published(clips: pd.DataFrame, config: "Split", *, variants: Sequence[str
     rows = usable.loc[usable.index.repeat(counts)].merge(names, how="cross")
     rows = rows.sort_values(["clip_id", "turn"], kind="stable", ignore_index=True)
     parts = []
-    for number, test in enumerate(strata(rows["label"], int(config.folds), seed=seed)):
+    for number, test in enumerate(strata(rows["label"], int(config.folds), "split.folds", seed=seed)):
         part = rows.assign(fold=np.int32(number), role=np.where(test, "test", "train"))
         parts += [part, part[test].assign(role="validation")]
         check_training(number, part)
@@ -54,20 +55,24 @@ def as_published(clips: pd.DataFrame, config: "Split", *, variants: Sequence[str
     return table.sort_values(["fold", "clip_id", "turn"], kind="stable", ignore_index=True)[list(COLUMNS)]
 
 
-def strata(labels: "pd.Series[str]", folds: int, *, seed: int) -> "list[np.ndarray[tuple[int], np.dtype[np.bool_]]]":
-    """Cut rows into folds, each class evenly; say for each fold which rows it tests.
+def strata(
+    labels: "pd.Series[str]", parts: int, setting: str, *, seed: int
+) -> "list[np.ndarray[tuple[int], np.dtype[np.bool_]]]":
+    """Cut rows into parts, each class evenly; say for each part which rows it tests.
 
     Raises:
-        SettingError: a class has fewer rows than there are folds.
+        SplitError: a class has fewer rows than ``setting`` asks for parts.
     """
     from sklearn.model_selection import StratifiedKFold  # here, because most splits need none
 
     rarest = labels.value_counts().sort_values(kind="stable")
-    if rarest.iloc[0] < folds:
-        raise SettingError(
-            f"split.folds is {folds}, and {rarest.index[0]} has {rarest.iloc[0]} rows to cut into as many parts: "
-            "set split.folds to less, or leave the class out by split.labels."
+    if rarest.iloc[0] < parts:
+        name, count = rarest.index[0], int(rarest.iloc[0])
+        rows = "1 row" if count == 1 else f"{count} rows"
+        raise SplitError(
+            f"{setting} asks for {parts} parts, and {name} has {rows} to cut into as many",
+            f"add clips of {name}",
         )
-    cutter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
+    cutter = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
     tests = [test for _, test in cutter.split(np.zeros(len(labels)), labels)]
     return [np.isin(np.arange(len(labels)), test) for test in tests]

@@ -1,13 +1,13 @@
 """The rows of a split: clips without their duplicates, their classes, and their augmented versions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import SettingError
+from pipeline.errors import SplitError
 from pipeline.evaluation import listeners
-from pipeline.labels import VOTES, Labels
+from pipeline.labels import EMOTIONS, VOTES, Labels
 
 COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
 ORIGINAL = "original"  # the variant without augmentation
@@ -47,9 +47,10 @@ def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
     found = {emotion: labels.label(emotion) for emotion in sorted(set(emotions) - {""})}
     wanted = [emotion for emotion, label in found.items() if label is not None]
     if not wanted:
-        raise SettingError(
-            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}: "
-            f"set split.labels.scheme to 'all', they hold {', '.join(found)}."
+        held = f"; they hold {', '.join(found)}" if found else ""
+        raise SplitError(
+            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}{held}",
+            "add clips of two of these classes",
         )
     kept = emotions[emotions.isin(wanted)]
     return clips.loc[kept.index].assign(label=kept.map(found))
@@ -76,12 +77,51 @@ def with_votes(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_training(number: int, rows: pd.DataFrame) -> None:
-    """Refuse a fold that leaves nothing to learn from."""
+    """Refuse a fold that leaves nothing to learn from.
+
+    Raises:
+        SplitError: no clip trains.
+    """
     if not (rows["role"] == "train").any():
-        raise SettingError(
-            f"fold {number} leaves no clip to train on: all {rows['speaker'].nunique()} speakers test or validate; "
-            "add speakers, or set split.folds to a number that they can fill."
+        raise SplitError(
+            f"fold {number} leaves no clip to train on, since all speakers test or validate",
+            f"add speakers who say {several(rows['label'])}",
         )
+
+
+def check_classes(table: pd.DataFrame) -> None:
+    """Refuse a split that is no task: one class alone, in all folds or in what one of them trains on.
+
+    Args:
+        table: what ``folds.assign`` gives.
+
+    Raises:
+        SplitError: training, or the svm beside the network, would find one class.
+    """
+    classes = set(table["label"].dropna())
+    if len(classes) < 2:
+        raise SplitError(
+            f"only {several(classes)} is left by split.labels, and a model takes two classes or more",
+            "add clips of another class",
+        )
+    taught = table[(table["role"] == "train") & table["label"].notna()]
+    for number in sorted(set(table["fold"])):
+        own = set(taught.loc[taught["fold"] == number, "label"])
+        if len(own) < 2:
+            raise SplitError(
+                f"fold {number} trains on {several(own) or 'nothing'} alone, and a model takes two classes or more",
+                f"add speakers who say {several(classes)}",
+            )
+
+
+def several(classes: Iterable[str]) -> str:
+    """Name classes in canonical order.
+
+    >>> several(["sad", "angry", "sad", "happy"])
+    'angry, happy and sad'
+    """
+    names = [name for name in EMOTIONS if name in set(classes)]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def versions(rows: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.evaluation.leaks import INFORMATION
-from pipeline.evaluation.wording import LEAKS, MISSING, between, count, counted, number, percent, score
+from pipeline.evaluation.wording import INTERVAL, LEAKS, MISSING, between, count, counted, number, percent, score
 
 Values = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ def by_corpus(evaluation: Values) -> Table:
         head=("corpus", "UAR", "95 % interval", "accuracy", "macro F1", "speakers", "clips"),
         align="lrrrrrr",
         rows=rows,
-        note=f"{MISSING}: fewer than five test speakers allow no interval." if few else "",
+        note=f"{MISSING}: no interval, {INTERVAL}." if few else "",
     )
 
 

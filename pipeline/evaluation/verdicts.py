@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from pipeline.evaluation.comparison import NO_DIFFERENCE, NOT_COMPARABLE, PAIRED, Comparison, Score
-from pipeline.evaluation.wording import MISSING, percent, things
+from pipeline.evaluation.wording import INTERVAL, MISSING, percent, things
 
 GAP = "   "
 SHORT = {NO_DIFFERENCE: "no difference shown", NOT_COMPARABLE: ""}
@@ -75,7 +75,7 @@ def sentence(found: Comparison) -> str:
 def ground(found: Comparison) -> str:
     """Say how it was judged, and how small a difference could have been shown."""
     if found.pooled.half_width is None:
-        return "There is no interval: it takes five test speakers or more, and the name of each."
+        return f"There is no interval: {INTERVAL}."
     smallest = f"{100 * found.pooled.half_width:.1f} points is about the smallest difference that these data can show"
     if found.way == PAIRED:
         return f"Paired, the same draws of {things(found.speakers, 'speaker')} for both; {smallest}."

@@ -10,6 +10,7 @@ from pipeline.evaluation.leaks import FAULTS
 MISSING = "–"
 PERCENT = "\u00a0%"  # a no-break space: the sign never starts a line
 MISSED = "The interval misses chance: with random labels that is luck, once in twenty times, or a leak."
+INTERVAL = "it takes five test speakers or more, and the name of each"
 PROTOCOLS = {
     "speaker": "Test speakers were never heard in training: this is what a stranger can expect.",
     "corpus": "Each corpus was tested by a model that never heard any of it: this is what another one can expect.",
@@ -52,6 +53,15 @@ def things(value: Any, name: str) -> str:
     ('1 fold', '1,440 clips')
     """
     return f"{count(value)} {name}{'' if number(value) == 1 else 's'}"
+
+
+def people(value: Any) -> str:
+    """Count speakers, of whom clips need not name any.
+
+    >>> people(24), people(1), people(0), people(None)
+    ('24 speakers', '1 speaker', 'no named speaker', '– speakers')
+    """
+    return "no named speaker" if number(value) == 0 else things(value, "speaker")
 
 
 def score(value: Any) -> str:
@@ -185,7 +195,7 @@ def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
     if uar is None or chance is None:
         return ""
     if pair is None:
-        return "No interval: fewer than five test speakers cannot show how far the number would move with others."
+        return f"No interval: {INTERVAL}, to show how far the number would move with others."
     if control:
         return "The interval holds chance, as it must." if pair[0] <= chance <= pair[1] else MISSED
     if pair[0] <= chance:

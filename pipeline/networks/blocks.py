@@ -9,6 +9,10 @@ import numpy.typing as npt
 from pipeline.errors import SettingError
 from pipeline.networks.backend import keras, layers, ops
 
+WIDEST = 65_536  # of a layer
+LAYERS = 32  # of a kind
+DROPPED = 0.99  # of the numbers of a layer, the largest share
+
 
 class Statistics(Protocol):
     """Mean and variance over the training rows of a fold, of each row of the view or each cell.
@@ -27,17 +31,38 @@ def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequen
     """Refuse widths and dropouts that build no network, each under its name in params.yaml.
 
     Raises:
-        SettingError: a width below 1, no width at all, or a dropout that is no share below 1.
+        SettingError: a width that is none, no width or too many of them, or a dropout that leaves nothing.
     """
     for name, width in widths.items():
-        wrong = width < 1 if isinstance(width, int) else not width or min(width) < 1
-        if wrong:
-            wanted = "1 or more" if isinstance(width, int) else "one or more from 1 on"
-            shown = width if isinstance(width, int) else list(width)
+        several = [width] if isinstance(width, int) else list(width)
+        if not 0 < len(several) <= LAYERS or min(several) < 1 or max(several) > WIDEST:
+            wanted = f"1 or more, up to {WIDEST}"
+            wanted = wanted if isinstance(width, int) else f"1 to {LAYERS} numbers, each {wanted}"
+            shown = width if isinstance(width, int) else several
             raise SettingError(f"params.yaml: {section}.{name} is {shown}, expected {wanted}.")
     for name, dropout in dropouts.items():
-        if not 0 <= dropout < 1:
-            raise SettingError(f"params.yaml: {section}.{name} is {dropout}, expected a share from 0 to below 1.")
+        if not 0 <= dropout <= DROPPED:
+            raise SettingError(f"params.yaml: {section}.{name} is {dropout}, expected a share from 0 to {DROPPED}.")
+
+
+def check_halving(section: str, times: int, **sizes: int) -> None:
+    """Refuse more poolings by 2 than a patch has room for.
+
+    Args:
+        section: of params.yaml.
+        times: how many poolings, one for each of its ``filters``.
+        **sizes: ``frames`` and ``rows`` of the view that are pooled.
+
+    Raises:
+        SettingError: nothing would be left of it.
+    """
+    for name, size in sizes.items():
+        if size < 2**times:
+            more = "audio.seconds" if name == "frames" else "the rows of the view (n_mels, n_mfcc)"
+            raise SettingError(
+                f"params.yaml: {section}.filters has {times} widths, each of which halves the {name} of the view, and "
+                f"there are {size} where {2**times} are needed: take fewer filters, or raise {more}."
+            )
 
 
 def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -25,7 +25,11 @@ def build(shape: tuple[int, int], classes: int, config: Conv2d, *, statistics: b
     """Build blocks of convolution and pooling, then dense layers.
 
     Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: the patch is too small for so many poolings.
     """
+    blocks.check_halving("model.conv2d", len(config.filters), frames=shape[0], rows=shape[1])
     patch, x = blocks.entrance(shape, statistics)
     for width in config.filters:
         x = layers.Dropout(config.dropout)(blocks.pooled(x, width))

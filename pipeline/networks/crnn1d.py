@@ -24,7 +24,11 @@ def build(shape: tuple[int, int], classes: int, config: Crnn1d, *, statistics: b
     """Build blocks of convolution and pooling, a bidirectional GRU, and the mean over time.
 
     Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: there are too few frames for so many poolings.
     """
+    blocks.check_halving("model.crnn1d", len(config.filters), frames=shape[0])
     patch, x = blocks.standardised(shape, statistics)
     for width in config.filters:
         x = layers.BatchNormalization()(layers.Conv1D(width, config.kernel, padding="same")(x))

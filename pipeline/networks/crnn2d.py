@@ -22,7 +22,11 @@ def build(shape: tuple[int, int], classes: int, config: Crnn2d, *, statistics: b
     """Build blocks of convolution and pooling, laid out time first, and a bidirectional LSTM.
 
     Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: the patch is too small for so many poolings.
     """
+    blocks.check_halving("model.crnn2d", len(config.filters), frames=shape[0], rows=shape[1])
     patch, x = blocks.entrance(shape, statistics)
     for width in config.filters:
         x = blocks.pooled(x, width)

@@ -15,6 +15,7 @@ from pipeline.networks.backend import keras
 
 UNKNOWN = 8 * 2**30  # bytes that an accelerator is taken to have where nothing says
 SHARE = 0.5  # of a device's memory that features may take: the network needs the rest
+MOST = 1_024  # devices, or steps in a call
 CALL = 16  # steps in a call on an accelerator, where a call costs as much as a small step
 
 
@@ -29,8 +30,8 @@ class Device:
     def __post_init__(self) -> None:
         for name in ("count", "steps_per_call"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"params.yaml: device.{name} is {value}, expected 1 or more.")
+            if value is not None and not 1 <= value <= MOST:
+                raise SettingError(f"params.yaml: device.{name} is {value}, expected 1 or more, up to {MOST}.")
 
     def keeps(self, size: int) -> bool:
         """Say whether features of so many bytes go to the device once: a CPU has them in its memory anyway."""

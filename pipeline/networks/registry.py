@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import config
-from pipeline.errors import UnknownNameError
+from pipeline.errors import SettingError, UnknownNameError
 from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, svm
 from pipeline.networks.backend import keras
 from pipeline.networks.blocks import Statistics
 from pipeline.networks.names import SVM
+
+WEIGHTS = 2**28  # of a network: 1 GiB, and the optimizer holds them three times
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,34 @@ def arch(name: str) -> Arch:
     if name not in ARCHS:
         raise UnknownNameError("params.yaml: model.arch", name, [*ARCHS, SVM])
     return ARCHS[name]
+
+
+def check(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
+    """Refuse settings of models that cannot be built, before anything is trained.
+
+    Call it before any network is made: it ends Keras' session.
+
+    Raises:
+        SettingError: a setting cannot work, or the network has more weights than a machine holds.
+    """
+    machine(params)
+    name = config.get(params, "model.arch")
+    if name == SVM:
+        return
+    size = count_weights(params, shape, classes, statistics=statistics)
+    if size > WEIGHTS:
+        raise SettingError(
+            f"params.yaml: model.{name} makes a network of {size:,} weights on {shape[0]} frames of {shape[1]} rows, "
+            f"at most {WEIGHTS:,} are trained: make its layers narrower."
+        )
+
+
+def count_weights(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> int:
+    """Count the weights of the network that `build` makes, without making them."""
+    with keras.StatelessScope(initialize_variables=False):
+        count = int(build(params, shape, classes, statistics=statistics).count_params())
+    keras.utils.clear_session()  # Keras would make them all the same, later
+    return count
 
 
 def build(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from pipeline import config
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.labels import LISTENERS
 
@@ -31,6 +32,7 @@ RANGES = {
     "reduce_by": (0.01, 0.99),
     "lowest_rate": (0.0, 10.0),
 }
+MIXUP = 0.001  # the smallest alpha: below, every share is 0 or 1
 AUGMENT = {
     "shift": (0, 100_000),
     "noise": (0.0, 10.0),
@@ -56,6 +58,8 @@ class Augment:
 
     def __post_init__(self) -> None:
         check("train.augment", self, AUGMENT)
+        if 0 < self.mixup < MIXUP:
+            raise SettingError(f"params.yaml: train.augment.mixup is {self.mixup}, expected 0, or {MIXUP} and more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +93,21 @@ class Train:
             if getattr(self, name) not in known:
                 raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), filter(None, known))
         check("train", self, RANGES)
-        if self.seeds is not None and (not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds)):
+        self.check_seeds()
+        if self.schedule != "constant" and self.lowest_rate > self.learning_rate:
             raise SettingError(
-                f"params.yaml: train.seeds is {list(self.seeds)}, expected whole numbers from 0 on, each once, or null."
+                f"params.yaml: train.lowest_rate is {self.lowest_rate}, and train.learning_rate, which is to fall to "
+                f"it, is {self.learning_rate}: lower it, or set train.schedule to constant."
+            )
+
+    def check_seeds(self) -> None:
+        """Refuse seeds that are none, or twice the same."""
+        if self.seeds is None:
+            return
+        if not self.seeds or not all(map(config.is_seed, self.seeds)) or len(set(self.seeds)) < len(self.seeds):
+            raise SettingError(
+                f"params.yaml: train.seeds is {list(self.seeds)}, expected whole numbers from 0 on, up to "
+                f"{config.LARGEST}, each once, or null."
             )
 
     def chosen(self, folds: Sequence[int]) -> list[int]:

@@ -16,6 +16,7 @@ from pipeline.networks.blocks import Statistics
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
+COSTS = (1e-6, 1e6)  # beyond, nothing is learnt, or libsvm does not end
 TEMPERATURES = (0.01, 100.0)
 
 
@@ -26,8 +27,11 @@ class Svm:
     c: float = 1.0  # how much an error in training costs
 
     def __post_init__(self) -> None:
-        if not 0 < self.c < np.inf:
-            raise SettingError(f"params.yaml: model.svm.c is {self.c}, expected a number above 0.")
+        low, high = COSTS
+        if not low <= self.c <= high:
+            raise SettingError(
+                f"params.yaml: model.svm.c is {self.c}, expected a number above 0, from {low:g} to {high:g}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,7 @@ def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bo
     from sklearn.svm import SVC  # here, because who loads a network needs no scikit-learn
 
     rows = standard(values, statistics.mean, statistics.variance)
+    spread = rows.var()
     machine = SVC(C=config.c, kernel="rbf", class_weight="balanced" if balanced else None).fit(rows, labels)
     return Machine(
         mean=statistics.mean,
@@ -121,7 +126,7 @@ def fit(values: Array, labels: Whole, classes: int, config: Svm, *, balanced: bo
         intercepts=libsvm(machine.intercept_, len(machine.classes_)),
         columns=machine.classes_.astype(np.int64),
         classes=np.array(classes, np.int64),
-        gamma=np.array(1 / (values.shape[1] * rows.var())),
+        gamma=np.array(1 / (values.shape[1] * spread) if spread else 1.0),
         temperature=np.array(1.0),
     )
 

@@ -116,6 +116,8 @@ def row(cells: tuple[str, ...]) -> str:
 def template() -> jinja2.Template:
     """Read the template of the page."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(percent=wording.percent, between=wording.between, things=wording.things)
+    environment.filters.update(
+        percent=wording.percent, between=wording.between, things=wording.things, people=wording.people
+    )
     text = resources.files("pipeline.serving").joinpath("card.md").read_text(encoding="utf-8")
     return environment.from_string(text)

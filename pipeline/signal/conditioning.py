@@ -10,6 +10,7 @@ from pipeline.signal.spectra import FLOOR, Array
 
 VERSION = 1  # raise it when the same settings would give another signal
 RATES = (1_000, 768_000)  # Hz, what recordings have
+LONGEST = 3_600  # s that are analysed of a clip, or skipped
 PADS = ("signal", "features")
 N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
 
@@ -29,10 +30,13 @@ class Audio:
         low, high = RATES
         rules = {
             "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
-            "trim_db": (self.trim_db is None or 0 < self.trim_db < np.inf, "null or dB above 0"),
-            "offset": (0 <= self.offset < np.inf, "seconds, at least 0"),
+            "trim_db": (self.trim_db is None or 0.1 <= self.trim_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
+            "offset": (0 <= self.offset <= LONGEST, f"seconds, at least 0 and at most {LONGEST}"),
             "pad": (self.pad in PADS, f"one of {', '.join(PADS)}"),
-            "seconds": (1 <= self.seconds * self.sample_rate < np.inf, "seconds that make at least one sample"),
+            "seconds": (
+                self.seconds * self.sample_rate >= 1 and self.seconds <= LONGEST,
+                f"seconds that make at least one sample, at most {LONGEST}",
+            ),
         }
         expect(self, "audio", rules)
 

@@ -10,6 +10,9 @@ from pipeline.signal.ranges import expect
 from pipeline.signal.scaling import SCALES
 
 REFERENCES = ("one", "max")
+SAMPLES = 2**16  # of the longest frame
+MELS = 1024  # bands
+NARROWEST = 1.0  # Hz from fmin to fmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +33,24 @@ class Bands:
     def __post_init__(self) -> None:
         top = np.inf if self.fmax is None else self.fmax
         rules = {
-            "n_fft": (self.n_fft >= 2 and self.n_fft % 2 == 0, "an even whole number, such as 1024"),
+            "n_fft": (
+                2 <= self.n_fft <= SAMPLES and self.n_fft % 2 == 0,
+                f"an even whole number, such as 1024, up to {SAMPLES}",
+            ),
             "hop": (0 < self.hop <= self.n_fft, f"a whole number from 1 to n_fft ({self.n_fft})"),
-            "n_mels": (0 < self.n_mels <= self.n_fft // 2, f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2})"),
+            "n_mels": (
+                0 < self.n_mels <= min(self.n_fft // 2, MELS),
+                f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2}), at most {MELS}",
+            ),
             "fmin": (0 <= self.fmin < np.inf, "Hz, at least 0"),
-            "fmax": (self.fmin < top and self.fmax != np.inf, f"null or Hz above fmin ({self.fmin})"),
+            "fmax": (
+                self.fmin + NARROWEST <= top and self.fmax != np.inf,
+                f"null or Hz above fmin ({self.fmin}), by {NARROWEST} at least",
+            ),
             "reference": (self.reference in REFERENCES, f"one of {', '.join(REFERENCES)}"),
             "normalise": (self.normalise in (None, *SCALES), f"null or one of {', '.join(SCALES)}"),
-            "limit": (self.limit is None or 0 < self.limit < np.inf, "null or a number above 0"),
-            "top_db": (self.top_db is None or 0 < self.top_db < np.inf, "null or dB above 0"),
+            "limit": (self.limit is None or 0.001 <= self.limit <= 1e6, "null or a number above 0, from 0.001 to 1e6"),
+            "top_db": (self.top_db is None or 0.1 <= self.top_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
         }
         expect(self, self.section, rules)
 

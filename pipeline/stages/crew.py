@@ -16,6 +16,7 @@ from pipeline.stages import cluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+MOST = 1_024  # processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,10 @@ class Execute:
     scheduler: str | None = None  # of a Dask cluster, such as tcp://host:8786; null for this machine
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise SettingError(f"params.yaml: execute.workers is {self.workers}, expected 1 or more, or null.")
+        if self.workers is not None and not 1 <= self.workers <= MOST:
+            raise SettingError(
+                f"params.yaml: execute.workers is {self.workers}, expected 1 or more, up to {MOST}, or null."
+            )
 
     @property
     def processes(self) -> int:

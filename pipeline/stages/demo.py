@@ -42,6 +42,9 @@ class Demo:
     clips: int = 400
     max_bad: float = 0.1
 
+    def __post_init__(self) -> None:
+        config.share(self.max_bad, "data.demo.max_bad")
+
 
 def run(folder: Path, *, clips: int, seed: int) -> int:
     """Write the corpora aside, then put them in place of ``folder``; give the number of files.

@@ -162,10 +162,8 @@ def headline(figures: Mapping[str, Any]) -> str:
     """Put the result into one line."""
     test, span = figures["test"], figures["test"]["uar_ci95"]
     known = span["low"] is not None
-    interval = (
-        f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else "fewer than five speakers: no interval"
-    )
-    where = f"{test['clips']} clips of {test['speakers']} speakers"
+    interval = f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else f"no interval: {wording.INTERVAL}"
+    where = f"{wording.things(test['clips'], 'clip')} of {wording.people(test['speakers'])}"
     svm = figures["baseline"].get("svm")
     beside = f"svm {svm['uar']:.1%}, " if svm else ""
     protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"
@@ -181,7 +179,7 @@ def headline(figures: Mapping[str, Any]) -> str:
 def main() -> None:
     """Read params.yaml and evaluate."""
     params = config.read()
-    view, corpora = config.get(params, "model.features"), config.corpora(params)
+    view, corpora = names.view(params), config.corpora(params)
     run(
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in corpora],

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import config
-from pipeline.errors import SerError
-from pipeline.signal import augment
+from pipeline.errors import SerError, SettingError
+from pipeline.signal import augment, banks
 from pipeline.stages import assembly, batch, crew, entry
 from pipeline.stages.assembly import Drawers, Records
 from pipeline.stages.batch import Batch, Piece, Receipt
@@ -46,13 +46,15 @@ def run(
         SerError: some files could not be read any more; the others are in the cache by then.
     """
     rows = manifest.records(manifest.usable(manifest.read(source)).sort_values("clip_id"))
+    refuse_offset(rows, settings.audio.offset)
     rows = rows[part[0] - 1 :: part[1]] if part else rows
     keys = name(rows, settings, outputs)
     drawers = {view: clips.Drawer(place, recipe.identity(settings, view)) for view in outputs}
     look(drawers, keys)
     pieces = [piece(row, own, drawers) for row, own in zip(rows, keys, strict=True)]
     count = sum(1 for each in pieces if each.keys)
-    print(forecast(source.stem, len(rows), count, settings, outputs), flush=True)
+    noted = banks.notes([settings.view(view) for view in outputs], settings.audio.sample_rate)
+    print(*noted, forecast(source.stem, len(rows), count, settings, outputs), sep="\n", flush=True)
     work = batches(pieces)
     front = assembly.Front((each.first for each in work), len(rows))
     do = partial(batch.work, folder=folder.absolute(), settings=settings, place=place)
@@ -63,6 +65,20 @@ def run(
         return count
     references.write(place, {outputs[view]: (drawers[view].name, used(drawers, keys, view)) for view in outputs})
     return count
+
+
+def refuse_offset(rows: Records, offset: float) -> None:
+    """Refuse to skip all of every clip.
+
+    Raises:
+        SettingError: no clip lasts longer than what is skipped.
+    """
+    longest = max((row["seconds"] or 0.0 for row in rows), default=offset)
+    if offset and longest <= offset:
+        raise SettingError(
+            f"params.yaml: audio.offset is {offset} s, and the longest clip lasts {longest:.3g} s, so that nothing of "
+            "any is left: lower it."
+        )
 
 
 def name(rows: Records, settings: recipe.Recipe, views: Mapping[str, Path]) -> list[recipe.Keys]:

@@ -173,7 +173,7 @@ def main() -> None:
     folder = Path(config.get(config.corpora(params), corpus))
     limits = config.section(facts.Limits, params, "ingest")
     if is_synthetic(folder):
-        limits = replace(limits, max_bad=config.get(params, "data.demo.max_bad"))
+        limits = replace(limits, max_bad=config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad"))
     execute = config.section(crew.Execute, params, "execute")
     run(corpus, folder, Path(f"data/manifest/{corpus}.parquet"), limits=limits, processes=execute.processes)
 

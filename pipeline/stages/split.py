@@ -7,8 +7,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from pipeline import config
-from pipeline.errors import SettingError
-from pipeline.evaluation import folds, leaks, listeners, rows, wording
+from pipeline.evaluation import folds, leaks, listeners, remedies, rows, wording
 from pipeline.labels import Labels
 from pipeline.signal import augment
 from pipeline.stages import entry
@@ -22,12 +21,12 @@ def run(
 
     Raises:
         StoreError: a manifest is missing.
-        SettingError: the folds cannot be cut from these clips.
+        SettingError: the clips cannot be split so; the sentence says what they lack, and what works.
     """
     frames = [manifest.read(path) for path in manifests]
     clips = pd.concat([counted(frame) for frame in frames], ignore_index=True)
-    table = folds.assign(clips, split, variants=variants, seed=seed)
-    classes = present(table, split)
+    table = remedies.split(clips, split, variants=variants, seed=seed)
+    classes = [name for name in split.labels.classes if name in set(table["label"])]
     figures = leaks.audit(evidence(table, clips), protocol=split.protocol)
     kinds = by_kind(frames)
     roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
@@ -45,20 +44,6 @@ def counted(frame: pd.DataFrame) -> pd.DataFrame:
     copies = frame.loc[frame["status"] == "duplicate", "samples_sha256"].value_counts()
     clips = manifest.usable(frame)
     return clips.assign(times=1 + clips["samples_sha256"].map(copies).fillna(0).astype(int))
-
-
-def present(table: pd.DataFrame, split: folds.Split) -> tuple[str, ...]:
-    """The classes that occur, in canonical order.
-
-    Raises:
-        SettingError: fewer than two are left.
-    """
-    classes = tuple(name for name in split.labels.classes if name in set(table["label"]))
-    if len(classes) < 2:
-        raise SettingError(
-            f"Only {classes} is left by split.labels, at least two classes are needed: widen the scheme."
-        )
-    return classes
 
 
 def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from pipeline.networks.backend import keras
 from pipeline.networks.settings import Train
 from pipeline.serving import bundle
 from pipeline.serving import card as cards
-from pipeline.stages import entry, learning, logbook, memory
+from pipeline.stages import entry, learning, logbook, memory, workbench
 from pipeline.stages.workbench import Workbench
-from pipeline.store import checkpoints, files, mapped, roles
+from pipeline.store import checkpoints, files, mapped, roles, statistics
 from pipeline.store.checkpoints import Checkpoint
 from pipeline.store.statistics import Statistics
 
@@ -45,10 +45,11 @@ def run(
     """
     clips = roles.read(source)
     settings, arch = config.section(Train, params, "train"), config.get(params, "model.arch")
-    table = mapped.open_table(shards, cache / "unpacked")
-    folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
-    stamp: str = files.read_json(audit, stage="split")["stamp"]
     device = config.section(devices.Device, params, "device")
+    folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
+    check(clips, mapped.layout_of(shards).shape, settings, device, params)
+    table = mapped.open_table(shards, cache / "unpacked")
+    stamp: str = files.read_json(audit, stage="split")["stamp"]
     own_key = key(source, shards, params, cache)
     with devices.spread(device.count) as spread, files.aside(output) as part:
         bench = Workbench(params, settings, device, spread)
@@ -68,6 +69,19 @@ def run(
         cards.write(part, card(part, clips, table, params, fitted, seeds, stamp))
         files.write_json(summary(params, bench, size, logbook.folds(done), stamp), metrics)
     checkpoints.clear(cache, own_key)
+
+
+def check(
+    clips: pd.DataFrame, shape: tuple[int, int], settings: Train, device: devices.Device, params: Mapping[str, Any]
+) -> None:
+    """Refuse settings that cannot work on these clips and patches of this shape, before any is read.
+
+    Raises:
+        SettingError: a setting cannot work, or does not go with another.
+    """
+    registry.check(params, shape, len(clips.attrs["classes"]), statistics=statistics.neutral(shape[1]))
+    learning.soft_labels(clips, settings, arch=config.get(params, "model.arch"))
+    workbench.check_shares(settings, device)
 
 
 def seeds_of(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:
@@ -182,7 +196,7 @@ def main() -> None:
     """Read params.yaml and train."""
     memory.keep_freed()
     params = config.read()
-    view = config.get(params, "model.features")
+    view = names.view(params)
     run(
         Path("data/clips.parquet"),
         [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpora(params)],

@@ -1,6 +1,6 @@
 """Train one network after another, of all folds and seeds: compiled once, the features on the device once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,9 @@ class Workbench:
         inputs, shape, config = task.inputs(arch), task.table.layout.shape, self.settings
         own = models.own_statistics(arch, config)
         fitted = inputs.measure(task.learnt[0]) if own else statistics.neutral(shape[1])
-        fresh = registry.build(self.params, shape, task.classes, statistics=fitted, seed=sum(task.seed))
+        fresh = registry.build(self.params, shape, task.classes, statistics=fitted, seed=seed_of(task.seed))
         learner = self.prepared(task, inputs, fitted)
-        learner.restart(fresh, fitted, seed=sum(task.seed))
+        learner.restart(fresh, fitted, seed=seed_of(task.seed))
         found, word = checkpoint.find()
         if word:
             print(word, flush=True)
@@ -74,17 +74,8 @@ class Workbench:
         return self.device.keeps(inputs.size)
 
     def feeds(self, task: Task, inputs: Inputs, arch: str) -> tuple[batches.Batches, batches.Batches | None]:
-        """Make batches to learn from and, where somebody judges, batches to be judged by.
-
-        Raises:
-            SettingError: the devices cannot share a batch evenly.
-        """
+        """Make batches to learn from and, where somebody judges, batches to be judged by."""
         config, parts = self.settings, self.spread.count
-        if config.batch_size % parts:
-            raise SettingError(
-                f"params.yaml: train.batch_size is {config.batch_size}, and {parts} devices (device.count) share it: "
-                f"set a multiple of {parts}."
-            )
         (rows, labels), (judged, truth) = task.taught(arch), task.judged
         common: dict[str, Any] = {"resident": self.resident(inputs), "parts": parts}
         weights = targets.weights(labels, task.classes, balanced=config.class_weights)
@@ -113,6 +104,29 @@ class Workbench:
             return found
         rate = float(np.median(self.rates))
         return {"clips_per_second": round(rate, 1), "share_of_peak": float(f"{rate * flops / peak:.3g}")} | found
+
+
+def check_shares(settings: Train, device: devices.Device) -> None:
+    """Refuse batches that the devices cannot share evenly.
+
+    Raises:
+        SettingError: rows would be left over.
+    """
+    if settings.batch_size % device.count:
+        raise SettingError(
+            f"params.yaml: train.batch_size is {settings.batch_size}, and {device.count} devices (device.count) share "
+            f"it: set a multiple of {device.count}."
+        )
+
+
+def seed_of(numbers: Sequence[int]) -> int:
+    """Give the seed of a network from those of the training and the fold: their sum, in the 32 bits that backends take.
+
+    >>> seed_of((42, 3)), seed_of((20241231235959, 0)) != seed_of((20241231235959 + 2**32, 0))
+    (45, True)
+    """
+    total = sum(numbers)
+    return total if total < 2**32 else int(np.random.SeedSequence(total).generate_state(1)[0])
 
 
 def say(line: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import config
 from pipeline.errors import AudioError, SettingError
 from pipeline.store import audio
 
@@ -16,6 +17,8 @@ CONTAINERS = {
     ".mp3": {"MPEG", "MP3"}, ".aif": {"AIFF"}, ".aiff": {"AIFF"}, ".au": {"AU"}, ".w64": {"W64"}, ".caf": {"CAF"},
 }  # fmt: skip
 FULL_SCALE = 32767 / 32768  # the largest positive int16
+LONGEST = 86_400  # s of a clip: a day
+QUIETEST = -200  # dB re full scale, what digital silence counts as
 FLAT_TOP = 3  # samples; EmoDB is peak-normalised, so one or two at full scale are no clipping
 
 
@@ -29,12 +32,15 @@ class Limits:
     silent_dbfs: float = -60.0  # of the peak: an RMS rule would reject the quiet actors of RAVDESS
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_bad <= 1:
-            raise SettingError(f"params.yaml: ingest.max_bad is {self.max_bad}, expected a share from 0 to 1.")
-        if not 0 < self.min_seconds < self.max_seconds:
+        config.share(self.max_bad, "ingest.max_bad")
+        if not 0 < self.min_seconds < self.max_seconds <= LONGEST:
             raise SettingError(
-                "params.yaml: ingest needs 0 < min_seconds < max_seconds, "
+                f"params.yaml: ingest needs 0 < min_seconds < max_seconds <= {LONGEST}, "
                 f"got {self.min_seconds} and {self.max_seconds}."
+            )
+        if not QUIETEST <= self.silent_dbfs <= 0:
+            raise SettingError(
+                f"params.yaml: ingest.silent_dbfs is {self.silent_dbfs}, expected dB from {QUIETEST} to 0, full scale."
             )
 
 

@@ -23,7 +23,7 @@ def summary(frame: pd.DataFrame, corpus: str, *, system: int, other: Mapping[str
     good, rows = manifest.usable(frame), manifest.records(frame)
     hours = good["seconds"].sum() / 3600
     head = (
-        f"{corpus}: {len(good)} of {len(frame)} clips usable, {good['speaker'].nunique()} speakers, {hours:.2f} h"
+        f"{corpus}: {len(good)} of {len(frame)} clips usable, {people(good['speaker'])}, {hours:.2f} h"
         f"{f', {system} system files ignored' if system else ''}"
     )
     warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
@@ -32,6 +32,21 @@ def summary(frame: pd.DataFrame, corpus: str, *, system: int, other: Mapping[str
     published = corpus in registry.KNOWN and not frame.attrs["synthetic"]
     why = [*again(rows), *(f"  {line}" for line in known.explain(corpus, odds(rows)))] if published else []
     return "\n".join(filter(None, [head, reasons(rows), *odd, *unread, *why]))
+
+
+def people(speakers: "pd.Series[str]") -> str:
+    """Count the speakers, and the clips that name none.
+
+    >>> people(pd.Series(["a/1", "a/2", ""])), people(pd.Series(["", None]))
+    ('2 speakers (1 clip names none)', 'no speaker is named')
+    """
+    named = speakers[speakers.fillna("") != ""]
+    if named.empty:
+        return "no speaker is named"
+    nameless = len(speakers) - len(named)
+    rest = f" ({nameless} clip{'s name' if nameless > 1 else ' names'} none)" if nameless else ""
+    count = len(set(named))
+    return f"{count} speaker{'s' if count > 1 else ''}{rest}"
 
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> str:

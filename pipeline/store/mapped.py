@@ -73,17 +73,27 @@ class Table:
             yield self.arrays[number][row]
 
 
+def layout_of(paths: Sequence[Path]) -> shards.Layout:
+    """Read how the rows of the shards of one view are laid out, and nothing else of them.
+
+    Raises:
+        StoreError: one is missing or damaged, or they were made with different settings.
+    """
+    layouts = [shards.open_shard(path)[1] for path in paths]
+    for path, other in zip(paths, layouts, strict=True):
+        if other != layouts[0]:
+            raise StoreError(f"{path} and {paths[0]} were made with different settings: run 'dvc repro'.")
+    return layouts[0]
+
+
 def open_table(paths: Sequence[Path], cache: Path) -> Table:
     """Open the shards of one view.
 
     Raises:
         StoreError: one is missing or damaged, or they were made with different settings.
     """
+    layout = layout_of(paths)
     opened = [shards.open_shard(path) for path in paths]
-    layout = opened[0][1]
-    for path, (_, other) in zip(paths, opened, strict=True):
-        if other != layout:
-            raise StoreError(f"{path} and {paths[0]} were made with different settings: run 'dvc repro'.")
     arrays = tuple(unpack(path, *shard, cache) for path, shard in zip(paths, opened, strict=True))
     starts = np.cumsum([0, *map(len, arrays[:-1])])
     index = pd.concat([shards.index(file).to_pandas() for file, _ in opened], ignore_index=True)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from pipeline import config
-from pipeline.errors import UnknownNameError
+from pipeline.errors import SettingError, UnknownNameError
 from pipeline.signal import augment, conditioning, frontend, scaling, vocoder
 from pipeline.signal.augment import Step
 from pipeline.store import audio, clips, files, halves, shards
 
 Keys = dict[str, dict[str, str]]  # view -> variant -> key, all of one clip
+LARGEST = 2**26  # numbers of a view of one clip: 256 MiB of them
 DTYPES = {"mfcc": "float32", "logmel": "float16"}  # float16 steps by 0.03 dB at -80 dB, but by 0.5 at MFCC's c0
 
 
@@ -34,6 +35,16 @@ class Recipe:
     augment: augment.Augment
     features: Features
 
+    def __post_init__(self) -> None:
+        for name in DTYPES:
+            frontend.check(self.view(name), self.audio.sample_rate)
+            size = self.frames(name) * len(frontend.rows(self.view(name)))
+            if size > LARGEST:
+                raise SettingError(
+                    f"params.yaml: features.{name} makes {size:,} numbers of a clip of audio.seconds "
+                    f"{self.audio.seconds:g}, at most {LARGEST:,} can be held: raise its hop, or lower audio.seconds."
+                )
+
     def view(self, name: str) -> frontend.Mfcc | frontend.LogMel:
         """The settings of one view."""
         if name not in DTYPES:
@@ -53,8 +64,9 @@ class Recipe:
 
 def from_params(params: Mapping[str, Any]) -> Recipe:
     """Read the sections of params.yaml that decide features, and no others."""
-    names = ("seed", "audio", "augment", "features")
-    return config.build(Recipe, {name: config.get(params, name) for name in names}, "params.yaml")
+    names = ("audio", "augment", "features")
+    sections = {name: config.get(params, name) for name in names}
+    return config.build(Recipe, {"seed": config.seed(params)} | sections, "params.yaml")
 
 
 def identity(recipe: Recipe, view: str) -> dict[str, Any]:
