@@ -38,7 +38,8 @@ def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented
     processes = workers or config.section(crew.Execute, params, "execute").processes
     settings = recipe.from_params(params)
     done = export.export(clips, output, settings=settings, view=name, copies=augmented, processes=processes)
-    fail(done.failures, f"{output} holds the others." if done.rows else "there was no other, so nothing was written.")
+    rest = f"{output} holds the others." if done.rows else "there was no other, so nothing was written."
+    fail(done.failures, rest, done.paths)
     click.echo(f"{done.rows:,} row{'s' * (done.rows > 1)} of {name} in {output}")
 
 
@@ -59,5 +60,5 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
     params = config.read()
     processes = workers or config.section(crew.Execute, params, "execute").processes
     done = stage.inspect(clips, output, settings=recipe.from_params(params), processes=processes)
-    fail(done.failures, f"pictures drawn: {len(done.pictures)}.")
+    fail(done.failures, f"pictures drawn: {len(done.pictures)}.", done.paths)
     click.echo("\n".join(map(str, done.pictures)))

@@ -64,4 +64,5 @@ def line(name: str, folder: Path) -> str:
 
     known = config.corpora(config.read()) if config.PARAMS.exists() else {}
     drop = [each for each in survey.unreal(known) if each != name]
-    return grammar.line(grammar.pointing({name: str(folder)}, known, drop=drop))
+    changes = grammar.pointing({name: str(folder)}, known, drop=drop)
+    return grammar.line(changes, encoding=sys.stdout.encoding)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import soundfile
 
@@ -126,7 +127,8 @@ def read(data: bytes, limits: Limits, *, name: str) -> audio.Recording:
         AudioError: they hold no usable sound, or too much.
     """
     refuse_bulk(data, limits, name=name)
-    recording = audio.decode(data, max_seconds=limits.seconds, name=name)
+    path = name if PurePath(name).suffix else ""  # a file's name, not words for a recording that has none
+    recording = audio.decode(data, max_seconds=limits.seconds, name=name, path=path)
     if not len(recording.samples):
         raise AudioError("empty", f"{name} holds no samples: export it again.")
     return recording

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from pipeline.corpora import formats
 from pipeline.errors import AudioError
 from pipeline.store.headers import promises_more
 
@@ -47,9 +48,16 @@ class Source(io.BytesIO):
 
 
 def decode(
-    data: bytes, *, max_seconds: float = float("inf"), name: str = "the file", window: Window | None = None
+    data: bytes,
+    *,
+    max_seconds: float = float("inf"),
+    name: str = "the file",
+    window: Window | None = None,
+    path: str = "",
 ) -> Recording:
     """Decode the bytes of an audio file, or a window of it where the format can be sought.
+
+    A format that libsndfile does not read is named; ``path`` is for the line that converts the file, see `formats`.
 
     Raises:
         AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``too_long`` or
@@ -64,7 +72,9 @@ def decode(
     try:
         file = soundfile.SoundFile(Source(data))
     except soundfile.LibsndfileError as error:
-        raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}.") from error
+        known = formats.refusal(name, data[: formats.HEAD], path=path)
+        sentence = known or f"{name} is no audio that libsndfile reads; it begins {data[:24]!r}."
+        raise AudioError("unreadable", sentence) from error
     with file:
         refuse_header(file, max_seconds, name)
         first, promised = stretch(file, window)
@@ -170,12 +180,28 @@ def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Reco
         AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
     """
     try:
+        refuse_format(path)
         data = path.read_bytes()
     except OSError as error:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
-    return decode(data, name=str(path), window=window)
+    return decode(data, name=str(path), window=window, path=str(path))
+
+
+def refuse_format(path: Path) -> None:
+    """Refuse, before it is read, a file that by its name and by its first bytes libsndfile cannot read: hours of video.
+
+    Raises:
+        AudioError: its status is ``unreadable``.
+        OSError: the file cannot be read at all.
+    """
+    if formats.by_name(path) is None:
+        return
+    with path.open("rb") as file:
+        head = file.read(formats.HEAD)
+    if formats.by_content(head):
+        raise AudioError("unreadable", formats.refusal(str(path), head, path=str(path)))
 
 
 def signal(recording: Recording, sample_rate: int) -> Array:
