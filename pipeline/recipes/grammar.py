@@ -20,9 +20,9 @@ def written(value: Any) -> str:
     """Write a value so that DVC reads the same one, of the same type.
 
     >>> written(None), written([0.0, 0.035]), written(["noise", "pitch+noise"]), written("/data/my corpus")
-    ('null', '[0.0,0.035]', '[noise,pitch+noise]', "'/data/my corpus'")
+    ('null', '[0.0,0.035]', '[noise,pitch+noise]', '"/data/my corpus"')
     >>> written(7), written("007"), written("/data/Übung")
-    ('7', "'007'", "'/data/Übung'")
+    ('7', '"007"', '"/data/Übung"')
     """
     if isinstance(value, list | tuple):
         return f"[{','.join(map(written, value))}]"
@@ -32,13 +32,13 @@ def written(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Write text, in quotes where it must not be read as anything else."""
+    """Write text, in quotes where it must not be read as anything else: double ones, for a shell wants the single."""
     from hydra.core.override_parser.types import Quote, QuotedString  # late: it takes half a second
 
     if BARE.fullmatch(text) and text.casefold() not in NOT_TEXT:
         return text
     plain = INTERPOLATION.sub(r"\1\1\\${", text)
-    return str(QuotedString(plain, Quote.single).with_quotes())
+    return str(QuotedString(plain, Quote.double).with_quotes())
 
 
 def pointing(wanted: Mapping[str, str], known: Mapping[str, str], *, drop: Iterable[str]) -> list[str]:
@@ -73,7 +73,7 @@ def refuse_unkept(place: str) -> None:
     if place == "???":  # OmegaConf's sign for what is still to be set
         raise SettingError(f"{place!r} stands for a missing value with 'dvc exp run -S': write it as ./{place}.")
     if place != place.encode(errors="replace").decode():
-        raise SettingError(f"{place!r} is no UTF-8 name, and params.yaml is UTF-8: {remedy}")
+        raise SettingError(f"{place!r} is no UTF-8 name, as DVC wants it: {remedy}")
 
 
 def line(changes: Iterable[str], *, name: str = "", encoding: str = "utf-8") -> str:
