@@ -6,6 +6,7 @@ can. Nothing is converted here: a recording is what its owner made of it.
 
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TypeVar
 from pipeline import shell
 from pipeline.corpora.files import is_audio
 
+WIDTH = 90  # letters of a line
 HEAD = 512  # bytes, in which each format shows
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
@@ -149,7 +151,7 @@ def told(paths: Sequence[PurePath], folder: str = "") -> list[str]:
     kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(suffixes.items()))
     many = f"{len(paths):,} files are in formats that are" if len(paths) > 1 else "1 file is in a format that is"
     return [
-        f"{many} not read ({kinds}), such as {paths[0]}; this converts {'them' if len(paths) > 1 else 'it'}:",
+        f"{many} not read ({kinds}), such as {min(paths)}; this converts {'them' if len(paths) > 1 else 'it'}:",
         converting(folder or os.path.commonpath([path.parent for path in paths]), paths),
     ]
 
@@ -164,7 +166,9 @@ def converting(folder: str, paths: Iterable[PurePath]) -> str:
     shared = len({path.with_suffix("") for path in files}) < len(files)
     target = "$f.wav" if shared else "${f%.*}.wav"
     work = f'for f; do ffmpeg -nostdin -n -i "$f" "{target}"; done'
-    return f"find {_argument(folder or '.')} ! -type d \\( {names} \\) -exec sh -c \\\n  '{work}' sh {{}} +"
+    chosen = textwrap.wrap(f"\\( {names} \\)", WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = [f"find {_argument(folder or '.')} ! -type d", *chosen, f"-exec sh -c '{work}' sh {{}} +"]
+    return " \\\n  ".join(lines)
 
 
 def _argument(path: str) -> str:
