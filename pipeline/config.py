@@ -5,6 +5,7 @@ stage depends on it and each edit here would train again.
 """
 
 import math
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -19,6 +20,7 @@ from pipeline.errors import SettingError, UnknownNameError
 Section = TypeVar("Section")
 PARAMS = Path("params.yaml")
 LARGEST = 2**63 - 1  # of whole numbers: what Parquet, JSON readers and NumPy hold
+CORPUS = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a folder, a DVC stage, a metric and a key for -S at once
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
@@ -94,15 +96,31 @@ def corpora(params: Mapping[str, Any]) -> dict[str, str]:
     """Read which corpora there are, and the folder of each.
 
     Raises:
-        SettingError: there are none, or one has no folder.
+        SettingError: there are none, one has a name that cannot work, or no folder.
     """
     places = get(params, "data.corpora")
     if not isinstance(places, Mapping) or not places:
         raise SettingError("params.yaml: data.corpora names no corpus: add one as 'ravdess: /path/to/RAVDESS'.")
     for name, place in places.items():
+        refuse_corpus_name(name, "params.yaml: data.corpora:")
         if not isinstance(place, str) or not place:
             raise SettingError(f"params.yaml: data.corpora.{name} is {place!r}, expected the folder of the corpus.")
     return dict(places)
+
+
+def refuse_corpus_name(name: object, where: str) -> None:
+    """Refuse what cannot name a corpus in every place where its name is written.
+
+    Args:
+        name: a key as YAML reads it, or a word from the command line.
+        where: what the sentence begins with.
+
+    Raises:
+        SettingError: it cannot; the sentence says what can.
+    """
+    if not isinstance(name, str) or not CORPUS.fullmatch(name):
+        remedy = "use up to 64 small letters from a to z, digits and underscores, a letter first, such as my_corpus"
+        raise SettingError(f"{where} {name!r} cannot name a corpus: {remedy}.")
 
 
 def section(cls: type[Section], params: Mapping[str, Any], name: str) -> Section:

@@ -22,14 +22,14 @@ class UnknownNameError(SettingError):
     model.arch 'cnm' is unknown, did you mean 'cnn'? Known: cnn, crnn.
     """
 
-    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
-        super().__init__(what, str(name), sorted(known))  # all three, so that it travels between processes
+    def __init__(self, what: str, name: object, known: Iterable[str], remedy: str = "") -> None:
+        super().__init__(what, str(name), sorted(known), remedy)  # all, so that it travels between processes
 
     def __str__(self) -> str:
-        what, name, known = self.args
+        what, name, known, remedy = self.args
         close = get_close_matches(name, known, n=1)
         hint = f", did you mean {close[0]!r}?" if close else "."
-        return f"{what} {name!r} is unknown{hint} Known: {', '.join(known)}."
+        return f"{what} {name!r} is unknown{hint} Known: {', '.join(known)}. {remedy}".rstrip()
 
 
 class SplitError(SettingError):

@@ -65,6 +65,27 @@ def test_several_corpora_are_cut_by_number(typed):
     assert "~data.corpora.tess" not in found
 
 
+def test_a_folder_for_another_corpus_than_the_recipe_s_wants_on_and_the_sentence_says_so(typed):
+    refused = typed("svm_mfcc", "--data", "tess=/data/TESS")
+    assert refused.exit_code == 1
+    remedy = "To run on tess instead, add --on tess."
+    assert refused.output.strip().endswith(f"corpus 'tess' is unknown. Known: ravdess. {remedy}")
+    found = settings(typed("svm_mfcc", "--data", "tess=/data/TESS", "--on", "tess").output)  # as it says
+    assert {"data.corpora.tess=/data/TESS", "~data.corpora.ravdess"} <= set(found)
+
+
+def test_a_folder_with_any_name_can_be_typed(typed):
+    found = settings(typed("svm_mfcc", "--data", "ravdess=/data/Übung #1, it's='a'").output)
+    assert """data.corpora.ravdess="/data/Übung #1, it's='a'\"""" in found
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "ä", "-", "A"])
+def test_a_corpus_that_cannot_be_named_is_refused(typed, name):
+    done = typed("svm_mfcc", f"--on={name}")
+    assert done.exit_code == 1
+    assert f"--on {name!r} cannot name a corpus" in done.output
+
+
 def test_what_was_chosen_is_told(typed):
     said = typed("crnn_logmel", "--note").output
     assert "EmoDB has seven" in said

@@ -130,7 +130,7 @@ def test_thirteen_coefficients_give_the_other_line(published):
 def test_corpora_are_pointed_at_their_folders_and_the_others_go():
     recipe = catalogue.load("crnn_logmel")
     changes = catalogue.overrides(recipe, "speaker", SHIPPED, {"emodb": "/data/my corpora/EmoDB"})
-    assert "+data.corpora.emodb='/data/my corpora/EmoDB'" in changes
+    assert '+data.corpora.emodb="/data/my corpora/EmoDB"' in changes
     assert {f"~data.corpora.{name}" for name in SHIPPED["data"]["corpora"]} <= set(changes)
 
 

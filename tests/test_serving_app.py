@@ -161,6 +161,20 @@ def test_a_bad_recording_gets_a_sentence_and_the_next_an_answer(port, name):
     assert ask(port, "/predict", WHOLE)[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("head", "name", "title", "files"),
+    [
+        (b"\0\0\0\x20ftypM4A ", "my memo.m4a", "MPEG-4", "'my memo.m4a' 'my memo.wav'"),
+        (b"\x1aE\xdf\xa3", "", "Matroska", "recording.mka recording.wav"),
+    ],
+)  # fmt: skip
+def test_what_telephones_and_browsers_record_is_named(port, head, name, title, files):
+    body, kind = form(name, head + bytes(900)) if name else (head + bytes(900), "application/octet-stream")
+    status, told = ask(port, "/predict", body, Content_Type=kind)
+    sentence = f"{name or 'The recording'} is {title}, which is not read here; convert it: ffmpeg -i {files}"
+    assert (status, told) == (422, {"error": sentence})
+
+
 def test_a_bad_form_gets_a_sentence(port):
     body, kind = form("a.wav", WHOLE, field="other")
     status, told = ask(port, "/predict", body, Content_Type=kind)

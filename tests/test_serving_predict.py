@@ -210,6 +210,9 @@ BAD = {
     "text.wav": b"not a sound" * 100,
     "pointer.wav": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
     "head.wav": b"RIFF\x24\x00\x00\x00WAVEfmt ",
+    "memo.m4a": b"\0\0\0\x20ftypM4A " + bytes(900),
+    "memo.wav": b"\0\0\0\x20ftypM4A " + bytes(900),
+    "call.amr": b"#!AMR\n" + bytes(900),
 }
 
 
@@ -225,6 +228,16 @@ def test_what_is_no_sound_gets_a_sentence_and_the_others_an_answer(bundle, tmp_p
     assert name in found["failures"][0]
     assert "Error: 1 file could not be read; the others are judged." in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_formats_that_are_not_read_get_one_line_that_converts_them_all(bundle, tmp_path):
+    for name in ("a b.m4a", "c.webm"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x20ftypM4A " + bytes(900))
+    result = CliRunner().invoke(main, ["predict", "--model", str(bundle), str(tmp_path)])
+    assert result.exit_code == 1
+    assert "2 files are in formats that are not read (1 m4a, 1 webm), such as" in result.stderr
+    assert f"find {tmp_path} ! -type d" in result.stderr
+    assert "Error: 2 files could not be read; there was no other." in result.stderr
 
 
 def test_a_cut_file_gets_a_sentence(bundle, tmp_path):

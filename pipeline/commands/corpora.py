@@ -37,14 +37,15 @@ def corpora_list() -> None:
 )
 def corpora_verify(name: str, folder: str, output: str | None) -> None:
     """Compare a corpus with what was published, file by file; exit 1 unless it is whole."""
-    from pathlib import Path  # late: --help starts in a blink
+    from pathlib import Path, PurePath  # late: --help starts in a blink
 
-    from pipeline.corpora import registry, wholeness
+    from pipeline.corpora import formats, registry, wholeness
     from pipeline.stages import crew, verify
     from pipeline.store import files
 
     found = verify.run(name, Path(folder), processes=crew.Execute().processes)
-    click.echo("\n".join(wholeness.summary(registry.page(name), found)))
+    unread = formats.unread(PurePath(path) for path in found["found"])
+    click.echo("\n".join([*wholeness.summary(registry.page(name), found), *formats.told(unread, folder)]))
     if output:
         with files.aside(Path(output)) as part:
             found.to_csv(part, index=False, lineterminator="\n")

@@ -48,8 +48,12 @@ def export(
 def inputs(clips: tuple[str, ...], model: Path) -> "Array":
     """Make the inputs of a bundle from the recordings that are named, or from test clips."""
     from pipeline import config
-    from pipeline.corpora import gather
+    from pipeline.corpora import formats, gather
     from pipeline.serving import card, hearing, samples
 
     paths = list(gather.gather(clips).values()) if clips else samples.unheard(config.read())
+    unread = formats.unread(paths)
+    if unread and len(unread) < len(paths):  # of those alone the first is refused
+        click.echo("\n".join(formats.told(unread)), err=True)
+        paths = [path for path in paths if path not in unread]
     return samples.values(paths, hearing.of(card.read(model), name=str(model)))

@@ -44,7 +44,8 @@ def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented
     settings = recipe.from_params(params)
     say(settings, [name])
     done = export.export(clips, output, settings=settings, view=name, copies=augmented, processes=processes)
-    fail(done.failures, f"{output} holds the others." if done.rows else "there was no other, so nothing was written.")
+    rest = f"{output} holds the others." if done.rows else "there was no other, so nothing was written."
+    fail(done.failures, rest, done.paths)
     click.echo(f"{done.rows:,} row{'s' * (done.rows > 1)} of {name} in {output}")
 
 
@@ -67,7 +68,7 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
     settings = recipe.from_params(params)
     say(settings, VIEWS)
     done = stage.inspect(clips, output, settings=settings, processes=processes)
-    fail(done.failures, f"pictures drawn: {len(done.pictures)}.")
+    fail(done.failures, f"pictures drawn: {len(done.pictures)}.", done.paths)
     click.echo("\n".join(map(str, done.pictures)))
 
 

@@ -25,9 +25,11 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
     says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own account there, and
     pip install -c constraints.txt -e '.[kaggle]'.
     """
-    from pipeline.stages import fetch as stage  # late: --help starts in a blink
+    from pipeline.recipes import grammar  # late: --help starts in a blink
+    from pipeline.stages import fetch as stage
 
     what = stage.order(name, folder, archive=archive, kaggle=source == "kaggle")
+    grammar.refuse_unkept(str(what.folder))
     if stage.there(what):
         click.echo(f"{what.page.title} is in {what.folder} already, every file as published.")
     else:
@@ -63,5 +65,9 @@ def line(name: str, folder: Path) -> str:
     from pipeline.recipes import grammar
 
     known = config.corpora(config.read()) if config.PARAMS.exists() else {}
-    drop = [each for each in survey.unreal(known) if each != name]
-    return grammar.line(grammar.pointing({name: str(folder)}, known, drop=drop))
+    unreal = survey.unreal(known)
+    if name in known and name not in unreal and not survey.same_folder(known[name], str(folder)):
+        click.echo(f"params.yaml has {name} in {known[name]}; this line points it at {folder}:", err=True)
+    drop = [each for each in unreal if each != name]
+    changes = grammar.pointing({name: str(folder)}, known, drop=drop)
+    return grammar.line(changes, encoding=sys.stdout.encoding)

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,13 +25,21 @@ class Group(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-def fail(failures: Sequence[str], rest: str) -> None:
+def fail(failures: Sequence[str], rest: str, paths: Iterable[Path] = ()) -> None:
     """Print what went wrong with single files, a line each, and exit 1 if anything did.
 
+    Args:
+        failures: a sentence for each file.
+        rest: what became of the others.
+        paths: all files; those in formats that are not read get a line that converts them all.
+
     Raises:
-        SerError: there were failures; ``rest`` says what became of the other files.
+        SerError: there were failures.
     """
-    for failure in failures:
+    from pipeline.corpora import formats  # late: --help starts in a blink
+
+    unread = [path for path in paths if formats.by_name(path) and any(f.startswith(f"{path} is ") for f in failures)]
+    for failure in [*failures, *(formats.told(unread) if len(unread) > 1 else ())]:
         click.echo(failure, err=True)
     if failures:
         raise SerError(f"{len(failures)} file{'s' * (len(failures) > 1)} could not be read; {rest}")

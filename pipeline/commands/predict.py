@@ -66,7 +66,8 @@ def predict(
     plan = predictor.plan(every=every, windows=windows)
     answers = list(stage.predict(sources, predictor, plan, processes=workers or machine.cores(), failures=failures))
     show(answers, failures, predictor, models, form)
-    fail(failures, "the others are judged." if answers else "there was no other.")
+    rest = "the others are judged." if answers else "there was no other."
+    fail(failures, rest, [source.path for source in sources if source.path])
 
 
 def named(paths: Sequence[str]) -> "list[Source]":

@@ -1,5 +1,7 @@
 """``ser-features recipe``: the published systems as lines for ``dvc exp run``."""
 
+import sys
+
 import click
 
 from pipeline import config
@@ -32,7 +34,7 @@ def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ..
         click.echo("\n".join(catalogue.described(chosen)))
         return
     changes = catalogue.overrides(chosen, rung, config.read(), dict(map(place, data)))
-    click.echo(catalogue.command(chosen, rung, changes))
+    click.echo(catalogue.command(chosen, rung, changes, encoding=sys.stdout.encoding))
 
 
 def place(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.corpora import formats
 from pipeline.corpora.files import is_audio, is_system
 from pipeline.errors import SettingError
 
@@ -54,22 +55,28 @@ def fixed(pattern: Path) -> Path:
 
 def matches(pattern: Path) -> Iterator[Path]:
     """List the recordings that match, or lie below a folder that does."""
+    files = []
     for match in map(Path, glob.iglob(str(pattern), recursive=True)):  # noqa: PTH207 - Path.glob raises on '**.wav'
         if match.is_dir():
             yield from below(match)
         elif is_recording(match):
-            yield match
+            files.append(match)
+    yield from formats.unconverted(files)
 
 
 def below(folder: Path) -> Iterator[Path]:
     """List the recordings below a folder."""
     for top, _, names in os.walk(folder, onerror=refuse):
-        yield from filter(is_recording, (Path(top, name) for name in names))
+        yield from formats.unconverted(filter(is_recording, (Path(top, name) for name in names)))
 
 
 def is_recording(path: Path) -> bool:
-    """Say whether a file is worth a look by its name; pipes and devices, which may never end, are not."""
-    return is_audio(path) and not is_system(path) and (path.is_file() or not path.exists())
+    """Say whether a file is worth a look by its name; pipes and devices, which may never end, are not.
+
+    Sound in a format that is not read is: it is named instead of passed over.
+    """
+    named = is_audio(path) or formats.by_name(path) is not None
+    return named and not is_system(path) and (path.is_file() or not path.exists())
 
 
 def refuse(error: OSError) -> None:

@@ -1,14 +1,12 @@
 """The corpora by name. A new page is named in ``KNOWN``; nothing else has to know it."""
 
-import re
 from pathlib import PurePath
 
+from pipeline import config
 from pipeline.corpora import crema_d, emodb, ravdess, savee, tess
 from pipeline.corpora.clip import NameRefused, Page
-from pipeline.errors import SettingError
 
 KNOWN: dict[str, Page] = {page.PAGE.name: page.PAGE for page in (ravdess, crema_d, tess, savee, emodb)}
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def page(name: str) -> Page:
@@ -20,9 +18,7 @@ def page(name: str) -> Page:
     Raises:
         SettingError: the name could not be a folder, a DVC stage and a metric at once.
     """
-    if not NAME.fullmatch(name):
-        remedy = "use small letters, digits and underscores, a letter first, such as my_corpus"
-        raise SettingError(f"params.yaml: data.corpora: {name!r} cannot name a corpus: {remedy}.")
+    config.refuse_corpus_name(name, "params.yaml: data.corpora:")
     if name in KNOWN:
         return KNOWN[name]
     from pipeline.corpora import folders  # late: folders looks names up here

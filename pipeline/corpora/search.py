@@ -4,7 +4,6 @@ Each corpus is named once, by the smallest folder that holds most of its clips a
 folder per emotion is a corpus of its own where it holds clips that are in none of those.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pipeline.corpora import tables
 from pipeline.corpora.clip import Page
 from pipeline.corpora.files import is_audio, is_system
 from pipeline.corpora.folders import SPLITS, alias
+from pipeline.corpora.naming import slug
 from pipeline.corpora.registry import KNOWN, recognise
 from pipeline.corpora.wholeness import Take, take
 
@@ -182,15 +182,3 @@ def is_copy(files: Iterable[PurePath], found: Heap, held: set[tuple[str, Take]])
 def tree(folder: PurePath, files: Sequence[PurePath]) -> Found:
     """Describe a tree of emotion folders."""
     return Found(name=slug(folder.name), folder=folder, clips=len(files))
-
-
-def slug(text: str) -> str:
-    """Make a name for a corpus of the name of a folder.
-
-    >>> slug("My Corpus (2024)"), slug("2024"), slug("ravdess")
-    ('my_corpus_2024', 'corpus_2024', 'ravdess_by_emotion')
-    """
-    name = re.sub(r"[^a-z0-9]+", "_", text.casefold()).strip("_")
-    if name in KNOWN:
-        return f"{name}_by_emotion"
-    return name if name[:1].isalpha() else f"corpus_{name}".rstrip("_")

@@ -1,13 +1,17 @@
 """Tell a reader which corpora there are, where they lie and how much of each is there, judged by names alone."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from pipeline.corpora import formats
 from pipeline.corpora.clip import Page
 from pipeline.corpora.files import MARKER, is_audio, is_system
+from pipeline.corpora.naming import Named, Place, settle, slug
+from pipeline.corpora.registry import KNOWN
 from pipeline.corpora.search import Found, Search
 from pipeline.corpora.wholeness import take
+from pipeline.errors import SettingError
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 
@@ -38,9 +42,11 @@ def state(page: Page, folder: Path) -> str:
         return "not there"
     if (folder / MARKER).exists():
         return "the demo, synthetic"
-    files = [path for path in walk(folder) if is_audio(path) and not is_system(path) and not page.skips(path)]
+    every = [path for path in walk(folder) if not is_system(path) and not page.skips(path)]
+    files = [path for path in every if is_audio(path)]
     if not page.clips:
-        return f"{len(files):,} files"
+        more = len(formats.unread(every))
+        return f"{len(files):,} files{f', {more:,} in formats that are not read' if more else ''}"
     return f"{len({take(page, path.as_posix()) for path in files} - {()}):,} of {page.clips:,} by name"
 
 
@@ -53,10 +59,16 @@ def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Itera
         yield from (PurePath(top, name).relative_to(folder) for name in names)
 
 
-def told(found: Search, folder: Path) -> Iterator[str]:
-    """Say what a search of a folder found, a line each."""
-    for each in found.corpora:
-        yield f"{each.name:12s}  {size(each):24s}  {located(folder, each.folder)}"
+def unread(paths: Iterable[PurePath]) -> list[PurePath]:
+    """List the sound among files that is in formats which are not read, outside the folders that no corpus reads."""
+    ours = [path for path in paths if not is_system(path) and not any(page.skips(path) for page in KNOWN.values())]
+    return formats.unread(ours)
+
+
+def told(found: Search, names: Sequence[str], folder: Path) -> Iterator[str]:
+    """Say what a search of a folder found, a line each, under the names that the corpora got."""
+    for name, each in zip(names, found.corpora, strict=True):
+        yield f"{name:12s}  {size(each):24s}  {located(folder, each.folder)}"
         if each.elsewhere:
             yield f"{'':12s}  {len(each.elsewhere):,} more files of it left aside, such as {folder / each.elsewhere[0]}"
     for root, count in found.copies.items():
@@ -80,6 +92,41 @@ def located(folder: Path, below: PurePath) -> str:
     return where.relative_to(here).as_posix() if where.is_relative_to(here) else str(where)
 
 
-def unreal(places: Mapping[str, str]) -> list[str]:
-    """Name the corpora whose folder is not there, or is the demo's."""
-    return [name for name, place in places.items() if not Path(place).is_dir() or (Path(place) / MARKER).exists()]
+def unreal(places: Mapping[str, str]) -> dict[str, str]:
+    """Name the corpora whose folder is not there, or is the demo's, and say which of the two."""
+    states = {name: absence(Path(place)) for name, place in places.items()}
+    return {name: state for name, state in states.items() if state}
+
+
+def absence(folder: Path) -> str:
+    """Say why a folder holds no recordings of people; nothing where it may."""
+    if not folder.is_dir():
+        return "is not there"
+    return "holds the demo" if (folder / MARKER).exists() else ""
+
+
+def named(found: Search, folder: Path, known: Mapping[str, str], *, replacing: bool, name: str) -> list[Named]:
+    """Name the corpora of a search beside those that params.yaml has, see `naming.settle`.
+
+    Raises:
+        SettingError: ``name`` cannot be given, or params.yaml has all of them elsewhere and keeps them there.
+    """
+    places = [
+        Place(
+            name=each.name if each.published else slug((folder / each.folder).resolve().name),
+            folder=located(folder, each.folder),
+            known=bool(each.published),
+        )
+        for each in found.corpora
+    ]
+    named = settle(places, known, same=same_folder, gone=unreal(known), replacing=replacing, name=name)
+    if named and not any(same_folder(a.folder, b.folder) for a, b in zip(named, places, strict=True)):
+        raise SettingError("\n".join(each.note for each in named))
+    return named
+
+
+def same_folder(one: str, other: str) -> bool:
+    """Say whether two paths lead to one folder, whatever links and letter case do on the way."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return Path(one).is_dir() and Path(other).is_dir() and Path(one).samefile(other)

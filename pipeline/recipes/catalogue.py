@@ -109,9 +109,12 @@ def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: 
     wanted = asked | {name: value for name, value in left.items() if name not in asked}
     for name in wanted:
         config.get(params, name)
+    for name in recipe.corpora:
+        config.refuse_corpus_name(name, "--on")
     for name in folders:
         if name not in recipe.corpora:
-            raise UnknownNameError(f"recipe {recipe.name}: corpus", name, recipe.corpora)
+            remedy = f"To run on {name} instead, add --on {name}."
+            raise UnknownNameError(f"recipe {recipe.name}: corpus", name, recipe.corpora, remedy)
     return [
         *corpora(recipe, config.corpora(params), folders),
         *(f"{name}={grammar.written(v)}" for name, v in wanted.items()),
@@ -124,9 +127,9 @@ def corpora(recipe: Published, known: Mapping[str, str], folders: Mapping[str, s
     return grammar.pointing(places, known, drop=[name for name in known if name not in recipe.corpora])
 
 
-def command(recipe: Published, rung: str, changes: list[str]) -> str:
-    """Write the line to type."""
-    return grammar.line(changes, name=f"{recipe.name.replace('_', '-')}-{rung}")
+def command(recipe: Published, rung: str, changes: list[str], *, encoding: str = "utf-8") -> str:
+    """Write the line to type, in letters that ``encoding`` has."""
+    return grammar.line(changes, name=f"{recipe.name.replace('_', '-')}-{rung}", encoding=encoding)
 
 
 def listing() -> list[str]:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from pipeline.errors import AudioError, SerError
 from pipeline.serving.answers import Answer
@@ -123,20 +124,21 @@ def read(data: bytes, limits: Limits, *, name: str) -> audio.Recording:
     Raises:
         AudioError: they hold no usable sound, or too much.
     """
-    refuse_bulk(data, limits, name=name)
-    recording = audio.decode(data, max_seconds=limits.seconds, name=name)
+    path = name if PurePath(name).suffix else ""  # a file's name, not words for a recording that has none
+    refuse_bulk(data, limits, name=name, path=path)
+    recording = audio.decode(data, max_seconds=limits.seconds, name=name, path=path)
     if not len(recording.samples):
         raise AudioError("empty", f"{name} holds no samples: export it again.")
     return recording
 
 
-def refuse_bulk(data: bytes, limits: Limits, *, name: str) -> None:
+def refuse_bulk(data: bytes, limits: Limits, *, name: str, path: str) -> None:
     """Refuse a recording that is short and small and would fill the memory all the same: many channels, a high rate.
 
     Raises:
         AudioError: its status is ``too_long``.
     """
-    rate, channels, frames = audio.shape(data, name=name)
+    rate, channels, frames = audio.shape(data, name=name, path=path)
     seconds = frames / rate
     if seconds <= limits.seconds < seconds * rate * channels / DENSEST:
         raise AudioError(

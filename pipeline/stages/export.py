@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +25,7 @@ class Outcome:
 
     rows: int
     failures: tuple[str, ...]
+    paths: tuple[Path, ...] = field(default=(), compare=False)  # of all files
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def export(
     groups = grouped(whole(spread(found, wanted, view, crew.Crew(processes)), failures), wanted, view)
     first = next(groups, None)
     rows = 0 if first is None else write(output, wanted, view, chain([first], groups))
-    return Outcome(rows, tuple(failures))
+    return Outcome(rows, tuple(failures), tuple(path for _, path in found))
 
 
 def spread(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.corpora import files as names
-from pipeline.corpora import folders, registry, tables
+from pipeline.corpora import folders, formats, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
 from pipeline.errors import CorpusError
 from pipeline.stages import crew, entry, publisher
@@ -27,6 +27,7 @@ class Found:
     audio: list[PurePath]
     system: int  # .DS_Store and the like: no row, only counted
     strange: list[PurePath]  # no audio by their names: only counted too, but for the publisher's tables
+    unread: list[PurePath]  # those of them that are sound in a format that is not read, and clips by their names
 
 
 def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, processes: int = 1) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     frame = manifest.read(output)
     other = Counter(path.suffix for path in found.strange if path.name not in known.read)
     said = findings.summary(frame, corpus, system=found.system, other=other)
-    print("\n".join([said, *publisher.lines(page, known, rows)]))
+    print("\n".join([said, *publisher.lines(page, known, rows), *formats.told(found.unread, str(folder))]))
     return frame
 
 
@@ -55,7 +56,7 @@ def find(page: Page, folder: Path) -> Found:
     """List the audio files of a corpus.
 
     Raises:
-        CorpusError: there is no folder, no audio in it, or a folder named after an emotion holds none.
+        CorpusError: there is no folder, no audio in it that is read, or a folder named after an emotion holds none.
     """
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
@@ -64,10 +65,12 @@ def find(page: Page, folder: Path) -> Found:
     ours = [path for path in every if not names.is_system(path)]
     audio = [path for path in ours if names.is_audio(path)]
     strange = [path for path in ours if not names.is_audio(path) and path.name != names.MARKER]
+    unread = formats.unread(ours)
     if not audio:
-        raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file: {remedy(page.name)}")
-    refuse_empty_classes(page, folder, audio)
-    return Found(audio, len(every) - len(ours), strange)
+        mend = without(unread, folder) or f": {remedy(page.name)}"
+        raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file{mend}")
+    refuse_empty_classes(page, folder, audio, unread)
+    return Found(audio, len(every) - len(ours), strange, [path for path in unread if spoken(page, path)[1] is None])
 
 
 def remedy(corpus: str) -> str:
@@ -101,14 +104,21 @@ def refuse_unlisted(error: OSError) -> None:
     raise CorpusError(f"{error.filename} cannot be listed ({error.strerror}): make it readable.")
 
 
-def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath]) -> None:
-    """In a tree of emotion folders, an empty one is a broken copy."""
+def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath], unread: Sequence[PurePath]) -> None:
+    """In a tree of emotion folders, an empty one is a broken copy, or one in a format that is not read."""
     if page.name in registry.KNOWN:
         return
     filled = {parent for path in audio for parent in path.parents}
     for path in sorted(folder.rglob("*/")):
         if folders.alias(path.name) and path.relative_to(folder) not in filled:
-            raise CorpusError(f"data.corpora.{page.name}: {path} holds no audio: fill the class or delete the folder.")
+            here = [each for each in unread if path.relative_to(folder) in each.parents]
+            mend = without(here, path) or ": fill the class or delete the folder."
+            raise CorpusError(f"data.corpora.{page.name}: {path} holds no audio{mend}")
+
+
+def without(unread: Sequence[PurePath], folder: Path) -> str:
+    """End a sentence about a folder that holds no audio which is read, but other sound; nothing where it does not."""
+    return "\n".join([" that is read:", *formats.told(unread, str(folder))]) if unread else ""
 
 
 def row(page: Page, folder: Path, path: PurePath, *, limits: facts.Limits) -> dict[str, Any]:
@@ -169,8 +179,9 @@ def is_synthetic(folder: Path) -> bool:
 def main() -> None:
     """Read params.yaml and ingest the corpus named on the command line."""
     params = config.read()
+    places = config.corpora(params)  # refuses a name that would be several words here
     (corpus,) = sys.argv[1:]
-    folder = Path(config.get(config.corpora(params), corpus))
+    folder = Path(config.get(places, corpus))
     limits = config.section(facts.Limits, params, "ingest")
     if is_synthetic(folder):
         limits = replace(limits, max_bad=config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad"))

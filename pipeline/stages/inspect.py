@@ -28,6 +28,7 @@ class Outcome:
 
     pictures: tuple[Path, ...]
     failures: tuple[str, ...]
+    paths: tuple[Path, ...]  # of all files
 
 
 def inspect(paths: Sequence[str], output: Path | None, *, settings: recipe.Recipe, processes: int) -> Outcome:
@@ -48,7 +49,7 @@ def inspect(paths: Sequence[str], output: Path | None, *, settings: recipe.Recip
     work = partial(attempt, settings=settings)
     failures = list(crew.spread(work, items, crew=crew.Crew(processes), label="inspect"))
     good = tuple(place for place, failure in zip(places, failures, strict=True) if not failure)
-    return Outcome(good, tuple(filter(None, failures)))
+    return Outcome(good, tuple(filter(None, failures)), tuple(found.values()))
 
 
 def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:

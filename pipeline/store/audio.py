@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soxr
 
 from pipeline import extras
+from pipeline.corpora import formats
 from pipeline.errors import AudioError
 from pipeline.store import extent
 from pipeline.store.extent import Extent
@@ -77,34 +78,43 @@ class _Endless(io.RawIOBase):
 
 
 def decode(
-    data: bytes, *, max_seconds: float = float("inf"), name: str = "the file", window: Window | None = None
+    data: bytes,
+    *,
+    max_seconds: float = float("inf"),
+    name: str = "the file",
+    window: Window | None = None,
+    path: str = "",
 ) -> Recording:
     """Decode the bytes of an audio file, or a window of it where the format can be sought.
+
+    A format that libsndfile does not read is named; ``path`` is for the line that converts the file, see `formats`.
 
     Raises:
         AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``unread_sound``,
             ``too_long`` or ``not_finite``.
     """
     held = measured(data, name)
-    with opened(held, name) as file:
+    with opened(held, name, path) as file:
+        refuse_unread(held, name)
         frames = file.frames if held.frames is None else held.frames
         refuse_header(file, frames, max_seconds, name)
         first, promised = stretch(file, frames, window)
         recording = read(file, first, promised, name)
-        refuse_cut(held, file, len(recording.samples) < promised, name)
+        in_log = held.log_matters and extent.is_short(file.extra_info, file.frames)
+    refuse_cut(held, name, short=in_log or len(recording.samples) < promised)
     refuse_values(recording.samples, name)
     container = held.container or recording.container
     return replace(recording, container=container, doubts=tuple(doubts(held, container)))
 
 
-def shape(data: bytes, *, name: str) -> tuple[int, int, int]:
+def shape(data: bytes, *, name: str, path: str = "") -> tuple[int, int, int]:
     """Give the rate in Hz, the channels and the frames of a file without decoding it.
 
     Raises:
-        AudioError: it is no audio, or holds more sound than can be read of it.
+        AudioError: it is no audio.
     """
     held = measured(data, name)
-    with opened(held, name) as file:
+    with opened(held, name, path) as file:
         return file.samplerate, file.channels, file.frames if held.frames is None else held.frames
 
 
@@ -112,7 +122,7 @@ def measured(data: bytes, name: str) -> Extent:
     """Find out how much sound a file holds.
 
     Raises:
-        AudioError: it is empty, stands for a file that lies elsewhere, or holds more sound than can be read of it.
+        AudioError: it is empty, or stands for a file that lies elsewhere.
     """
     if not data:
         raise AudioError("empty", f"{name} has no bytes: fetch it again.")
@@ -120,48 +130,43 @@ def measured(data: bytes, name: str) -> Extent:
         raise AudioError(
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )
-    held = extent.measure(data)
-    refuse_unread(held, len(data), name)
-    return held
+    return extent.measure(data)
 
 
-def opened(held: Extent, name: str) -> soundfile.SoundFile:
+def opened(held: Extent, name: str, path: str) -> soundfile.SoundFile:
     """Open what a file holds."""
     try:
         return soundfile.SoundFile(_Endless(held.data) if held.estimated else Source(held.data))
     except soundfile.LibsndfileError as error:
-        if held.cut:
-            raise cut(name) from error
-        begins = held.data[:24]
-        raise AudioError("unreadable", f"{name} is no audio that libsndfile reads; it begins {begins!r}.") from error
+        other = formats.refusal(name, held.data[: formats.HEAD], path=path)
+        if not other:
+            refuse_unread(held, name)
+            refuse_cut(held, name)
+        begins = f"{name} is no audio that libsndfile reads; it begins {held.data[:24]!r}."
+        raise AudioError("unreadable", other or begins) from error
 
 
-def cut(name: str) -> AudioError:
-    """Say that a file is not whole."""
-    return AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
-
-
-def refuse_cut(held: Extent, file: soundfile.SoundFile, short: bool, name: str) -> None:
-    """Refuse a file that states more sound than there is."""
-    if short or held.cut or (held.log_matters and extent.is_short(file.extra_info, file.frames)):
-        raise cut(name)
-
-
-def refuse_unread(held: Extent, size: int, name: str) -> None:
-    """Refuse a file of ``size`` bytes that holds more sound than is read of it."""
+def refuse_unread(held: Extent, name: str) -> None:
+    """Refuse a file that holds more sound than is read of it."""
     if held.second is not None:
         raise AudioError(
             "unread_sound",
             f"{name} holds a second recording from byte {held.second} on: split it with 'head -c {held.second}' and "
             f"'tail -c +{held.second + 1}'.",
         )
-    share = held.unread / max(1, size - held.unread)
+    share = held.unread / max(1, held.size - held.unread)
     if share > UNREAD:
         raise AudioError(
             "unread_sound",
             f"{name} holds {held.unread} bytes that are not read, {share:.0%} of what is: if they are sound behind the "
             f"length that a header states, mend it with 'sox --ignore-length', else cut them off.",
         )
+
+
+def refuse_cut(held: Extent, name: str, *, short: bool = False) -> None:
+    """Refuse a file that states more sound than there is, or of which less was read than it states."""
+    if short or held.cut:
+        raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
 
 
 def doubts(held: Extent, container: str) -> Iterator[str]:
@@ -297,12 +302,28 @@ def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Reco
         AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
     """
     try:
+        refuse_format(path)
         data = path.read_bytes()
     except OSError as error:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
-    return decode(data, name=str(path), window=window)
+    return decode(data, name=str(path), window=window, path=str(path))
+
+
+def refuse_format(path: Path) -> None:
+    """Refuse, before it is read, a file that by its name and by its first bytes libsndfile cannot read: hours of video.
+
+    Raises:
+        AudioError: its status is ``unreadable``.
+        OSError: the file cannot be read at all.
+    """
+    if formats.by_name(path) is None:
+        return
+    with path.open("rb") as file:
+        head = file.read(formats.HEAD)
+    if formats.by_content(head):
+        raise AudioError("unreadable", formats.refusal(str(path), head, path=str(path)))
 
 
 def signal(recording: Recording, sample_rate: int) -> Array:

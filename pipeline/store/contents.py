@@ -21,9 +21,12 @@ OID = re.compile(rb"oid sha256:([0-9a-f]{64})")
 def look(folder: Path, path: str, *, published: Collection[str]) -> Seen:
     """Hash a file, and decode it where its hash is none of ``published``."""
     try:
+        audio.refuse_format(folder / path)
         data = (folder / path).read_bytes()
     except OSError as error:
         return Seen(path=path, sha256="", fault=f"it cannot be read: {error.strerror}")
+    except AudioError as error:
+        return Seen(path=path, sha256="", fault=str(error))
     digest = hashlib.sha256(data).hexdigest()
     if digest in published:
         return Seen(path=path, sha256=digest)

@@ -28,6 +28,7 @@ class Extent:
     """What a file holds, and what is to be handed to the decoder."""
 
     data: bytes  # for the decoder, mended
+    size: int  # bytes of the file
     frames: int | None = None  # where the decoder's own count is not to be relied on
     cut: bool = False  # whether sound is missing that the file states
     second: int | None = None  # byte at which another recording begins
@@ -55,7 +56,7 @@ def measure(data: bytes) -> Extent:
     if mpeg.is_frame(data):
         return _mpeg(data)
     again = data.find(data[:_SIGNATURE], _SIGNATURE)
-    return Extent(data, second=None if again < 0 else again, log_matters=True)
+    return Extent(data, len(data), second=None if again < 0 else again, log_matters=True)
 
 
 def is_short(log: str, frames: int) -> bool:
@@ -77,6 +78,7 @@ def _plain(data: bytes, sound: headers.Sound) -> Extent:
     whole = data[:end] if end < len(data) and data[:4] in _READ_ON else sound.mended(data)
     return Extent(
         whole,
+        len(data),
         cut=end - len(data) > min(sound.start, _TOLERANCE),
         second=_second(data, sound.start if sound.size is None else unread),
         unread=0 if unread is None else len(data) - unread,
@@ -94,23 +96,23 @@ def _flac(data: bytes) -> Extent:
     """Measure FLAC: the last frame says how many samples there are where the header does not."""
     stream = flac.scan(data)
     if stream is None:
-        return Extent(data)
+        return Extent(data, len(data))
     if stream.held is None or stream.held <= stream.stated:
-        return Extent(data, second=stream.second)
-    return Extent(stream.restated(data, stream.held), second=stream.second)
+        return Extent(data, len(data), second=stream.second)
+    return Extent(stream.restated(data, stream.held), len(data), second=stream.second)
 
 
 def _ogg(data: bytes) -> Extent:
     """Measure Ogg, whatever is coded in it."""
     pages = ogg.scan(data)
-    return Extent(data, cut=pages.cut, second=pages.second, unread=pages.skipped, unended=not pages.ended)
+    return Extent(data, len(data), cut=pages.cut, second=pages.second, unread=pages.skipped, unended=not pages.ended)
 
 
 def _mpeg(data: bytes) -> Extent:
     """Measure MPEG: where the front does not state what is there, the decoder is handed the frames alone."""
     stream = mpeg.scan(data)
     if stream is None:
-        return Extent(data)
+        return Extent(data, len(data))
     if stream.is_stated:
-        return Extent(data, cut=stream.is_cut)
-    return Extent(stream.sound, stream.samples, cut=stream.is_cut, unread=stream.skipped, estimated=True)
+        return Extent(data, len(data), cut=stream.is_cut)
+    return Extent(stream.sound, len(data), stream.samples, cut=stream.is_cut, unread=stream.skipped, estimated=True)

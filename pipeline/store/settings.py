@@ -26,7 +26,17 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     for name in set(drop) & set(known):
         del corpora[name]
     corpora.update(wanted)
+    expected = dict(corpora)
     if not corpora:
         raise SettingError(f"{path}: data.corpora would be empty: name at least one corpus.")
     with files.aside(path) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
+        file.flush()
+        refuse_other(config.corpora(config.read(part)), expected, path)
+
+
+def refuse_other(found: Mapping[str, str], expected: Mapping[str, str], path: Path) -> None:
+    """Refuse names of folders that do not come back from YAML as they are."""
+    for name, place in expected.items():
+        if found.get(name) != place:
+            raise SettingError(f"{path}: data.corpora.{name} cannot hold {place!r}: give the folder another name.")
