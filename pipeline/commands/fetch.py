@@ -62,6 +62,7 @@ def line(name: str, folder: Path) -> str:
     from pipeline.corpora import survey
     from pipeline.recipes import grammar
 
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    params = config.read_if_any()
+    known = config.corpora(params) if params else {}
     drop = [each for each in survey.unreal(known) if each != name]
     return grammar.line(grammar.pointing({name: str(folder)}, known, drop=drop))

@@ -16,6 +16,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import config
 from pipeline.errors import StoreError
 
 HOUR = 3600  # s
@@ -90,8 +91,9 @@ def read_json(path: Path, *, stage: str) -> Any:
 
 
 def missing(path: Path, stage: str) -> StoreError:
-    """Say which stage makes what is not there."""
-    return StoreError(f"{path} does not exist: run 'dvc repro {stage}'.")
+    """Say which stage makes what is not there, or that the project is elsewhere."""
+    remedy = config.elsewhere(path) or f"run 'dvc repro {stage}'."
+    return StoreError(f"{path} does not exist: {remedy}")
 
 
 def read_table(path: Path, *, stage: str) -> pa.Table:
