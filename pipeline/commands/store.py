@@ -34,9 +34,12 @@ def store_ls(*, as_json: bool) -> None:
 
 
 @store.command("verify")
-@click.option("--repair", is_flag=True, help="Delete what is damaged; the next extraction makes it again.")
+@click.option("--repair", is_flag=True, help="Delete what is damaged; the next run that needs it makes it again.")
 def store_verify(*, repair: bool) -> None:
-    """Read every byte of all segments, those of the shared place too; exit 1 if any is damaged."""
+    """Read every byte of all segments and files unpacked for training; exit 1 if any is damaged.
+
+    Those of the shared place too; what other users do not let you read is counted.
+    """
     from pipeline.store import holdings, tally, upkeep
 
     place = holdings.place(config.read_if_any())
