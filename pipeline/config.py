@@ -5,7 +5,9 @@ stage depends on it and each edit here would train again.
 """
 
 import math
+import os
 import re
+import shlex
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -18,9 +20,23 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import SettingError, UnknownNameError
 
 Section = TypeVar("Section")
-PARAMS = Path("params.yaml")
+PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
 LARGEST = 2**63 - 1  # of whole numbers: what Parquet, JSON readers and NumPy hold
 CORPUS = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a folder, a DVC stage, a metric and a key for -S at once
+
+
+def project() -> Path | None:
+    """Find the folder of the project: the nearest with dvc.yaml, from the current folder up; nothing where none is."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if os.access(folder / PIPELINE, os.R_OK)), None)
+
+
+def elsewhere(path: Path = PARAMS) -> str:
+    """Say how to get from below the project to its folder, where ``path`` is meant; nothing where that is no remedy."""
+    folder = project()
+    if path.is_absolute() or folder in (None, Path.cwd()) or not os.access(folder / PARAMS, os.R_OK):
+        return ""
+    return f"go to the folder of the project first: cd {shlex.quote(str(folder))}"
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
@@ -32,12 +48,22 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
     try:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingError(f"{path.resolve()} does not exist: run from the folder that holds params.yaml.") from None
+        remedy = elsewhere(path) or "run from the folder that holds params.yaml."
+        raise SettingError(f"{path.resolve()} does not exist: {remedy}") from None
     except YAMLError as error:
         raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise SettingError(f"{path} holds {type(values).__name__}, expected sections such as 'audio:' and 'train:'.")
     return values
+
+
+def read_if_any() -> dict[str, Any]:
+    """Read parameters where there are any; without them a command goes by its own defaults.
+
+    Raises:
+        SettingError: they cannot be read, or the project that has them lies further up.
+    """
+    return read() if PARAMS.exists() or elsewhere() else {}
 
 
 def get(params: Mapping[str, Any], dotted: str) -> Any:

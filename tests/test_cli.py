@@ -332,3 +332,34 @@ def test_an_absent_clip_cache_is_no_error(tmp_path, monkeypatch):
     for command in (["ls"], ["verify"], ["gc"], ["ls", "--json"]):
         assert CliRunner().invoke(main, ["store", *command]).exit_code == 0
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit"],
+        ["store", "ls"],
+        ["store", "verify"],
+        ["store", "gc"],
+        ["corpora", "list"],
+        ["corpora", "find", "."],
+        ["extract", "x.wav"],
+        ["inspect", "x.wav"],
+        ["recipe", "svm_mfcc"],
+        ["predict", "x.wav"],
+        ["model", "show"],
+    ],
+)
+def test_below_the_project_every_command_that_needs_it_says_where_to_go(tmp_path, monkeypatch, words):
+    """With the settings of elsewhere it would list, or delete, what is not meant; 'dvc repro' does not run there."""
+    folder = tmp_path / "sër (2)"
+    (folder / "docs/more/ravdess/Actor_01").mkdir(parents=True)
+    (folder / "docs/more/x.wav").touch()
+    (folder / "docs/more/ravdess/Actor_01/03-01-01-01-01-01-01.wav").touch()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    monkeypatch.chdir(folder / "docs/more")
+    monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path / "cache"))
+    result = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert result.stderr.rstrip().endswith(f"go to the folder of the project first: cd '{folder}'")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,168 @@ def test_from_a_folder_below_and_from_a_clone(project, tmp_path, monkeypatch):
     result = run("weak", "origin/HEAD")
     assert result.exit_code == 0
     assert "Unpaired" in result.output
+
+
+def graft(source: Path, top: Path, inside: str, *, above: bool) -> Path:
+    """Make a git repository whose commits hold those of another in a folder; give the project in it.
+
+    DVC's own folder comes along, or with ``above`` lies at the top. The workspace is that of the other repository.
+    """
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(top), *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(revision: str, *parents: str) -> str:
+        git("read-tree", "--empty")
+        git("read-tree", f"--prefix={inside}/", revision)
+        if above:
+            git("rm", "-rq", "--cached", f"{inside}/.dvc")
+            git("read-tree", "--prefix=.dvc/", f"{revision}:.dvc")
+        return git("commit-tree", "-m", revision, *(f"-p{parent}" for parent in parents), git("write-tree"))
+
+    top.mkdir()
+    git("init", "-q")
+    git("fetch", "-q", "--no-tags", str(source), "refs/tags/*:refs/other/*", "refs/exps/*:refs/other/*")
+    weak = commit("refs/other/weak")
+    strong = commit("refs/other/strong", weak)
+    (experiment,) = git("for-each-ref", "--format=%(refname)", "refs/other/*/*/guess").splitlines()
+    git("update-ref", f"refs/exps/{strong[:2]}/{strong[2:]}/guess", commit(experiment, strong))
+    git("tag", "weak", weak)
+    git("tag", "strong", strong)
+    git("reset", "-q", "--hard", strong)
+    shutil.copy(source / "dvc.lock", top / inside)
+    for name in ("metrics", "models"):
+        shutil.copytree(source / name, top / inside / name, dirs_exist_ok=True)
+    shutil.copytree(source / ".dvc/cache", top / ("" if above else inside) / ".dvc/cache")
+    return top / inside
+
+
+@pytest.fixture
+def grafted(repository, project, tmp_path, monkeypatch):
+    """Make the project anew in a folder of a git repository."""
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "me")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "me@example.org")
+    return lambda inside="a/ser", above=False: graft(repository[0], tmp_path / "mono", inside, above=above)
+
+
+PLACES = {
+    "below": {},
+    "below, DVC at the top": {"above": True},
+    "blanks and umlauts": {"inside": "Übung mit Leerzeichen/sër (2)"},
+}
+FROM = (".", "metrics", "models")  # folders of the project
+
+
+@pytest.mark.parametrize("below", FROM)
+@pytest.mark.parametrize("place", PLACES)
+def test_the_project_may_lie_anywhere_in_its_repository(grafted, monkeypatch, place, below):
+    folder = grafted(**PLACES[place])
+    monkeypatch.chdir(folder / below)
+    for words, start in {
+        ("weak", "strong"): "better: strong against weak, +4",
+        ("HEAD~1", "HEAD"): "better: HEAD against HEAD~1, +4",
+        ("guess", "strong"): "better: strong against guess, +1",
+        ("strong",): "worse: workspace against strong, -1",
+        ("guess",): "no difference that these data can show: workspace against guess, 0.0 points",
+    }.items():
+        *_, verdict, ground = run(*words).output.splitlines()
+        assert verdict.startswith(start)
+        assert ground.startswith("Paired, the same draws of 8 speakers for both; ")
+    shutil.rmtree(folder / "models")
+    monkeypatch.chdir(folder)
+    assert "Paired" in run("strong").output, "the predictions of the workspace are in the cache"
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("kind", ["worktree", "submodule", "shallow", "hook"])
+def test_a_repository_of_any_kind_is_read(grafted, tmp_path, monkeypatch, kind, above):
+    """Their .git is a file, the history is cut off, or git says by the environment where it is."""
+    project = grafted(above=above)
+    top, other = tmp_path / "mono", tmp_path / "other"
+    commands = {
+        "worktree": [["git", "-C", top, "worktree", "add", "-q", "--detach", other, "strong"]],
+        "submodule": [
+            ["git", "init", "-q", tmp_path / "super"],
+            ["git", "-C", tmp_path / "super", "-c", "protocol.file.allow=always", "submodule", "add", "-q", top, "ser"],
+        ],
+        "shallow": [["git", "clone", "-q", "--depth", "2", f"file://{top}", other]],
+        "hook": [],
+    }
+    for command in commands[kind]:
+        subprocess.run(command, check=True, capture_output=True)
+    place = {"submodule": tmp_path / "super/ser", "hook": top}.get(kind, other) / "a/ser"
+    if kind == "hook":
+        monkeypatch.setenv("GIT_DIR", str(repository_elsewhere(tmp_path)))
+        monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    else:
+        cache = project.parents[1] / (".dvc/cache" if above else "a/ser/.dvc/cache")
+        config = place.parents[1] / ".dvc" if above else place / ".dvc"
+        monkeypatch.chdir(place)
+        assert run("weak", "HEAD").output.splitlines()[-1].startswith("Unpaired"), "the cache stays where it was"
+        (config / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    monkeypatch.chdir(place)
+    *_, verdict, ground = run("weak", "HEAD").output.splitlines()
+    assert verdict.startswith("better: HEAD against weak, +4")
+    assert ground.startswith("Paired")
+
+
+def repository_elsewhere(folder: Path) -> Path:
+    subprocess.run(["git", "init", "-q", folder / "elsewhere"], check=True, capture_output=True)
+    return folder / "elsewhere/.git"
+
+
+def test_history_that_a_shallow_clone_lacks_can_be_fetched(grafted, tmp_path, monkeypatch):
+    grafted()
+    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{tmp_path / 'mono'}", tmp_path / "cut"], check=True)
+    monkeypatch.chdir(tmp_path / "cut/a/ser")
+    result = run("HEAD~1", "HEAD")
+    assert result.exit_code == 2
+    assert result.stderr.rstrip().endswith("This clone is shallow: 'git fetch --unshallow' brings its history.")
+    subprocess.run(["git", "fetch", "-q", "--unshallow"], check=True)
+    assert run("HEAD~1", "HEAD").output.splitlines()[-2].startswith("better")
+
+
+def test_a_revision_from_before_the_project_lay_there_is_named_with_its_path(grafted, monkeypatch):
+    folder = grafted()
+    for words in (["mv", "ser", "net"], ["commit", "-qm", "moved"]):
+        subprocess.run(["git", "-C", str(folder.parent), *words], check=True, capture_output=True)
+    monkeypatch.chdir(folder.with_name("net"))
+    assert run("HEAD").exit_code in (0, 1)
+    said = run("strong").stderr
+    assert said.startswith("Error: strong has no a/net/metrics/eval.json: run 'dvc repro evaluate' and commit it")
+
+
+def test_outside_the_project_it_is_said_where_to_go(grafted, monkeypatch):
+    folder = grafted()
+    monkeypatch.chdir(folder.parent)
+    result = run("HEAD")
+    assert result.exit_code == 2
+    sentence = f"Error: no dvc.yaml lies in {folder.parent} or above it: go to the folder of the project.\n"
+    assert result.stderr == sentence
+
+
+def test_the_repository_of_another_user_is_read_once_git_is_told_to_trust_it(project, tmp_path, monkeypatch):
+    if os.getuid():
+        pytest.skip("only root can give files away")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    subprocess.run(["chown", "-R", "nobody", str(project)], check=True)
+    words = [Path(sys.executable).with_name("ser-features"), "compare", "weak", "strong"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    command = done.stderr.rstrip().partition("tell git so with ")[2]
+    assert (done.returncode, command) == (2, f"git config --global --add safe.directory {project}"), done.stderr
+    subprocess.run(shlex.split(command), check=True)
+    assert subprocess.run(words, capture_output=True, text=True).returncode == 0
+
+
+def test_a_project_that_can_only_be_read_is_compared(project, monkeypatch):
+    """Nothing is written to it: not even DVC's notes of what is busy."""
+    shutil.rmtree(project / ".dvc/tmp", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    assert "Paired" in run("weak", "strong").output
+    assert "Paired" in run("strong").output
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
 
 
 def test_other_protocols_exit_with_2(project):

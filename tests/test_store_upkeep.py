@@ -516,23 +516,40 @@ def test_files_unpacked_for_training_go_with_their_shards(corpus, place, monkeyp
     monkeypatch.chdir(corpus.parent / "c")
     named = {files.file_hash(path): str(path) for path in (*outputs.values(), brought)}
     taken = inventory.take(place).unpacked
-    assert {Path(each.path).stem: each.shard for each in taken} == named
+    assert {shard_of(each.path): each.shard for each in taken} == named
     assert [each.size for each in taken] == [Path(each.path).stat().st_size for each in taken]
     outputs["mfcc"].unlink()
-    gone = f"{next(name for name, shard in named.items() if shard == str(outputs['mfcc']))}.npy"
-    assert [item.name for item in upkeep.garbage(place).old if item.kind == "unpacked"] == [gone]
+    gone = next(name for name, shard in named.items() if shard == str(outputs["mfcc"]))
+    assert [shard_of(item.path) for item in upkeep.garbage(place).old if item.kind == "unpacked"] == [gone]
     upkeep.delete(place, upkeep.garbage(place).old)
-    assert {path.stem for path in folder.iterdir()} == {*named, "weights"} - {gone.partition(".")[0]}
+    assert {shard_of(path) for path in folder.iterdir()} == {*named, "weights"} - {gone}
     monkeypatch.chdir(corpus.parent)
     upkeep.delete(place, upkeep.garbage(place).old)
-    assert {path.stem for path in folder.iterdir()} == {files.file_hash(outputs["logmel"]), "weights"}
+    assert {shard_of(path) for path in folder.iterdir()} == {files.file_hash(outputs["logmel"]), "weights"}
+
+
+def shard_of(path) -> str:
+    """The hash of a shard in the name of its unpacked file."""
+    return Path(path).stem.partition("-")[0]
+
+
+def test_what_older_versions_unpacked_without_a_checksum_goes(corpus, place):
+    shard = extracted(corpus, place)["logmel"]
+    folder = files.cache_folder() / "unpacked"
+    mapped.open_table([shard], folder)
+    (whole,) = folder.iterdir()
+    older = folder / f"{files.file_hash(shard)}.npy"
+    shutil.copy(whole, older)
+    grow_old(folder)
+    assert [item.path for item in upkeep.garbage(place).old if item.kind == "unpacked"] == [str(older)]
+    assert str(older) not in {each.item.path for each in upkeep.verify(place)}
 
 
 def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place):
     """The user's own clip cache and all mirrors unpack into one folder."""
     shard = tmp_path / "a.parquet"
     refer(Place(), shard, keep(Place()))
-    unpacked = files.cache_folder() / "unpacked" / f"{files.file_hash(shard)}.npy"
+    unpacked = files.cache_folder() / "unpacked" / f"{files.file_hash(shard)}-{HEX * 2}.npy"
     unpacked.parent.mkdir()
     unpacked.write_bytes(b"x")
     grow_old(files.cache_folder())

@@ -21,7 +21,8 @@ def corpora_list() -> None:
     """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
     from pipeline.corpora import registry, survey  # late: --help starts in a blink
 
-    places = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    params = config.read_if_any()
+    places = config.corpora(params) if params else {}
     names = [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]
     click.echo("\n".join(survey.overview([registry.page(name) for name in names], places)))
 

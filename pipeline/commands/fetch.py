@@ -64,7 +64,8 @@ def line(name: str, folder: Path) -> str:
     from pipeline.corpora import survey
     from pipeline.recipes import grammar
 
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    params = config.read_if_any()
+    known = config.corpora(params) if params else {}
     unreal = survey.unreal(known)
     if name in known and name not in unreal and not survey.same_folder(known[name], str(folder)):
         click.echo(f"params.yaml has {name} in {known[name]}; this line points it at {folder}:", err=True)

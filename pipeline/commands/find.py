@@ -31,7 +31,8 @@ def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
 
     if name:
         config.refuse_corpus_name(name, "--name")
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    params = config.read_if_any()
+    known = config.corpora(params) if params else {}
     paths = list(survey.walk(folder, say=passed_over))
     found = search.search(paths)
     named = survey.named(found, folder, known, replacing=replacing, name=name)

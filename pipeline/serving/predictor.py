@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import config
 from pipeline.errors import SettingError, StoreError
 from pipeline.serving import card as cards
 from pipeline.serving import hearing
@@ -150,9 +151,8 @@ def read_card(folder: Path) -> Card:
         StoreError: there is none, or it was altered.
     """
     if not (folder / cards.NAME).is_file():
-        raise StoreError(
-            f"{folder} is no bundle, for it holds no {cards.NAME}: name one that does, or train one with 'dvc repro'."
-        )
+        remedy = config.elsewhere(folder) or "train one with 'dvc repro'."
+        raise StoreError(f"{folder} is no bundle, for it holds no {cards.NAME}: name one that does, or {remedy}")
     return cards.read(folder)
 
 

@@ -97,7 +97,7 @@ def write(work: Work, view: str, front: Front) -> None:
     try:
         shards.write(work.outputs[view], layout, groups(work, view, layout, front))
     except StoreError as error:
-        raise StoreError(f"{error} What was finished is kept: make room there and run again.") from error
+        raise StoreError(f"{error} What was finished is kept: {files.advice(error)} and run again.") from error
 
 
 def groups(work: Work, view: str, layout: shards.Layout, front: Front) -> Iterator[shards.Rows]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import AudioError
-from pipeline.store import clips, places, recipe, segments
+from pipeline.store import clips, places, recipe, remarks, segments
 
 TRIM, MMAP = -1, -3  # what mallopt calls its two thresholds
 
@@ -56,6 +56,7 @@ class Receipt:
     failures: tuple[str, ...] = ()
     first: int = 0  # number of the clip at which the run begins
     busy: bool = False  # another process is making it
+    told: tuple[tuple[str, str], ...] = ()  # what stopped nothing: what it is about, and a sentence
 
 
 def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.Place, patient: bool = True) -> Receipt:
@@ -63,6 +64,13 @@ def work(batch: Batch, *, folder: Path, settings: recipe.Recipe, place: places.P
 
     While another process makes it, be ``patient`` or say that it is busy.
     """
+    with remarks.gathered() as told:
+        receipt = attempt(batch, folder, settings, place, patient=patient)
+    return replace(receipt, told=tuple(told.items()))
+
+
+def attempt(batch: Batch, folder: Path, settings: recipe.Recipe, place: places.Place, *, patient: bool) -> Receipt:
+    """Make a batch; what could not be shared is told."""
     keep_memory()
     identities = {view: recipe.identity(settings, view) for view in batch.keys}
     with place.lock(batch.name, patient=patient) as held:

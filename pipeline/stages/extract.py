@@ -18,7 +18,7 @@ from pipeline.signal import augment, banks
 from pipeline.stages import assembly, batch, crew, entry
 from pipeline.stages.assembly import Drawers, Records
 from pipeline.stages.batch import Batch, Piece, Receipt
-from pipeline.store import clips, manifest, places, recipe, references
+from pipeline.store import clips, manifest, places, recipe, references, remarks
 
 
 def run(
@@ -152,6 +152,8 @@ def spread(
     """Have batches made, move the front, gather what could not be read; return the number of clips."""
     total = sum(len(each.pieces) for each in work)
     for receipt in crew.spread(do, work, crew=team, label=label, total=total, size=lambda receipt: receipt.clips):
+        for about, sentence in receipt.told:
+            remarks.tell(about, sentence)
         failures += receipt.failures
         if failures:
             front.stop()

@@ -133,8 +133,8 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"{folder} could not be written, {error.strerror or error} ({error.filename or folder}): make room or "
-            f"choose another place with --to; what has been downloaded is kept."
+            f"{folder} could not be written, {error.strerror or error} ({error.filename or folder}): "
+            f"{files.advice(error)} or choose another place with --to; what has been downloaded is kept."
         ) from error
 
 

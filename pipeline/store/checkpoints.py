@@ -4,15 +4,19 @@ DVC deletes what a stage writes before it runs it again, so none of this lies am
 """
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import StoreError
 from pipeline.networks.resuming import State
 from pipeline.store import files
+from pipeline.store.remarks import tell
 
 FOLDER = "training"  # of the cache folder
 
@@ -28,22 +32,34 @@ class Checkpoint:
     path: Path
     by: Mapping[str, str]
 
-    def keep(self, state: State) -> None:
-        """Write a state in the place of the one before.
+    @property
+    def homes(self) -> list[Path]:
+        """Where it may lie: in a cache that another user has made there is no writing."""
+        return [home / self.path.name for home in files.homes(self.path.parent)]
 
-        Raises:
-            StoreError: the disk is full.
-        """
+    def keep(self, state: State) -> None:
+        """Write a state in the place of the one before; it only spares work: where it cannot be, that is said."""
+        for path in self.homes:
+            try:
+                self.write(state, path)
+                return
+            except StoreError as error:
+                failure = error
+        tell(str(self.path), f"{failure} If this training is killed, it starts anew: {files.advice(failure)}.")
+
+    def write(self, state: State, path: Path) -> None:
+        """Write a state to a file."""
         about = asdict(state) | {"arrays": len(state.arrays), "best": len(state.best), "by": dict(self.by)}
         named = {f"array_{number}": array for number, array in enumerate(state.arrays)}
         named |= {f"best_{number}": array for number, array in enumerate(state.best)}
-        with files.aside(self.path) as part, part.open("wb") as out:
+        with files.aside(path) as part, part.open("wb") as out:
             np.savez(out, allow_pickle=False, about=np.array(json.dumps(about)), **named)
 
     def find(self) -> tuple[State, str]:
         """Read the state, and say in a sentence what becomes of it; nothing where there is none."""
+        path = next((each for each in self.homes if files.is_allowed(each, os.R_OK)), self.path)
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 about = json.loads(str(kept["about"]))
                 by = about.pop("by")
                 arrays = [kept[f"array_{number}"] for number in range(about.pop("arrays"))]
@@ -51,8 +67,10 @@ class Checkpoint:
                 state = State(**about, arrays=arrays, best=best)
         except FileNotFoundError:
             return State(), ""
+        except PermissionError:
+            return State(), f"{path} may not be read by you: this training starts anew."
         except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
-            return State(), f"{self.path} is damaged: this training starts anew."
+            return State(), f"{path} is damaged: this training starts anew."
         if by != dict(self.by):
             other = ", ".join(f"{name} {by.get(name)}" for name in self.by if by.get(name) != self.by[name])
             return (
@@ -69,5 +87,7 @@ def path(cache: Path, key: str, network: str) -> Path:
 
 def clear(cache: Path, key: str) -> None:
     """Delete the states of a run that has ended."""
-    for each in (cache / FOLDER).glob(f"{key[:32]}-*.npz"):
-        each.unlink(missing_ok=True)
+    for home in files.homes(cache / FOLDER):
+        for each in home.glob(f"{key[:32]}-*.npz"):
+            with suppress(PermissionError):  # it is another user's, and goes after a week
+                each.unlink(missing_ok=True)

@@ -54,7 +54,9 @@ class Drawer:
     known: dict[str, Sequence[str]] = field(default_factory=dict)  # segment -> the keys of its rows
     recent: dict[str, segments.Rows] = field(default_factory=dict)  # a few segments that stay mapped
     checked: set[str] = field(default_factory=set)  # segments whose bytes are what their names promise
+    where: dict[str, Path] = field(default_factory=dict)  # of the segments that are known
     damaged: set[str] = field(default_factory=set)
+    passed_over: set[Path] = field(default_factory=set)  # damaged, and this user may not delete them
 
     @property
     def folder(self) -> Path:
@@ -86,7 +88,9 @@ class Drawer:
 
     def take(self, name: str) -> bool:
         """Open a segment and index its rows, or discard it."""
-        path = self.place.path(self.name, name)
+        path = self.where[name] = self.place.path(self.name, name, but=self.passed_over)
+        if path in self.passed_over or not files.is_readable(path):
+            return True
         try:
             self.known[name] = segments.read(path).keys
         except StoreError:
@@ -103,7 +107,7 @@ class Drawer:
 
     def verify(self, name: str) -> bool:
         """Read every byte of a segment, and discard it if it is damaged."""
-        if not segments.is_whole(self.folder / name):
+        if not segments.is_whole(self.where[name]):
             return self.discard(name)
         self.checked.add(name)
         return True
@@ -114,13 +118,27 @@ class Drawer:
         self.index = {}
         for other, keys in self.known.items():  # some of its rows may be in another segment too
             self.index |= rows_of(other, keys)
-        if (self.folder / name).exists():
+        path = self.where.pop(name)
+        if path.exists():
             twice = name in self.damaged
             self.damaged.add(name)
             remedy = "it is fetched or made again" if self.place.remote and not twice else "its clips are made again"
-            print(f"{self.folder / name} is damaged and was deleted; {remedy}.", file=sys.stderr, flush=True)
-            self.place.remove(self.name, name, shared=twice)
+            print(f"{path} is damaged and {self.delete(path, shared=twice)}; {remedy}.", file=sys.stderr, flush=True)
         return False
+
+    def delete(self, path: Path, *, shared: bool) -> str:
+        """Delete a damaged segment, also in the shared place if asked to; say what became of it.
+
+        What this user may not delete is passed over.
+        """
+        try:
+            path.unlink(missing_ok=True)
+            if shared and self.place.remote:
+                self.place.remove_shared(self.name, path.name)
+        except (PermissionError, StoreError) as error:
+            self.passed_over |= {path} if path.exists() else set()
+            return f"could not be deleted ({getattr(error, 'strerror', None) or error})"
+        return "was deleted"
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Which of these rows are not there, as far as `look` has read every byte."""
@@ -142,7 +160,7 @@ class Drawer:
             if len(self.recent) >= RECENT:
                 del self.recent[next(iter(self.recent))]
             try:
-                self.recent[name] = segments.read(self.folder / name)
+                self.recent[name] = segments.read(self.where[name])
             except StoreError as error:
                 raise StoreError(f"{error} It was whole a moment ago: run the same command again.") from error
         return self.recent[name]
@@ -185,7 +203,8 @@ def is_there(place: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> 
     """
     drawer, start = drawer_name(identity), segments.prefix(keys)
     found = [name for name in place.names(drawer) if name.startswith(start)]
-    whole = [name for name in found if segments.is_whole(place.path(drawer, name))]
+    paths = {name: place.copies(drawer, name) or [place.path(drawer, name)] for name in found}
+    whole = [name for name in found if any(files.is_readable(each) and segments.is_whole(each) for each in paths[name])]
     place.share(drawer, whole)
     return bool(whole)
 

@@ -1,5 +1,6 @@
 """Write whole files or none: aside first, then renamed, so that no reader ever meets half a file."""
 
+import errno
 import glob
 import hashlib
 import json
@@ -16,9 +17,20 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import config
 from pipeline.errors import StoreError
 
 HOUR = 3600  # s
+RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # for want of which this user may not write
+FULL = {errno.ENOSPC, errno.EDQUOT}
+ADVICE = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "ask its owner for the right to write there"),
+    errno.EROFS: "have it mounted for writing",
+    **dict.fromkeys(FULL, "make room"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "move what is in its place"),
+    errno.EFBIG: "raise the limit on the size of files ('ulimit -f')",
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount mended"),
+}
 
 
 @contextmanager
@@ -43,7 +55,22 @@ def aside(path: Path) -> Iterator[Path]:
             f"{path} could not be written: {error.strerror or error}; what was there is unharmed."
         ) from error
     finally:
-        remove(part)
+        with suppress(PermissionError):  # where nothing may be looked at, nothing was left
+            remove(part)
+
+
+def number(error: BaseException) -> int:
+    """Give the system's number of an error, or of the error that it was raised from; 0 if it has none."""
+    return getattr(error, "errno", None) or getattr(error.__cause__, "errno", None) or 0
+
+
+def advice(error: BaseException) -> str:
+    """Say what lets the system write after all.
+
+    >>> advice(OSError(errno.ENOSPC, "No space left on device")), advice(PermissionError(errno.EACCES, "denied"))
+    ('make room', 'ask its owner for the right to write there')
+    """
+    return ADVICE.get(number(error), "mend that")
 
 
 def sweep(path: Path) -> None:
@@ -90,8 +117,9 @@ def read_json(path: Path, *, stage: str) -> Any:
 
 
 def missing(path: Path, stage: str) -> StoreError:
-    """Say which stage makes what is not there."""
-    return StoreError(f"{path} does not exist: run 'dvc repro {stage}'.")
+    """Say which stage makes what is not there, or that the project is elsewhere."""
+    remedy = config.elsewhere(path) or f"run 'dvc repro {stage}'."
+    return StoreError(f"{path} does not exist: {remedy}")
 
 
 def read_table(path: Path, *, stage: str) -> pa.Table:
@@ -131,4 +159,40 @@ def text_hash(*parts: Any) -> str:
 def cache_folder() -> Path:
     """Where derived data lives that can be made again: ``SER_CACHE_DIR``, else the user's cache folder."""
     chosen = os.environ.get("SER_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("ser-features"))
+    return Path(chosen) if chosen else own_cache_folder()
+
+
+def own_cache_folder() -> Path:
+    """Where this user alone keeps such data."""
+    return Path(platformdirs.user_cache_dir("ser-features"))
+
+
+def homes(folder: Path) -> list[Path]:
+    """Where this user keeps what belongs into a folder of the cache: there, and in the user's own cache folder.
+
+    The second is left out where all of the first may be written. It is for caches that another user has made.
+    """
+    base = cache_folder()
+    below = folder.relative_to(base) if folder.is_relative_to(base) else Path(folder.name)
+    return [folder] if may_write_all(folder) else list(dict.fromkeys([folder, own_cache_folder() / below]))
+
+
+def may_write_all(folder: Path) -> bool:
+    """Say whether this user may write into a folder and all those right in it; where it is not there, make it."""
+    if not is_allowed(folder, os.F_OK):
+        above = next(each for each in folder.absolute().parents if is_allowed(each, os.F_OK))
+        return is_allowed(above, os.W_OK | os.X_OK)
+    if not is_allowed(folder, os.R_OK | os.W_OK | os.X_OK):
+        return not folder.is_dir()  # what is no folder is another matter than rights
+    with os.scandir(folder) as inside:
+        return all(is_allowed(each.path, os.W_OK | os.X_OK) for each in inside if each.is_dir())
+
+
+def is_readable(path: Path) -> bool:
+    """Say whether this user may read a file; what is not there will be said by whoever reads it."""
+    return is_allowed(path, os.R_OK) or not is_allowed(path, os.F_OK)
+
+
+def is_allowed(path: Path | str, mode: int) -> bool:
+    """Say whether the system lets this process do something with a file, by the rights that hold for writing it."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

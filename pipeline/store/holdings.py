@@ -4,6 +4,7 @@ What does not bear a folder and a name of a form that we give is not ours: it is
 """
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ UNPACKED, TRAINING = "unpacked", "training"
 FORMS = {  # folder and name of each kind of file
     "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
     "note": rf"{references.DRAWER}/[0-9a-f]{{32}}\.json",
-    "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}\.npy",
+    "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}(-[0-9a-f]{{32}})?\.npy",  # older versions gave them no checksum
     "hash": rf"{UNPACKED}/[0-9a-f]{{64}}\.sha256",
     "checkpoint": rf"{TRAINING}/[0-9a-f]{{32}}-fold-\d+(-seed-\d+)?\.npz",
     "lock": r"locks/[0-9a-f]{32}\.lock",
@@ -70,12 +71,13 @@ def is_drawer(name: str) -> bool:
 
 def here(place: Place) -> list[Item]:
     """List our files in the folder on this machine."""
-    return [item for path in inside(place.folder) if is_drawer(path.name) for item in scan(path)]
+    return [item for root in place.roots for path in inside(root) if is_drawer(path.name) for item in scan(path)]
 
 
 def unpacked() -> list[Item]:
     """List what training keeps, which all caches of this machine have in common: unpacked files, and its own states."""
-    return [item for drawer in (UNPACKED, TRAINING) for item in scan(files.cache_folder() / drawer)]
+    drawers = [home for drawer in (UNPACKED, TRAINING) for home in files.homes(files.cache_folder() / drawer)]
+    return [item for drawer in drawers for item in scan(drawer)]
 
 
 def scan(drawer: Path) -> list[Item]:
@@ -83,18 +85,24 @@ def scan(drawer: Path) -> list[Item]:
     found = []
     for path in inside(drawer):
         if what := kind(drawer.name, path.name):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, PermissionError):
                 facts = path.stat()
                 found.append(Item(what, drawer.name, path.name, str(path), facts.st_size, facts.st_mtime))
     return found
 
 
 def inside(folder: Path) -> list[Path]:
-    """List a folder, in order; nothing if it is none."""
+    """List a folder, in order; nothing if it is none, or if this user may not look into it."""
     try:
         return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
+
+
+def closed(place: Place) -> list[str]:
+    """Name the folders of notes into which this user may not look."""
+    folders = [root / references.DRAWER for root in place.roots]
+    return [str(folder) for folder in folders if folder.exists() and not files.is_allowed(folder, os.R_OK | os.X_OK)]
 
 
 def shared(place: Place) -> list[Item]:

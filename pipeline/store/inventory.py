@@ -142,7 +142,7 @@ def unpacked(items: Sequence[Item], place: Place) -> list[Unpacked]:
     """Find the shards that unpacked files belong to."""
     whole = [item for item in items if item.kind == "unpacked"]
     owners = hashes(place) if whole else {}
-    return [Unpacked(item.path, item.size, item.written, owners.get(item.name.partition(".")[0])) for item in whole]
+    return [Unpacked(item.path, item.size, item.written, owners.get(item.name.partition("-")[0])) for item in whole]
 
 
 def hashes(place: Place) -> dict[str, str]:
@@ -150,8 +150,9 @@ def hashes(place: Place) -> dict[str, str]:
 
     The notes are those of all clip caches of this machine, because their shards unpack into one folder.
     """
-    cache = files.cache_folder()
-    folders = dict.fromkeys([place.folder, cache / "clips", *sorted(cache.glob("mirror/*"))])
+    caches = [home.parent for home in files.homes(files.cache_folder() / "clips")]
+    own = [folder for cache in caches for folder in (cache / "clips", *sorted(cache.glob("mirror/*")))]
+    folders = dict.fromkeys([*place.roots, *own])
     notes = holdings.notes(place, [item for folder in folders for item in holdings.scan(folder / references.DRAWER)])
     known = [Path(note.shard) for note in holdings.living(notes)]
     paths = dict.fromkeys([*(path.absolute() for path in Path().glob(WORKSPACE)), *known])

@@ -1,23 +1,33 @@
 """Random access to shards: each is unpacked once into an uncompressed file beside the clip cache and memory-mapped.
 
-Reading rows at random from compressed Parquet is a thousand times slower.
+Reading rows at random from compressed Parquet is a thousand times slower. The name of an unpacked file holds the hash
+of its shard and a checksum of its bytes: all of them are read before anything is learnt from them.
 """
 
+import errno
+import hashlib
+import io
 import re
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
 from pipeline.store import files, halves, shards
+from pipeline.store.remarks import tell
 
+PIECE = 2**20  # bytes that are read at once
+SHORT = 32  # hexadecimal digits of a checksum: 128 bits
 SETTLED = 2 * 10**9  # ns after which a change would show in a file's time, however coarse the file system's clock
 
 
@@ -102,17 +112,95 @@ def open_table(paths: Sequence[Path], cache: Path) -> Table:
 
 
 def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
-    """Map the unpacked tensors of a shard, making them on first use; the name is the shard's hash."""
-    target = cache / f"{shard_hash(path, cache)}.npy"
-    shape = (file.metadata.num_rows, *layout.shape)
-    if not target.exists():
-        header = {"descr": np.dtype(layout.dtype).str, "fortran_order": False, "shape": shape}
-        with files.aside(target) as part, part.open("wb") as out:  # plain writes: a full disk is an error, not a crash
-            np.lib.format.write_array_header_1_0(out, header)
-            for some in shards.tensors(file, layout):
-                out.write(np.ascontiguousarray(some).tobytes())
-    mapped: shards.Tensors = np.load(target, mmap_mode="r", allow_pickle=False)
+    """Map the unpacked tensors of a shard, making them on first use and where they are not whole any more."""
+    shard = shard_hash(path, cache)
+    found = next((each for home in files.homes(cache) for each in whole(home, shard)), None)
+    mapped: shards.Tensors = np.load(found or make(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
     return mapped.view(np.ndarray)  # a memmap takes ten times as long to find a row
+
+
+def whole(folder: Path, shard: str) -> Iterator[Path]:
+    """Find the unpacked files of a shard that are whole, and delete the others; what may not be read is passed over."""
+    for path in filter(files.is_readable, sorted(folder.glob(f"{shard}-*.npy"))):
+        if is_whole(path):
+            yield path
+            continue
+        print(f"{path} is damaged; it is made again.", file=sys.stderr, flush=True)
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether an unpacked file holds the bytes that its name promises, of the shard that its name names.
+
+    Raises:
+        StoreError: that cannot be said, because the system does not let it be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return is_promised(path.name, iter(partial(file.read, PIECE), b""))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EIO, errno.ESTALE):
+            return False
+        raise StoreError(f"{path} cannot be read ({error.strerror}): {files.advice(error)}, and run again.") from error
+
+
+def is_promised(name: str, pieces: Iterable[bytes]) -> bool:
+    """Say whether bytes are those that the name of an unpacked file promises."""
+    shard, _, promised = name.removesuffix(".npy").partition("-")
+    found = hashlib.sha256(shard.encode())  # so that the file of another shard under this one's name shows too
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()[:SHORT] == promised
+
+
+def make(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
+    """Unpack a shard into the first of the folders that lets it be written; give the file.
+
+    Raises:
+        StoreError: none does, or the shard is damaged.
+    """
+    *others, last = files.homes(cache)
+    for home in others:
+        try:
+            return write(path, file, layout, home)
+        except StoreError as error:
+            if files.number(error) not in files.RIGHTS:
+                raise
+            tell(str(home), f"{home} may not be written by you: what is unpacked for training is in {last}.")
+    try:
+        return write(path, file, layout, last)
+    except StoreError as error:
+        advice = f" To train, {files.advice(error)}, or move the cache (SER_CACHE_DIR)." if files.number(error) else ""
+        raise StoreError(f"{error}{advice}") from error
+
+
+def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path) -> Path:
+    """Unpack a shard into a folder; give the file."""
+    shard = files.file_hash(path)  # read anew: what is remembered of it may be of another file
+    unsealed, seal = folder / f"{shard}.npy", hashlib.sha256(shard.encode())
+    with files.aside(unsealed) as part, part.open("wb") as out:  # plain writes: a full disk is an error, not a crash
+        for piece in contents(path, file, layout):
+            seal.update(piece)
+            out.write(piece)
+    return unsealed.replace(folder / f"{shard}-{seal.hexdigest()[:SHORT]}.npy")
+
+
+def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterator[bytes]:
+    """Give the bytes of the unpacked file of a shard.
+
+    Raises:
+        StoreError: the shard is damaged.
+    """
+    shape, begin = (file.metadata.num_rows, *layout.shape), io.BytesIO()
+    header = {"descr": np.dtype(layout.dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(begin, header)
+    yield begin.getvalue()
+    try:
+        for some in shards.tensors(file, layout):
+            yield np.ascontiguousarray(some).tobytes()
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f extract@{path.stem}'.") from error
 
 
 def shard_hash(path: Path, cache: Path) -> str:

@@ -3,11 +3,13 @@
 Files are read from the folder alone, mapped into memory; what only the shared place has is fetched into it first.
 """
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from filelock import FileLock, Timeout
 from pipeline import extras
 from pipeline.errors import SerError, StoreError
 from pipeline.store import files
+from pipeline.store.remarks import is_told, tell
 
 S3 = ("s3://", "s3a://")
-KEPT = "What was finished is kept: make room, or move the clip cache (SER_CACHE_DIR, store.url), and run again."
+WAIT = 600  # s for which a lock is waited for: longer than a batch takes, and no holder on a machine that died ends it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +51,43 @@ class Place:
     @property
     def folder(self) -> Path:
         """The folder on this machine."""
-        if self.remote:
-            return files.cache_folder() / "mirror" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        return Path(self.url) if self.url else files.cache_folder() / "clips"
+        if self.url and not self.remote:
+            return Path(self.url)
+        return self.mirror if self.url else files.cache_folder() / "clips"
+
+    @property
+    def mirror(self) -> Path:
+        """Where this machine keeps its own part of a shared place."""
+        return files.cache_folder() / "mirror" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folder, and behind it those in which this user keeps what may not be written there."""
+        if self.url and not self.remote:
+            return list(dict.fromkeys([self.folder, *files.homes(self.mirror)]))
+        return files.homes(self.folder)
+
+    @property
+    def setting(self) -> str:
+        """What moves it elsewhere."""
+        return "store.url, SER_STORE_URL" if self.url and not self.remote else "SER_CACHE_DIR"
 
     def names(self, drawer: str) -> set[str]:
         """List the files of a drawer, here and in the shared place."""
-        found: set[str] = set()
-        with suppress(FileNotFoundError, NotADirectoryError):  # nothing was kept yet, or cleaning up was quicker
-            found = {path.name for path in (self.folder / drawer).iterdir()}
+        found = {name for root in self.roots for name in self.listed(root / drawer)}
         return {name for name in found | self.shared_names(drawer) if not name.endswith(".tmp")}
+
+    def listed(self, folder: Path) -> list[str]:
+        """List a folder; what this user may not look into is passed over."""
+        try:
+            return [path.name for path in folder.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):  # nothing was kept yet, or cleaning up was quicker
+            return []
+        except OSError as error:
+            if error.errno not in files.ADVICE:
+                raise
+            tell(str(folder), f"{folder} is passed over: it cannot be listed ({error.strerror}).")
+            return []
 
     def shared_names(self, drawer: str) -> set[str]:
         """List the files of a drawer in the shared place."""
@@ -72,65 +102,129 @@ class Place:
                 return set()
 
     def put(self, drawer: str, name: str, data: Any) -> None:
-        """Keep a file, whole or not at all: in the folder first, whatever becomes of the shared place.
+        """Keep a file, whole or not at all: on this machine first, whatever becomes of the shared place.
 
         Raises:
-            StoreError: the disk is full, or the shared place cannot be reached.
+            StoreError: the disk is full, or there is no such shared place.
         """
         self.write(drawer, name, data)
         self.send(drawer, name)
 
     def write(self, drawer: str, name: str, data: Any) -> None:
-        """Write a file of the folder, whole or not at all.
+        """Write a file on this machine, whole or not at all: into the first of the folders that lets it be written.
 
         Raises:
-            StoreError: the disk is full, or the folder cannot be written.
+            StoreError: none does.
         """
+        roots = self.roots
+        for root, behind in pairwise(roots):
+            try:
+                write(root / drawer / name, data)
+                return
+            except StoreError as error:
+                if not self.is_spared(error):
+                    raise self.stuck(error) from error
+                self.tell_unshared(root / drawer / name, behind, error)
         try:
-            with files.aside(self.folder / drawer / name) as part:
-                part.write_bytes(data)
+            write(roots[-1] / drawer / name, data)
         except StoreError as error:
-            raise StoreError(f"{error} {KEPT}") from error
+            raise self.stuck(error) from error
+
+    def is_spared(self, error: StoreError) -> bool:
+        """Say whether a file that cannot be written to a folder of several users may as well be kept elsewhere."""
+        shared = self.url and not self.remote
+        misplaced = files.number(error) in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG)
+        return not misplaced if shared else files.number(error) in files.RIGHTS
+
+    def stuck(self, error: StoreError) -> StoreError:
+        """Say what to do where a file can be written nowhere."""
+        return StoreError(
+            f"{error} What was finished is kept: {files.advice(error)}, or move the clip cache ({self.setting}), and "
+            "run again."
+        )
+
+    def tell_unshared(self, path: Path, behind: Path, error: StoreError) -> None:
+        """Say once of a folder that it does not take files, where they are instead, and why."""
+        reason = getattr(error.__cause__, "strerror", None) or error
+        tell(
+            f"{path.parents[1]} {reason}",
+            f"{path} could not be written ({reason}): such files are kept in {behind}, for you alone. To share them, "
+            f"{files.advice(error)}; the next run then does.",
+        )
 
     def send(self, drawer: str, name: str) -> None:
-        """Put a file of the folder into the shared place, if there is one.
+        """Put a file of this machine into the shared place, if there is one and it lets it be written.
 
         Raises:
-            StoreError: it cannot be reached.
+            StoreError: there is no such place.
         """
-        if not self.remote:
+        if not self.remote or is_told(self.url):
             return
         try:
             with reached(self.url):
                 system, root = filesystem(self.url)
-                system.pipe_file(f"{root}/{drawer}/{name}", (self.folder / drawer / name).read_bytes())
-        except (StoreError, FileNotFoundError) as error:
-            reason = error if isinstance(error, StoreError) else unusable(self.url, error)  # there is no such bucket
-            raise StoreError(f"{reason} What was made is in {self.folder}: the next run sends it.") from error
+                system.pipe_file(f"{root}/{drawer}/{name}", self.path(drawer, name).read_bytes())
+        except FileNotFoundError as error:  # there is no such bucket
+            raise StoreError(f"{unusable(self.url, error)} {self.waiting}") from error
+        except StoreError as error:
+            tell(self.url, f"{error} {self.waiting}")
+
+    @property
+    def waiting(self) -> str:
+        """Say that nothing is lost where a shared place takes nothing."""
+        return f"What is made is kept in {self.folder}: the next run sends it."
 
     def share(self, drawer: str, names: Iterable[str]) -> None:
-        """Send those of some files of the folder that the shared place lacks.
+        """Give those of some files of this machine to others that they lack.
 
         Raises:
-            StoreError: it cannot be reached.
+            StoreError: the shared place cannot be reached.
         """
-        wanted = set(names) if self.remote else set()
-        for name in sorted(wanted - self.shared_names(drawer)) if wanted else ():
-            self.send(drawer, name)
+        wanted = set(names) if self.url else set()
+        lacking = wanted - (self.shared_names(drawer) if self.remote else set(self.listed(self.folder / drawer)))
+        for name in sorted(lacking) if wanted else ():
+            if self.remote:
+                self.send(drawer, name)
+            elif not self.hand_over(drawer, name):
+                break
 
-    def path(self, drawer: str, name: str) -> Path:
-        """Give the path of a file in the folder, fetched from the shared place where it is not there yet.
+    def hand_over(self, drawer: str, name: str) -> bool:
+        """Put a copy of what this user kept apart into a folder of several users; say whether it could be written."""
+        source = self.path(drawer, name)
+        try:
+            write(self.folder / drawer / name, source.read_bytes())
+        except StoreError as error:
+            self.tell_unshared(self.folder / drawer / name, source.parents[1], error)
+            return False
+        except FileNotFoundError:  # it was deleted since it was listed
+            return True
+        return True
+
+    def copies(self, drawer: str, name: str) -> list[Path]:
+        """Find a file in the folders of this machine, as far as this user may read it."""
+        paths = [root / drawer / name for root in self.roots]
+        return [path for path in paths if files.is_allowed(path, os.R_OK)]
+
+    def path(self, drawer: str, name: str, *, but: Collection[Path] = ()) -> Path:
+        """Give the path of a file on this machine, fetched from the shared place where it is not there yet.
 
         Nothing is there if it is in neither: another process may have deleted it since it was listed.
+
+        Args:
+            drawer: where it lies.
+            name: of the file.
+            but: copies of it that are no use.
 
         Raises:
             StoreError: the shared place cannot be reached, or the disk is full.
         """
-        target = self.folder / drawer / name
-        if self.remote and not target.exists():
-            with suppress(FileNotFoundError):
-                self.write(drawer, name, self.fetch(drawer, name))
-        return target
+        for attempt in range(2):
+            if found := [path for path in self.copies(drawer, name) if path not in but]:
+                return found[0]
+            if self.remote and not attempt:
+                with suppress(FileNotFoundError):
+                    self.write(drawer, name, self.fetch(drawer, name))
+        return self.roots[-1] / drawer / name
 
     def fetch(self, drawer: str, name: str) -> bytes:
         """Read a file of the shared place."""
@@ -138,31 +232,49 @@ class Place:
             system, root = filesystem(self.url)
             return bytes(system.cat_file(f"{root}/{drawer}/{name}"))
 
-    def remove(self, drawer: str, name: str, *, shared: bool = False) -> None:
-        """Delete a file from the folder, and from the shared place if asked to."""
-        (self.folder / drawer / name).unlink(missing_ok=True)
-        if self.remote and shared:
-            with reached(self.url), suppress(FileNotFoundError):
-                system, root = filesystem(self.url)
-                system.rm_file(f"{root}/{drawer}/{name}")
+    def remove_shared(self, drawer: str, name: str) -> None:
+        """Delete a file from the shared place.
+
+        Raises:
+            StoreError: that is not allowed, or it cannot be reached.
+        """
+        with reached(self.url), suppress(FileNotFoundError):
+            system, root = filesystem(self.url)
+            system.rm_file(f"{root}/{drawer}/{name}")
 
     @contextmanager
     def lock(self, name: str, *, patient: bool = True) -> Iterator[bool]:
         """Keep other processes of this machine from making the same thing; it ends with the process, killed or not.
 
-        Where another has it, wait for it, or without patience give False.
+        Where another has it, wait for it, or without patience give False. It only spares work: where there can be no
+        lock, and where the wait is too long, go on without.
         """
-        lock = FileLock(self.folder / "locks" / f"{name}.lock", blocking=patient)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        except OSError as error:
-            raise StoreError(f"{lock.lock_file} could not be written: {error.strerror or error}. {KEPT}") from error
-        with lock:
-            lock.release()  # the block's own hold goes on
+        held = None
+        for root in self.roots:
+            lock = FileLock(root / "locks" / f"{name}.lock", timeout=WAIT if patient else 0)
+            try:
+                held = lock.acquire()
+                break
+            except Timeout:
+                if not patient:
+                    yield False
+                    return
+                tell(lock.lock_file, f"{lock.lock_file} was held for {WAIT} s: it is not waited for any longer.")
+                break
+            except (OSError, NotImplementedError):  # of another user, in a folder of another, on a disk without locks
+                continue
+        with held or nullcontext():
             yield True
+
+
+def write(path: Path, data: Any) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written; the system's own error is its cause.
+    """
+    with files.aside(path) as part:
+        part.write_bytes(data)
 
 
 def filesystem(url: str) -> tuple[Any, str]:

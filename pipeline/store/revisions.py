@@ -1,13 +1,25 @@
-"""Read metrics and predictions of a git revision, a DVC experiment or the workspace. The only module that needs DVC."""
+"""Read metrics and predictions of a git revision, a DVC experiment or the workspace. The only module that needs DVC.
+
+The project is the folder that holds dvc.yaml. It may lie at the top of its git repository or anywhere below, in a
+worktree or a submodule, with DVC's folder beside it or further up: paths are found from the top of the repository down.
+"""
 
 import json
+import posixpath
+import shlex
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc.fs import GitFileSystem
+from dvc.repo import Repo
+from dvc.scm import SCM, Git, resolve_rev
+from pygit2 import GitError
 
+from pipeline import config
 from pipeline.errors import SettingError, StoreError
 from pipeline.evaluation.sides import Side
 from pipeline.evaluation.tables import part
@@ -18,6 +30,42 @@ WORKSPACE = "workspace"  # DVC's own word
 METRICS, PREDICTIONS = "metrics/eval.json", "models/predictions.parquet"
 
 
+@dataclass(frozen=True)
+class _Workspace:
+    """The project as it lies on the disk. Only what is not there needs git or DVC."""
+
+    folder: Path
+
+    def read(self, path: str) -> bytes:
+        """Read a file of the project."""
+        return (self.folder / path).read_bytes()
+
+    def locate(self, path: str) -> Path:
+        """Find a file of the project, or the one in DVC's cache that would be checked out there."""
+        own = self.folder / path
+        if own.exists():
+            return own
+        with Repo(str(self.folder), uninitialized=True) as repo:
+            return _cached(repo, str(own))
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """The project in a commit; ``folder`` is its path in there, ``/`` at the top."""
+
+    repo: Repo
+    folder: str
+
+    def read(self, path: str) -> bytes:
+        """Read a file of the project."""
+        whole = posixpath.join(self.folder, path)
+        return bytes(self.repo.dvcfs.cat_file(f"/{posixpath.relpath(whole, self.repo.root_dir)}"))
+
+    def locate(self, path: str) -> Path:
+        """Find a file of the project in DVC's cache."""
+        return _cached(self.repo, posixpath.join(self.folder, path))
+
+
 def side(revision: str) -> Side:
     """Read one side of a comparison; predictions that this machine does not have are left out.
 
@@ -25,36 +73,67 @@ def side(revision: str) -> Side:
         SettingError: git and DVC know no such revision, or it has no scores.
         StoreError: its scores are damaged.
     """
-    project = open_at(revision)
-    figures = read_figures(project, revision)
-    try:
-        return Side(name=revision, figures=figures, rows=read_rows(project, revision))
-    except (DvcException, KeyError, ValueError, StoreError):  # KeyError and ValueError: DVC knows no hash of them
-        lack = f"the predictions of {revision} cannot be read from DVC's cache"
-        return Side(name=revision, figures=figures, lack=lack)
+    folder = config.project() or Path.cwd()
+    with nullcontext(_Workspace(folder)) if revision == WORKSPACE else _committed(folder, revision) as project:
+        figures = read_figures(project, revision)
+        try:
+            rows = predictions.read(project.locate(PREDICTIONS))[0].fillna({"speaker": ""})
+            return Side(name=revision, figures=figures, rows=rows)
+        except (DvcException, KeyError, ValueError, OSError, StoreError):  # KeyError, ValueError: DVC knows no hash
+            lack = f"the predictions of {revision} cannot be read from DVC's cache"
+            return Side(name=revision, figures=figures, lack=lack)
 
 
-def open_at(revision: str) -> DVCFileSystem:
-    """Open the project as it is at a revision, from its top folder on."""
-    project = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+@contextmanager
+def _committed(folder: Path, revision: str) -> Iterator[_Commit]:
+    """Open the project in this folder as it is at a revision.
+
+    Raises:
+        SettingError: there is no git repository, it knows no such revision, or git refuses to read it.
+    """
     try:
-        project.repo.get_rev()  # opens the repository
+        scm = SCM(str(folder))
     except DvcException as error:
+        raise _unknown(revision, error) from error
+    with closing(scm):
+        yield _open(scm, folder, revision)
+
+
+def _open(scm: Git, folder: Path, revision: str) -> _Commit:
+    """Open the commit of a revision."""
+    inside = posixpath.join("/", folder.resolve().relative_to(Path(scm.root_dir).resolve()).as_posix())
+    try:
+        system = GitFileSystem(scm=scm, rev=resolve_rev(scm, revision))
+        return _Commit(Repo(inside, fs=system, scm=scm, uninitialized=True), posixpath.normpath(inside))
+    except DvcException as error:
+        rest = " This clone is shallow: 'git fetch --unshallow' brings its history." if _is_shallow(scm) else ""
+        raise _unknown(revision, error, rest) from error
+    except GitError as error:
         raise SettingError(
-            f"{revision!r} cannot be read ({error}): name a git revision or a DVC experiment of this folder's "
-            f"repository ('git log', 'dvc exp show'), or {WORKSPACE}."
+            f"{revision!r} cannot be read ({error}): if you trust that folder, tell git so with "
+            f"git config --global --add safe.directory {shlex.quote(scm.root_dir)}"
         ) from error
-    return project
 
 
-def read_figures(project: DVCFileSystem, revision: str) -> dict[str, Any]:
+def _unknown(revision: str, error: Exception, rest: str = "") -> SettingError:
+    """Say that there is no such revision."""
+    return SettingError(
+        f"{revision!r} cannot be read ({error}): name a git revision or a DVC experiment of this folder's "
+        f"repository ('git log', 'dvc exp show'), or {WORKSPACE}.{rest}"
+    )
+
+
+def _is_shallow(scm: Git) -> bool:
+    """Say whether a clone lacks the older part of its history."""
+    return bool(scm.dulwich.repo.get_shallow())
+
+
+def read_figures(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
     """Read the scores of a revision."""
     try:
-        figures = json.loads(project.cat_file(f"/{METRICS}"))
+        figures = json.loads(project.read(METRICS))
     except FileNotFoundError:
-        raise SettingError(
-            f"{revision} has no {METRICS}: run 'dvc repro evaluate' and commit it, or name another revision."
-        ) from None
+        raise _without_scores(project, revision) from None
     except ValueError as error:
         raise StoreError(f"{METRICS} of {revision} is damaged ({error}): run 'dvc repro -f evaluate' there.") from error
     if number(part(figures, "test").get("uar")) is None:
@@ -62,10 +141,15 @@ def read_figures(project: DVCFileSystem, revision: str) -> dict[str, Any]:
     return dict(figures)
 
 
-def read_rows(project: DVCFileSystem, revision: str) -> pd.DataFrame:
-    """Read the predictions of a revision, those of the workspace from its folder if they are there."""
-    path = Path(project.repo.root_dir, PREDICTIONS)
-    if revision != WORKSPACE or not path.exists():
-        index, entry = project.repo.get_data_index_entry(str(path))
-        path = Path(index.storage_map.get_cache(entry)[1])
-    return predictions.read(path)[0].fillna({"speaker": ""})
+def _without_scores(project: _Workspace | _Commit, revision: str) -> SettingError:
+    """Say that a revision has no scores, or that this folder lies in no project."""
+    if config.project() is None:
+        return SettingError(f"no dvc.yaml lies in {Path.cwd()} or above it: go to the folder of the project.")
+    path = METRICS if revision == WORKSPACE else posixpath.join(str(project.folder), METRICS).lstrip("/")
+    return SettingError(f"{revision} has no {path}: run 'dvc repro evaluate' and commit it, or name another revision.")
+
+
+def _cached(repo: Repo, path: str) -> Path:
+    """Find what DVC would check out at a path in its cache."""
+    index, entry = repo.get_data_index_entry(path)
+    return Path(index.storage_map.get_cache(entry)[1])

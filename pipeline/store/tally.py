@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.store import files
 from pipeline.store.holdings import Item
 from pipeline.store.upkeep import Checked, Garbage, Swept
 
@@ -30,8 +31,17 @@ def verdict(checked: Sequence[Checked], deleted: Swept) -> Iterator[str]:
         yield f"{name:34}{files:>14}{heavy:>13}   {f'{bad} damaged' if bad else 'whole'}"
     for item, fault in ((each.item, each.fault) for each in checked if each.fault):
         how = "Deleted" if item in deleted.items else "Delete it with 'ser-features store verify --repair'"
-        yield f"{item.path} is damaged: {fault}. {how}: the next extraction that needs it makes it again."
+        yield f"{item.path} is damaged: {fault}. {how}: the next run that needs it makes it again."
+    yield from others([each.item for each in checked if each.closed], "read, so nobody knows whether they are whole")
+    yield from others(deleted.left, "deleted")
     yield from deleted.failures
+
+
+def others(items: Sequence[Item], verb: str) -> Iterator[str]:
+    """Say of files of other users what this user may not do with them."""
+    if items:
+        yield f"These are not yours to be {verb}, first {items[0].path}:"
+        yield from (f"    {line}" for line in counted(items))
 
 
 def swept(found: Garbage, deleted: Swept | None) -> Iterator[str]:
@@ -45,8 +55,14 @@ def swept(found: Garbage, deleted: Swept | None) -> Iterator[str]:
         yield "No shard needs these either, but they are too young to go (--older-than):"
         yield from (f"    {line}" for line in counted(found.young))
     for path in found.unreadable:
-        yield f"{path} is damaged, so nobody knows what its shard needs: no segment goes; see 'store verify'."
+        yield f"{path} {unread(path)}, so nobody knows what its shard needs: no segment goes; see 'store verify'."
+    yield from others(deleted.left, "deleted") if deleted else ()
     yield from deleted.failures if deleted else ()
+
+
+def unread(path: str) -> str:
+    """Say why a note cannot be read: it is another user's, or it is damaged."""
+    return "is damaged" if files.is_readable(Path(path)) else "may not be read by you"
 
 
 def counted(items: Sequence[Item]) -> list[str]:

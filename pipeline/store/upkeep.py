@@ -14,11 +14,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from pipeline.store import holdings, inventory, places
+from pipeline.errors import StoreError
+from pipeline.store import files, holdings, inventory, mapped, places
 from pipeline.store.holdings import Item, Notes
 from pipeline.store.places import Place
 
 HOUR, DAY, WEEK = 3600, 86_400, 604_800  # s
+ALTERED = "its bytes are not those that its name promises"
 PATIENCE = {
     "unfinished": HOUR,
     "lock": DAY,
@@ -33,6 +35,7 @@ class Checked:
 
     item: Item
     fault: str
+    closed: bool = False  # this user may not read it, so that nobody knows
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,37 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Swept:
-    """What was deleted, and a sentence for each file that could not be."""
+    """What was deleted, what belongs to others and stays, and a sentence for each file that could not be deleted."""
 
     items: tuple[Item, ...] = ()
     failures: tuple[str, ...] = ()
+    left: tuple[Item, ...] = ()
 
 
 def verify(place: Place) -> list[Checked]:
-    """Read every byte of all segments and notes, on this machine and in the shared place; show how far it is.
+    """Read every byte of all segments, notes and files unpacked for training, here and in the shared place.
 
     Raises:
         StoreError: the shared place cannot be reached.
     """
-    items = [item for item in [*holdings.here(place), *holdings.shared(place)] if item.kind in ("segment", "note")]
-    return [Checked(item, fault) for item in watched(items) if (fault := check(place, item)) is not None]
+    every = [*holdings.here(place), *holdings.shared(place), *holdings.unpacked()]
+    items = [item for item in every if item.kind in ("segment", "note") or is_sealed(item)]
+    found = [checked(place, item) for item in watched(items)]
+    return [each for each in found if each]
+
+
+def is_sealed(item: Item) -> bool:
+    """Say whether it is a file unpacked for training that has a checksum: nobody reads those of older versions."""
+    return item.kind == "unpacked" and "-" in item.name
+
+
+def checked(place: Place, item: Item) -> Checked | None:
+    """Read a file; nothing if it has gone meanwhile."""
+    try:
+        fault = check(place, item)
+    except PermissionError:
+        return Checked(item, "", closed=True)
+    return None if fault is None else Checked(item, fault)
 
 
 def watched(items: Sequence[Item]) -> Iterator[Item]:
@@ -78,10 +98,14 @@ def check(place: Place, item: Item) -> str | None:
     try:
         if item.kind == "note":
             return "" if holdings.parse(b"".join(pieces)) else "it is no note of a shard"
+        if item.kind == "unpacked":
+            return "" if mapped.is_promised(item.name, pieces) else ALTERED
         promised = Path(item.name).stem.partition("-")[2]
-        return "" if digest(pieces).startswith(promised) else "its bytes are not those that its name promises"
+        return "" if digest(pieces).startswith(promised) else ALTERED
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise
     except OSError as error:
         return error.strerror or str(error)
 
@@ -109,20 +133,21 @@ def garbage(place: Place, *, days: float = 1, shared: bool = False) -> Garbage:
     items, beyond = holdings.here(place), holdings.shared(place)
     found = holdings.notes(place, [*items, *beyond])
     candidates = [*items, *beyond] if shared else [item for item in items if item.kind != "note" or not place.remote]
-    useless = [*unneeded(candidates, found), *training]
+    blind = None in found.values() or bool(holdings.closed(place))
+    useless = [*unneeded(candidates, found, blind=blind), *training]
     now = time.time()
     is_old = [now - item.written > PATIENCE.get(item.kind, days * DAY) for item in useless]
     old = [item for item, old in zip(useless, is_old, strict=True) if old]
     young = [item for item, old in zip(useless, is_old, strict=True) if not old and item.kind not in PATIENCE]
     unreadable = [item.path for item in [*items, *beyond] if item.kind == "note" and found[item.name] is None]
+    unreadable += holdings.closed(place)
     return Garbage(tuple(old), tuple(young), tuple(unreadable))
 
 
-def unneeded(items: Iterable[Item], found: Notes) -> list[Item]:
-    """Pick what no living shard needs; while a note cannot be read, nobody knows of any segment."""
+def unneeded(items: Iterable[Item], found: Notes, *, blind: bool) -> list[Item]:
+    """Pick what no living shard needs; while a note cannot be read, ``blind``, nobody knows of any segment."""
     used = {(note.drawer, name) for note in holdings.living(found) for name in note.segments}
     dead = holdings.dead(found)
-    blind = None in found.values()
 
     def useless(item: Item) -> bool:
         if item.kind == "segment":
@@ -140,22 +165,22 @@ def idle(place: Place) -> list[Item]:
 
 
 def delete(place: Place, items: Iterable[Item]) -> Swept:
-    """Delete files, and drawers that become empty by it.
-
-    Raises:
-        StoreError: the shared place cannot be reached.
-    """
-    gone, failures = [], []
+    """Delete files, and drawers that become empty by it; what this user may not delete stays."""
+    gone, left, failures = list[Item](), list[Item](), list[str]()
     for item in items:
         try:
             if remove(place, item):
                 gone.append(item)
-        except (OSError, Timeout) as error:
+        except (OSError, StoreError, Timeout) as error:
+            if files.number(error) in files.RIGHTS or isinstance(error.__cause__, PermissionError):
+                left.append(item)
+                continue
             failures.append(f"{item.path} could not be deleted: {getattr(error, 'strerror', None) or error}.")
     for drawer in {item.drawer for item in gone if item.kind in ("segment", "unfinished")}:
-        with suppress(OSError):  # there is more in it, or nothing
-            (place.folder / drawer).rmdir()
-    return Swept(tuple(gone), tuple(failures))
+        for root in place.roots:
+            with suppress(OSError):  # there is more in it, or nothing
+                (root / drawer).rmdir()
+    return Swept(tuple(gone), tuple(failures), tuple(left))
 
 
 def remove(place: Place, item: Item) -> bool:
