@@ -10,6 +10,8 @@ import pytest
 import soundfile
 
 from pipeline.errors import AudioError
+from pipeline.serving.heard import NOTES
+from pipeline.serving.heard import notes as heard_notes
 from pipeline.store import audio, extent, facts, mpeg
 
 RATE = 16_000
@@ -187,6 +189,14 @@ def test_sound_behind_the_stated_length_is_said(how, mark, offset, kind):
     little = with_size(data, mark, offset, kind, size - size // 60)
     assert heard(little) < SECONDS
     assert doubts(little) == ("trailing_bytes",)
+
+
+def test_what_is_odd_about_the_bytes_stands_in_the_manifest_and_beside_the_answer(tmp_path):
+    data = with_size(encoded(sound(), format="WAV", subtype="PCM_16"), b"data", 4, "<I", 0) + bytes(10)
+    (tmp_path / "a.wav").write_bytes(data)
+    found = facts.examine(tmp_path / "a.wav", facts.Limits(), name="a.wav")
+    assert (found.status, found.warnings) == ("ok", "unstated_length")
+    assert list(heard_notes(audio.decode(data), SECONDS)) == [NOTES["unstated_length"]]
 
 
 def test_chunks_in_any_place_are_no_sound():

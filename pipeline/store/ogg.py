@@ -1,4 +1,4 @@
-"""Whether an Ogg file is whole, by its pages (RFC 3533): it states no length, but each page its own and its number."""
+"""Whether an Ogg file is whole, by its pages (RFC 3533): it states no length, but each page its own."""
 
 import struct
 from collections.abc import Iterator
@@ -19,14 +19,13 @@ class Page:
     end: int  # the byte behind it, which may lie behind the file
     flags: int
     serial: int  # of its stream
-    number: int  # in its stream
 
 
 @dataclass(frozen=True)
 class Pages:
     """What the pages of a file say of it."""
 
-    cut: bool  # a page breaks off, or some are missing
+    cut: bool  # the last page breaks off
     ended: bool  # each stream has the page that is marked as its last one
     second: int | None  # byte at which another recording begins, behind the first
     skipped: int  # bytes that are no pages
@@ -39,9 +38,8 @@ def scan(data: bytes) -> Pages:
     own = pages[:first]
     ends = [0, *(page.end for page in own)]
     begins = [*(page.start for page in own), pages[first].start if first < len(pages) else len(data)]
-    breaks = bool(own) and own[-1].end > len(data)
     return Pages(
-        cut=breaks or _has_gap(own),
+        cut=bool(own) and own[-1].end > len(data),
         ended={page.serial for page in own} <= {page.serial for page in own if page.flags & _LAST},
         second=pages[first].start if first < len(pages) else None,
         skipped=sum(_foreign(data[end:begin]) for begin, end in zip(begins, ends, strict=True)),
@@ -53,20 +51,18 @@ def _pages(data: bytes) -> Iterator[Page]:
     at = data.find(MARK)
     while at >= 0:
         page = _page(data, at)
-        if page is None:
-            return
         yield page
-        follows = page.end >= len(data) or data.startswith(MARK, page.end)
-        at = page.end if follows and page.end < len(data) else data.find(MARK, at + 4 if not follows else page.end)
+        ends_well = page.end >= len(data) or data.startswith(MARK, page.end)
+        at = data.find(MARK, page.end if ends_well else at + len(MARK))
 
 
-def _page(data: bytes, at: int) -> Page | None:
+def _page(data: bytes, at: int) -> Page:
     """Read the header of a page; one that breaks off within its header is a page that ends behind the file."""
     if at + _HEAD.size > len(data):
-        return Page(at, len(data) + 1, 0, -1, -1)
-    _, _, flags, _, serial, number, _, segments = _HEAD.unpack_from(data, at)
+        return Page(at, len(data) + 1, 0, -1)
+    _, _, flags, _, serial, _, _, segments = _HEAD.unpack_from(data, at)
     table = data[at + _HEAD.size : at + _HEAD.size + segments]
-    return Page(at, at + _HEAD.size + segments + sum(table) + (len(table) < segments), flags, serial, number)
+    return Page(at, at + _HEAD.size + segments + sum(table) + (len(table) < segments), flags, serial)
 
 
 def _foreign(rest: bytes) -> int:
@@ -82,13 +78,3 @@ def _before_second(pages: list[Page]) -> int:
             return index
         begun = begun or not page.flags & _FIRST
     return len(pages)
-
-
-def _has_gap(pages: list[Page]) -> bool:
-    """Say whether the numbers of a stream leave some out."""
-    last: dict[int, int] = {}
-    for page in pages:
-        if page.serial in last and page.number != last[page.serial] + 1:
-            return True
-        last[page.serial] = page.number
-    return False
