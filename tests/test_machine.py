@@ -1,5 +1,6 @@
 """Settings of a user's machine reach no number, no picture and no text; its cores are counted in one place."""
 
+import ast
 import hashlib
 import io
 import json
@@ -12,9 +13,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import soundfile
+from click.testing import CliRunner
 
 from pipeline import machine
+from pipeline.cli import main
+from pipeline.commands import group
+from pipeline.errors import SettingError
+from pipeline.stages import crew
 
 ROOT = Path(__file__).parents[1]
 MODULES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
@@ -132,3 +139,137 @@ def test_the_same_bytes_whatever_the_settings_of_the_machine(tmp_path):
     assert plain[NETWORK][1].count("channels_last") > 4
     assert list(plain) == list(theirs)
     assert {name for name in plain if plain[name] != theirs[name]} == set()
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_module_imports_what_has_settings_of_its_own(library):
+    """What goes round it would go round its settings: Keras and matplotlib, in the package and in the benchmark."""
+    found = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {path.relative_to(ROOT).as_posix() for name in names if name.partition(".")[0] == library}
+    assert found == {f"pipeline/{DOORS[library]}"}
+
+
+def test_a_matplotlibrc_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"# gr\xfcn\naxes.grid: True\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.stages.report"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.match(
+        "ser-features: matplotlib cannot read its settings, a file called matplotlibrc", done.stderr.splitlines()[-1]
+    )
+
+
+def test_a_program_of_others_keeps_its_traceback(tmp_path):
+    (tmp_path / "theirs.py").write_text("from pipeline import errors\nraise errors.SerError('no')\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "theirs"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+    )  # fmt: skip
+    assert "Traceback" in done.stderr
+
+
+def test_cores_are_counted_in_one_place():
+    counting = re.compile(r"cpu_count")
+    found = [path.relative_to(ROOT).as_posix() for path in MODULES if counting.search(path.read_text(encoding="utf-8"))]
+    assert found == ["pipeline/machine.py"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system ties no process to cores")
+def test_a_process_that_is_tied_to_one_core_counts_one():
+    tie = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    script = f"{tie}; from pipeline import machine; print(machine.cores())"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize("words", [["predict", "CLIP"], ["extract", "CLIP", "-o", "t.npz"], ["inspect", "CLIP"]])
+@pytest.mark.parametrize(("own", "wanted"), [([], 5), (["--workers", "3"], 3)])
+def test_commands_start_a_process_a_core_unless_told(words, own, wanted, tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path / "corpus")
+    (tmp_path / "params.yaml").write_text(settings(), encoding="utf-8")
+    monkeypatch.setattr(machine, "cores", lambda: 5)
+    monkeypatch.setattr("pipeline.stages.predict.FEW", 0)
+    asked = []
+
+    def noted(processes=1, scheduler=""):
+        asked.append(processes)
+        return real(1)
+
+    real = crew.Crew
+    monkeypatch.setattr(crew, "Crew", noted)
+    model = ["--model", str(tiny_bundle)] if words[0] == "predict" else []
+    done = CliRunner().invoke(main, [*(word.replace("CLIP", "corpus/sad/a/0.wav") for word in words), *model, *own])
+    assert done.exit_code == 0, done.output
+    assert asked == [wanted]
+
+
+def test_stages_start_a_process_a_core_unless_told(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 5)
+    assert (crew.Execute().processes, crew.Execute(workers=2).processes) == (5, 2)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "two", ""])
+def test_a_limit_that_is_none_gets_a_sentence(limit, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", limit)
+    with pytest.raises(SettingError, match=f"LOKY_MAX_CPU_COUNT is {limit!r}, expected a number of cores"):
+        machine.cores()
+
+
+LETTERS = "2 × 3 тоска é 😀 \\udcff"
+SAY = f"""
+import sys
+from pathlib import Path
+from pipeline.stages import entry, crew
+from pipeline.errors import SerError
+def main():
+    print("{LETTERS}")
+    print("{LETTERS}", file=sys.stderr)
+    list(crew.progress([1], 1, "{LETTERS}"))
+    raise SerError("{LETTERS}")
+entry.stage(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "encoding", ["ascii", "ascii:strict", "latin-1", "latin-1:strict", "cp1252", "utf-8", "utf-8:strict"]
+)
+def test_a_letter_that_a_terminal_cannot_show_is_written_by_its_number(encoding):
+    done = subprocess.run(
+        [sys.executable, "-c", SAY], cwd=ROOT, capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    shown = "2 × 3 тоска é 😀 \udcff".encode(encoding.partition(":")[0], "backslashreplace")
+    assert done.stdout == shown + b"\n"
+    assert done.stderr == shown + b"\nser-features: " + shown + b"\n"
+    assert done.returncode == 1
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output in some encoding."""
+
+    def __init__(self, encoding):
+        super().__init__(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_any_encoding(encoding, monkeypatch):
+    values = {"path": "é тоска 😀 \udcff.wav"}
+    stream = Stream(encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    group.echo_json(values)
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue().decode(encoding)) == values
+
+
+def test_names_that_are_not_read_as_utf_8_are_refused():
+    odd = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    words = [sys.executable, "-m", "pipeline.stages.split"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | odd)
+    assert (done.returncode, done.stderr.count("set PYTHONUTF8=1")) == (1, 1), done.stderr
