@@ -393,7 +393,7 @@ def test_a_missing_extra_gets_a_sentence(monkeypatch):
 
     done = CliRunner().invoke(main, ["serve"])
     assert done.exit_code == 1
-    assert "pip install 'ser-features[serve]'" in done.output
+    assert "pip install -c constraints.txt -e '.[serve]'" in done.output
     assert "Traceback" not in done.output
 
 

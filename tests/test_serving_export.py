@@ -284,11 +284,11 @@ def test_unknown_names_are_refused(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("runtime", "module", "package"),
-    [("onnx", "onnxruntime", "onnxruntime"), ("litert", "ai_edge_litert.interpreter", "ai-edge-litert")],
+    [("onnx", "onnxruntime", "onnxruntime"), ("litert", "ai_edge_litert.interpreter", "ai_edge_litert")],
 )
 def test_a_missing_package_is_named(exported, monkeypatch, runtime, module, package):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SettingError, match=rf"^{package} is not installed: pip install 'ser-features\[export\]'\.$"):
+    with pytest.raises(SettingError, match=rf"needs {package}, which is not installed: .*\[export\]'$"):
         runtimes.load(exported / runtime / "fold-0", runtime)
 
 

@@ -213,5 +213,5 @@ def test_a_microphone_that_is_not_there_gets_a_sentence(sounddevice, monkeypatch
     with pytest.raises(SerError, match=r"microphone 'nothing' cannot be opened .*listen --devices"):
         microphone.blocks("nothing")
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(SerError, match=r"pip install 'ser-features\[listen\]'"):
+    with pytest.raises(SerError, match=r"pip install -c constraints.txt -e '.\[listen\]'"):
         microphone.blocks()

@@ -150,7 +150,7 @@ def test_a_scheduler_that_dies_ends_the_run_in_a_sentence(tmp_path):
 
 def test_dask_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SettingError, match=r"execute.scheduler needs Dask: pip install .*\[cluster\]"):
+    with pytest.raises(SettingError, match=r"needs distributed, which is not installed: pip install .*\[cluster\]"):
         spread(int, ["1"], "tcp://127.0.0.1:8786")
 
 

@@ -35,21 +35,25 @@ def without_window() -> Iterator[None]:
 
 with without_window():
     import matplotlib as mpl
-
-DEFAULTS: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if name not in WINDOWS}
-
-with mpl.rc_context(DEFAULTS):  # tables of colours are made when they are imported, as long as a setting says
     from matplotlib.axes import Axes
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb, to_rgba_array
+    from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb, to_rgba_array
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
     from matplotlib.patches import ConnectionPatch, Rectangle
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
+DEFAULTS: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if name not in WINDOWS}
+
 with suppress(ValueError):  # for whoever opens windows beside
     if os.environ.get("MPLBACKEND"):
         mpl.rcParams["backend"] = os.environ["MPLBACKEND"]
+
+
+def colours(name: str) -> Colormap:
+    """Give colours by their name, as many as there are by default: a matplotlibrc has fewer made at the import."""
+    return mpl.colormaps[name].resampled(mpl.rcParamsDefault["image.lut"])
+
 
 __all__ = [
     "DEFAULTS",
@@ -64,6 +68,7 @@ __all__ = [
     "NullLocator",
     "PercentFormatter",
     "Rectangle",
+    "colours",
     "mpl",
     "to_rgb",
     "to_rgba_array",

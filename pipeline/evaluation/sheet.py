@@ -9,7 +9,16 @@ import numpy.typing as npt
 
 from pipeline.evaluation import canvas
 from pipeline.evaluation.canvas import BLUE, INK, SKY, SOFT, STYLE
-from pipeline.evaluation.drawing import Axes, AxesImage, ConnectionPatch, Figure, FuncFormatter, MaxNLocator, mpl
+from pipeline.evaluation.drawing import (
+    Axes,
+    AxesImage,
+    ConnectionPatch,
+    Figure,
+    FuncFormatter,
+    MaxNLocator,
+    colours,
+    mpl,
+)
 
 Array = npt.NDArray[Any]
 STRIP, WAVE, HEAT, LINE = 0.36, 0.85, 1.4, 0.7  # inches of height
@@ -171,9 +180,9 @@ def draw_heat(axes: Axes, panel: Heat, start: float) -> AxesImage:
     """Draw a panel of colours."""
     frames, rows = panel.values.shape
     extent = (start - panel.step / 2, start + (frames - 0.5) * panel.step, -0.5, rows - 0.5)
-    look: dict[str, Any] = {"aspect": "auto", "origin": "lower", "interpolation": "nearest", "cmap": "magma"}
+    look: dict[str, Any] = {"aspect": "auto", "origin": "lower", "interpolation": "nearest", "cmap": colours("magma")}
     if panel.limit is not None:
-        look |= {"cmap": "RdBu_r", "vmin": -panel.limit, "vmax": panel.limit}
+        look |= {"cmap": colours("RdBu_r"), "vmin": -panel.limit, "vmax": panel.limit}
     axes.set(ylabel=panel.label, facecolor=BLANK)
     axes.set_yticks(list(panel.ticks.values()), list(panel.ticks))
     return axes.imshow(panel.values.T.astype(np.float32), extent=extent, **look)  # float16 is refused

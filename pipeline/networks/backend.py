@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline import extras, machine
 from pipeline.errors import UnknownNameError
+from pipeline.evaluation import drawing  # noqa: F401  before Keras, which imports pyplot with whatever is set for it
 
 HOME = Path(__file__).parent  # the keras.json here is read in place of the user's
 SETTINGS = json.loads((HOME / "keras.json").read_text(encoding="utf-8"))
@@ -50,9 +51,9 @@ def own_home() -> Iterator[None]:
             os.environ["KERAS_HOME"] = before
 
 
-if "keras" not in sys.modules:
-    load_backend()
-with own_home():
+with own_home():  # TensorFlow looks at Keras too
+    if "keras" not in sys.modules:
+        load_backend()
     import keras
     from keras import callbacks, layers, ops
 

@@ -74,7 +74,7 @@ def of(card: Card, *, name: str) -> Hearing:
     if now != before:
         raise StoreError(
             f"{name} was trained on other features than this program makes ({differing(before, now)}): "
-            f"train again with 'dvc repro', or install ser-features {card.versions.get('ser-features', '')} again."
+            f"train again with 'dvc repro', or take ser-features {card.versions.get('ser-features', '')} again."
         )
     return Hearing(settings, card.view, functionals=card.arch == SVM)
 
