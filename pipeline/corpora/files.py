@@ -6,8 +6,8 @@ SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 MARKER = "SYNTHETIC.txt"  # the demo puts it into the folders of its corpora
 AUDIO = frozenset(  # by the names of what libsndfile reads
     {
-        ".wav", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac", ".ogg", ".oga", ".opus",
-        ".mp3", ".mp2",
+        ".wav", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac", ".ogg", ".oga",
+        ".opus", ".mp3", ".mp2",
     }
 )  # fmt: skip
 
