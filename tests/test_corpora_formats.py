@@ -94,7 +94,7 @@ def test_what_ffmpeg_writes_is_told_by_content_and_not_read(ffmpeg, suffix, tmp_
 
 
 READ = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("AIFF", "PCM_24"), ("AU", "ULAW"), ("FLAC", "PCM_16"),
-        ("OGG", "VORBIS"), ("OGG", "OPUS"), ("CAF", "ALAC_16"), ("W64", "PCM_16"), ("RF64", "PCM_16"),
+        ("OGG", "VORBIS"), ("OGG", "OPUS"), ("CAF", "PCM_16"), ("CAF", "ULAW"), ("W64", "PCM_16"), ("RF64", "PCM_16"),
         ("MP3", "MPEG_LAYER_III")]  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def test_no_suffix_is_both_read_and_not():
     from pipeline.corpora.files import AUDIO
 
     assert not AUDIO & formats.BY_SUFFIX.keys()
+    assert PurePath("x.old").suffix not in AUDIO | formats.BY_SUFFIX.keys()
     assert len(formats.BY_SUFFIX) == sum(len(each.suffixes) for each in formats.FORMATS)
     assert not formats.BY_SUFFIX.keys() & {".ts", ".txt", ".csv", ".mid", ".midi", ".zip", ".dat"}
 
@@ -140,6 +141,25 @@ def test_a_file_under_another_name_is_given_its_own_and_converted(ffmpeg, name, 
     assert done.returncode == 0, done.stderr
     assert seconds((tmp_path / name).with_suffix(".wav")) == pytest.approx(1, abs=0.1)
     assert all(audio.fetch(path).sample_rate for path in gather([str(tmp_path)]).values())  # nothing is left over
+
+
+CODINGS = ["aac.wav", "wmav2.wav", "ac3.wav", "adpcm_g726.wav", "flac.wav", "mp2.wav", "aac.caf",
+           "libopus.caf", "adpcm_ima_qt.caf", "alac.caf"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CODINGS)
+def test_codings_that_libsndfile_lacks_are_converted_in_place(ffmpeg, kind, tmp_path):
+    coding, _, suffix = kind.partition(".")
+    path, source = tmp_path / f"my take.{suffix}", ffmpeg("m4a").with_name("source.wav")
+    rate = "8000" if "g726" in coding else "48000"
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", source, "-ar", rate, "-c:a", coding, "-strict", "-2", path]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip(f"this ffmpeg writes no {kind}")
+    with pytest.raises(AudioError, match=rf"is {suffix.upper()} in a coding other than PCM, which is not") as refused:
+        audio.fetch(path)
+    assert bash(str(refused.value).partition("; convert it: ")[2], "/").returncode == 0
+    assert [found.name for found in gather([str(tmp_path)]).values()] == ["my take.wav"]
+    assert seconds(tmp_path / "my take.wav") == pytest.approx(1, abs=0.2)
 
 
 def folder_of(ffmpeg, folder, names):

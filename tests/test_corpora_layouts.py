@@ -183,7 +183,27 @@ def test_people_s_files(path):
     assert not is_system(PurePath(path))
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au", "w64", "caf"])
+@pytest.mark.parametrize(
+    "extension",
+    [
+        "wav",
+        "bwf",
+        "rf64",
+        "w64",
+        "aif",
+        "aiff",
+        "aifc",
+        "au",
+        "snd",
+        "caf",
+        "flac",
+        "ogg",
+        "oga",
+        "opus",
+        "mp3",
+        "mp2",
+    ],
+)
 def test_audio_in_any_case(extension):
     for written in (extension, extension.upper(), extension.title()):
         assert is_audio(PurePath("some.folder", f"03a01Fa.{written}"))

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from dvc.utils.hydra import apply_overrides
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType, Quote, QuotedString
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -99,6 +99,7 @@ WORDS = TEXT.filter(lambda text: "\0" not in text)
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 @settings(max_examples=60, deadline=None)
+@example(["it's\n", "\\'\t", "ü's\\n\x7f9", "", "-n", "a\u00a0b", "'"])
 @given(st.lists(WORDS, min_size=1, max_size=8))
 def test_bash_reads_words_back_in_whatever_they_are_printed(encoding, words):
     line = " ".join(["dvc", *(shell.quote(word, encoding=encoding) for word in words)])

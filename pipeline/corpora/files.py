@@ -4,7 +4,12 @@ from pathlib import PurePath
 
 SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 MARKER = "SYNTHETIC.txt"  # the demo puts it into the folders of its corpora
-AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf"})
+AUDIO = frozenset(  # by the names of what libsndfile reads
+    {
+        ".wav", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac", ".ogg", ".oga",
+        ".opus", ".mp3", ".mp2",
+    }
+)  # fmt: skip
 
 
 def is_system(path: PurePath) -> bool:

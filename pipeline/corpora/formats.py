@@ -26,8 +26,13 @@ class Format:
     """A format that is not read."""
 
     title: str
-    suffixes: tuple[str, ...]  # the commonest first
+    suffixes: tuple[str, ...]  # the commonest first; none where the name is that of a format which is read
     begins: str  # a regular expression for its first bytes
+
+    @property
+    def suffix(self) -> str:
+        """The suffix to tell it by."""
+        return self.suffixes[0] if self.suffixes else ".old"
 
 
 def _format(title: str, suffixes: str, begins: str) -> Format:
@@ -60,6 +65,14 @@ FORMATS = (
     _format("GSM", "gsm", r"(?!)"),  # it has no header
     _format("a dictation", "dss ds2", r"\x02dss|\x03d(s2|ss)"),
     _format("MXF", "mxf", r"\x06\x0e\+4\x02\x05\x01\x01"),
+    _format("CAF in a coding other than PCM", "", r"caff.{4}desc.{16}(?!lpcm|alaw|ulaw)"),
+    # Yamaha, G.723.1, G.726, MPEG 2, AAC, GSM AMR, WMA, Dolby, DTS, Vorbis, FLAC
+    _format(
+        "WAV in a coding other than PCM",
+        "",
+        r"(RIFF|RF64).{4}WAVE.{0,400}?fmt .{4}"
+        r"([\x20\x42\x45\x50\xff]\0|\x36W|[\x60-\x63]\x01|\x10\x16|[\0\x01]\x20|Vo|[o-q]g|\xac\xf1)",
+    ),
 )
 BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 BY_CONTENT = {each: re.compile(each.begins.encode("latin-1"), re.DOTALL) for each in FORMATS}
@@ -116,8 +129,8 @@ def refusal(name: str, head: bytes, *, path: str = "") -> str:
     if found is None:
         return ""
     suffix = PurePath(name).suffix
-    other = f" under the name {suffix}" if seen and seen is not named and suffix else ""
-    line = command(path, found) if path else f"ffmpeg -i recording{found.suffixes[0]} recording.wav"
+    other = f" under the name {suffix}" if seen and seen is not named and seen.suffixes and suffix else ""
+    line = command(path, found) if path else f"ffmpeg -i recording{found.suffix} recording.wav"
     return f"{name} is {found.title}{other}, which is not read here; convert it: {line}"
 
 
@@ -129,10 +142,11 @@ def command(path: str, found: Format) -> str:
     >>> command("memo.wav", FORMATS[0])
     'mv -n memo.wav memo.m4a && ffmpeg -i memo.m4a memo.wav'
     """
-    if not is_audio(PurePath(path)):
-        return f"ffmpeg -i {_argument(path)} {_argument(str(PurePath(path).with_suffix('.wav')))}"
-    right = str(PurePath(path).with_suffix(found.suffixes[0]))
-    return f"mv -n {_argument(path)} {_argument(right)} && {command(right, found)}"
+    given, target = PurePath(path), _argument(str(PurePath(path).with_suffix(".wav")))
+    if not is_audio(given):
+        return f"ffmpeg -i {_argument(path)} {target}"
+    right = _argument(str(given.with_suffix(found.suffix)))
+    return f"mv -n {_argument(path)} {right} && ffmpeg -i {right} {target}"
 
 
 def told(paths: Sequence[PurePath], folder: str = "") -> list[str]:
