@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 BACKEND_TESTS := tests/test_networks.py tests/test_stages_train.py tests/test_serving_bundle.py tests/test_backends.py \
   tests/test_training_learner.py tests/test_training_resume.py tests/test_training_devices.py
-.PHONY: help repro test test-backend test-backends lint bench lock clean
+.PHONY: help repro test test-backend test-backends lint bench lock clean tracked
 SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -14,6 +14,20 @@ help:
 	@echo "make test-backends  networks, training and bundles on TensorFlow, JAX and torch, each in its own environment"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure side by side with the usual ways"
+
+# DVC and its tests need a git repository that knows this folder: a ZIP has none. Said before anything is installed.
+# Hooks of git name their repository in the environment, which does not matter here.
+tracked:
+	@if ! command -v git >/dev/null; then \
+	  echo "git is needed, and there is none on PATH: install it (apt install git, brew install git, https://git-scm.com)." >&2; exit 1; fi; \
+	said=$$(env -u GIT_DIR -u GIT_WORK_TREE -u GIT_INDEX_FILE LC_ALL=C git ls-files --error-unmatch dvc.yaml 2>&1) && exit 0; \
+	case "$$said" in *"dubious ownership"*) echo "$$said" >&2; exit 1;; esac; \
+	echo "DVC needs a git repository that knows this folder, and a ZIP brings none. Make one in it, then run make again:" >&2; \
+	echo "  git init -q && git add -A && git commit -qm 'As downloaded'" >&2; exit 1
+
+ifneq (,$(filter repro test test-backend test-backends,$(MAKECMDGOALS)))
+.venv/.ready: | tracked
+endif
 
 # The environment is made once and again whenever what it holds has changed.
 .venv/.ready: pyproject.toml constraints.txt

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.evaluation.rows import COLUMNS
-from pipeline.store import clips, files, mapped, predictions, roles, segments, shards, statistics
+from pipeline.store import clips, files, mapped, predictions, roles, segments, shards, statistics, upkeep
 from pipeline.store.places import Place
 
 LAYOUT = shards.Layout(
@@ -306,3 +306,96 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"taken/x\.json could not be written: (Not a directory|File exists)"):
         files.write_json({}, tmp_path / "taken" / "x.json")
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.fixture
+def unpacked(two, tmp_path):
+    """A shard, the folder for unpacked files, and the unpacked file of the shard in it."""
+    (path, other), _ = two
+    cache = tmp_path / "cache"
+    mapped.open_table([path], cache)
+    (made,) = cache.iterdir()
+    return path, other, made
+
+
+def swap(made, other):
+    """Put the whole unpacked file of another shard in the place of one."""
+    mapped.open_table([other], made.parent / "other")
+    (whole,) = (made.parent / "other").glob("*.npy")
+    seal = whole.stem.partition("-")[2]
+    made.unlink()
+    whole.replace(made.with_name(f"{made.stem.partition('-')[0]}-{seal}.npy"))
+
+
+HARMS = {
+    "nothing of it": lambda made, _: made.write_bytes(b""),
+    "cut": lambda made, _: made.write_bytes(made.read_bytes()[:-1]),
+    "longer": lambda made, _: made.write_bytes(made.read_bytes() + b"\0"),
+    "a flipped bit in the header": lambda made, _: turn(made, 70),
+    "a flipped bit in the first number": lambda made, _: turn(made, 128),
+    "a flipped bit in the last number": lambda made, _: turn(made, -1),
+    "the file of another shard": swap,
+    "zeros": lambda made, _: made.write_bytes(bytes(made.stat().st_size)),
+}
+
+
+def turn(path, at):
+    """Flip a bit, and leave the time as it was: a disk that rots changes no time."""
+    data, facts = bytearray(path.read_bytes()), path.stat()
+    data[at] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_an_unpacked_file_that_is_not_whole_trains_nobody_and_is_made_again(unpacked, two, tmp_path, capsys, harm):
+    path, other, made = unpacked
+    whole = made.read_bytes()
+    HARMS[harm](made, other)
+    (harmed,) = made.parent.glob("*.npy")
+    table = mapped.open_table([path], made.parent)
+    np.testing.assert_array_equal(table.stored(np.arange(4)), two[1][0].tensors)
+    assert made.read_bytes() == whole
+    assert [each for each in made.parent.iterdir() if each.is_file()] == [made]
+    assert capsys.readouterr().err == f"{harmed} is damaged; it is made again.\n"
+    mapped.open_table([path], made.parent)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_verify_reads_unpacked_files_too(unpacked, monkeypatch, tmp_path, harm):
+    _, other, made = unpacked
+    monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
+    made.parent.rename(tmp_path / "unpacked")
+    place, kept = Place(str(tmp_path / "place")), tmp_path / "unpacked" / made.name
+    assert [(each.item.path, each.fault) for each in upkeep.verify(place)] == [(str(kept), "")]
+    HARMS[harm](kept, other)
+    (found,) = upkeep.verify(place)
+    assert found.fault == "its bytes are not those that its name promises"
+    upkeep.delete(place, [found.item])
+    assert upkeep.verify(place) == []
+
+
+def test_a_shard_that_changed_under_its_note_is_unpacked_under_its_own_name(two, tmp_path):
+    """The note of another file of the same inode, size and time."""
+    (path, _), cache = two[0], tmp_path / "cache"
+    os.utime(path, (1e9, 1e9))
+    mapped.shard_hash(path, cache)
+    (note,) = cache.iterdir()
+    note.write_text("ab" * 32)
+    table = mapped.open_table([path], cache)
+    np.testing.assert_array_equal(table.stored(np.arange(4)), two[1][0].tensors)
+    (made,) = cache.glob("*.npy")
+    assert made.name.startswith(files.file_hash(path))
+
+
+def test_a_damaged_shard_is_not_taken_for_a_full_disk(two, tmp_path):
+    path = two[0][0]
+    group = pq.ParquetFile(path).metadata.row_group(0).column(4)
+    data = bytearray(path.read_bytes())
+    for at in range(group.data_page_offset, group.data_page_offset + group.total_compressed_size):
+        data[at] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=rf"{path} is damaged \(.*\): run 'dvc repro -f extract@{path.stem}'"):
+        mapped.open_table([path], tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())

@@ -88,6 +88,6 @@ def path(cache: Path, key: str, network: str) -> Path:
 def clear(cache: Path, key: str) -> None:
     """Delete the states of a run that has ended."""
     for home in files.homes(cache / FOLDER):
-        for each in home.glob(f"{key[:32]}-*.npz"):
+        for each in files.matching(home, f"{key[:32]}-*.npz"):
             with suppress(PermissionError):  # it is another user's, and goes after a week
                 each.unlink(missing_ok=True)

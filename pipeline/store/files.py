@@ -172,9 +172,13 @@ def homes(folder: Path) -> list[Path]:
 
     The second is left out where all of the first may be written. It is for caches that another user has made.
     """
+    return [folder] if may_write_all(folder) else list(dict.fromkeys([folder, own_home(folder)]))
+
+
+def own_home(folder: Path) -> Path:
+    """Where this user alone keeps what belongs into a folder of the cache."""
     base = cache_folder()
-    below = folder.relative_to(base) if folder.is_relative_to(base) else Path(folder.name)
-    return [folder] if may_write_all(folder) else list(dict.fromkeys([folder, own_cache_folder() / below]))
+    return own_cache_folder() / (folder.relative_to(base) if folder.is_relative_to(base) else folder.name)
 
 
 def may_write_all(folder: Path) -> bool:
@@ -186,6 +190,11 @@ def may_write_all(folder: Path) -> bool:
         return not folder.is_dir()  # what is no folder is another matter than rights
     with os.scandir(folder) as inside:
         return all(is_allowed(each.path, os.W_OK | os.X_OK) for each in inside if each.is_dir())
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Find files of a folder by a pattern, in order; nothing where this user may not look into it."""
+    return sorted(folder.glob(pattern)) if is_allowed(folder, os.R_OK | os.X_OK) else []
 
 
 def is_readable(path: Path) -> bool:

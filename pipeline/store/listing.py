@@ -55,7 +55,8 @@ def remarks(drawer: Drawer, every: Sequence[Drawer], current: Identities) -> Ite
     if settings := differences(drawer, every, current):
         yield settings
     if drawer.unreadable:
-        yield f"{drawer.unreadable} damaged, their rows are not counted: 'ser-features store verify' names them"
+        word = "damaged or not yours to read, their rows are not counted"
+        yield f"{drawer.unreadable} {word}: 'ser-features store verify' names them"
     yield from shards(drawer.shards)
     if drawer.unused:
         share = "it" if drawer.unused == drawer.size else f"{size(drawer.unused)} of it"

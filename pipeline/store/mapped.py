@@ -113,15 +113,34 @@ def open_table(paths: Sequence[Path], cache: Path) -> Table:
 
 def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
     """Map the unpacked tensors of a shard, making them on first use and where they are not whole any more."""
-    shard = shard_hash(path, cache)
-    found = next((each for home in files.homes(cache) for each in whole(home, shard)), None)
-    mapped: shards.Tensors = np.load(found or make(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
+    mapped: shards.Tensors = np.load(unpacked(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
     return mapped.view(np.ndarray)  # a memmap takes ten times as long to find a row
+
+
+def unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
+    """Find the unpacked file of a shard or make it: in the cache, or where that is another user's, in one's own.
+
+    Raises:
+        StoreError: it can be written nowhere, or the shard is damaged.
+    """
+    shard, own = shard_hash(path, cache), files.own_home(cache)
+    for home in dict.fromkeys([cache, own]):
+        if found := next(whole(home, shard), None):
+            return found
+        try:
+            return write(path, file, layout, home)
+        except StoreError as error:
+            failure = error
+            if files.number(error) not in files.RIGHTS:
+                break
+        tell(str(cache), f"{cache} may not be written by you: what is unpacked for training is in {own}.")
+    advice = f" To train, {files.advice(failure)}, or move the cache (SER_CACHE_DIR)." if files.number(failure) else ""
+    raise StoreError(f"{failure}{advice}") from failure
 
 
 def whole(folder: Path, shard: str) -> Iterator[Path]:
     """Find the unpacked files of a shard that are whole, and delete the others; what may not be read is passed over."""
-    for path in filter(files.is_readable, sorted(folder.glob(f"{shard}-*.npy"))):
+    for path in filter(files.is_readable, files.matching(folder, f"{shard}-*.npy")):
         if is_whole(path):
             yield path
             continue
@@ -154,27 +173,6 @@ def is_promised(name: str, pieces: Iterable[bytes]) -> bool:
     return found.hexdigest()[:SHORT] == promised
 
 
-def make(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
-    """Unpack a shard into the first of the folders that lets it be written; give the file.
-
-    Raises:
-        StoreError: none does, or the shard is damaged.
-    """
-    *others, last = files.homes(cache)
-    for home in others:
-        try:
-            return write(path, file, layout, home)
-        except StoreError as error:
-            if files.number(error) not in files.RIGHTS:
-                raise
-            tell(str(home), f"{home} may not be written by you: what is unpacked for training is in {last}.")
-    try:
-        return write(path, file, layout, last)
-    except StoreError as error:
-        advice = f" To train, {files.advice(error)}, or move the cache (SER_CACHE_DIR)." if files.number(error) else ""
-        raise StoreError(f"{error}{advice}") from error
-
-
 def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path) -> Path:
     """Unpack a shard into a folder; give the file."""
     shard = files.file_hash(path)  # read anew: what is remembered of it may be of another file
@@ -183,7 +181,12 @@ def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path)
         for piece in contents(path, file, layout):
             seal.update(piece)
             out.write(piece)
-    return unsealed.replace(folder / f"{shard}-{seal.hexdigest()[:SHORT]}.npy")
+    sealed = folder / f"{shard}-{seal.hexdigest()[:SHORT]}.npy"
+    try:
+        return unsealed.replace(sealed)
+    except PermissionError as error:  # it is there, and another user's
+        unsealed.unlink(missing_ok=True)
+        raise StoreError(f"{sealed} could not be written: {error.strerror}.") from error
 
 
 def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterator[bytes]:
@@ -200,7 +203,8 @@ def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterato
         for some in shards.tensors(file, layout):
             yield np.ascontiguousarray(some).tobytes()
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f extract@{path.stem}'.") from error
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} is damaged ({reason}): run 'dvc repro -f extract@{path.stem}'.") from error
 
 
 def shard_hash(path: Path, cache: Path) -> str:

@@ -67,11 +67,6 @@ class Place:
             return list(dict.fromkeys([self.folder, *files.homes(self.mirror)]))
         return files.homes(self.folder)
 
-    @property
-    def setting(self) -> str:
-        """What moves it elsewhere."""
-        return "store.url, SER_STORE_URL" if self.url and not self.remote else "SER_CACHE_DIR"
-
     def names(self, drawer: str) -> set[str]:
         """List the files of a drawer, here and in the shared place."""
         found = {name for root in self.roots for name in self.listed(root / drawer)}
@@ -123,12 +118,12 @@ class Place:
                 return
             except StoreError as error:
                 if not self.is_spared(error):
-                    raise self.stuck(error) from error
+                    raise self.stuck(error, root) from error
                 self.tell_unshared(root / drawer / name, behind, error)
         try:
             write(roots[-1] / drawer / name, data)
         except StoreError as error:
-            raise self.stuck(error) from error
+            raise self.stuck(error, roots[-1]) from error
 
     def is_spared(self, error: StoreError) -> bool:
         """Say whether a file that cannot be written to a folder of several users may as well be kept elsewhere."""
@@ -136,11 +131,12 @@ class Place:
         misplaced = files.number(error) in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG)
         return not misplaced if shared else files.number(error) in files.RIGHTS
 
-    def stuck(self, error: StoreError) -> StoreError:
+    def stuck(self, error: StoreError, root: Path) -> StoreError:
         """Say what to do where a file can be written nowhere."""
+        setting = "SER_CACHE_DIR" if self.remote or str(root) != self.url else "store.url, SER_STORE_URL"
         return StoreError(
-            f"{error} What was finished is kept: {files.advice(error)}, or move the clip cache ({self.setting}), and "
-            "run again."
+            f"{error} What was finished is kept: {files.advice(error)}, or move the clip cache ({setting}), and run "
+            "again."
         )
 
     def tell_unshared(self, path: Path, behind: Path, error: StoreError) -> None:
