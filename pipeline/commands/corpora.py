@@ -21,7 +21,7 @@ def corpora_list() -> None:
     """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
     from pipeline.corpora import registry, survey  # late: --help starts in a blink
 
-    places = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    places = config.corpora(params) if (params := config.read_or_empty()) else {}
     names = [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]
     click.echo("\n".join(survey.overview([registry.page(name) for name in names], places)))
 

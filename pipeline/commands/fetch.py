@@ -62,6 +62,6 @@ def line(name: str, folder: Path) -> str:
     from pipeline.corpora import survey
     from pipeline.recipes import grammar
 
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    known = config.corpora(params) if (params := config.read_or_empty()) else {}
     drop = [each for each in survey.unreal(known) if each != name]
     return grammar.line(grammar.pointing({name: str(folder)}, known, drop=drop))

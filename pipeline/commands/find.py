@@ -25,7 +25,7 @@ def find(folder: Path, *, write: bool) -> None:
     click.echo("\n".join(survey.told(found, folder)))
     if not found.corpora:
         raise CorpusError(f"{folder} holds no corpus with a folder of its own; docs/corpora.md says how to add yours.")
-    known = config.corpora(config.read()) if config.PARAMS.exists() else {}
+    known = config.corpora(params) if (params := config.read_or_empty()) else {}
     wanted = {each.name: survey.located(folder, each.folder) for each in found.corpora}
     drop = [name for name in survey.unreal(known) if name not in wanted]
     if write:

@@ -25,7 +25,7 @@ def store_ls(*, as_json: bool) -> None:
     """List drawers, the shards made of them, and what is unpacked for training, with sizes and ages."""
     from pipeline.store import holdings, inventory, listing, recipe  # late: --help starts in a blink
 
-    params = config.read() if config.PARAMS.exists() else {}
+    params = config.read_or_empty()
     found = inventory.take(holdings.place(params))
     settings = recipe.from_params(params) if "features" in params else None
     current = {view: recipe.identity(settings, view) for view in VIEWS} if settings else {}
@@ -39,7 +39,7 @@ def store_verify(*, repair: bool) -> None:
     """Read every byte of all segments, those of the shared place too; exit 1 if any is damaged."""
     from pipeline.store import holdings, tally, upkeep
 
-    place = holdings.place(config.read() if config.PARAMS.exists() else {})
+    place = holdings.place(config.read_or_empty())
     checked = upkeep.verify(place)
     damaged = [each.item for each in checked if each.fault]
     deleted = upkeep.delete(place, damaged if repair else [])
@@ -63,7 +63,7 @@ def store_gc(*, days: float, dry_run: bool, shared: bool) -> None:
     """
     from pipeline.store import holdings, tally, upkeep
 
-    place = holdings.place(config.read() if config.PARAMS.exists() else {})
+    place = holdings.place(config.read_or_empty())
     found = upkeep.garbage(place, days=days, shared=shared)
     deleted = None if dry_run else upkeep.delete(place, found.old)
     click.echo("\n".join(tally.swept(found, deleted)))

@@ -166,14 +166,20 @@ def is_synthetic(folder: Path) -> bool:
     return (folder / names.MARKER).is_file()
 
 
+def demo_share(params: Mapping[str, Any]) -> float:
+    """Read which share of the demo's files may be bad."""
+    share: float = config.convert(config.get(params, "data.demo.max_bad"), float, "data.demo.max_bad")
+    return share
+
+
 def main() -> None:
     """Read params.yaml and ingest the corpus named on the command line."""
     params = config.read()
     (corpus,) = sys.argv[1:]
-    folder = Path(config.get(config.corpora(params), corpus))
+    folder = config.corpus(params, corpus)
     limits = config.section(facts.Limits, params, "ingest")
     if is_synthetic(folder):
-        limits = replace(limits, max_bad=config.get(params, "data.demo.max_bad"))
+        limits = replace(limits, max_bad=demo_share(params))
     execute = config.section(crew.Execute, params, "execute")
     run(corpus, folder, Path(f"data/manifest/{corpus}.parquet"), limits=limits, processes=execute.processes)
 

@@ -36,7 +36,7 @@ class Recipe:
 
     def view(self, name: str) -> frontend.Mfcc | frontend.LogMel:
         """The settings of one view."""
-        if name not in DTYPES:
+        if str(name) not in DTYPES:  # a list could not be looked up
             raise UnknownNameError("model.features", name, DTYPES)
         settings: frontend.Mfcc | frontend.LogMel = getattr(self.features, name)
         return settings
@@ -54,7 +54,7 @@ class Recipe:
 def from_params(params: Mapping[str, Any]) -> Recipe:
     """Read the sections of params.yaml that decide features, and no others."""
     names = ("seed", "audio", "augment", "features")
-    return config.build(Recipe, {name: config.get(params, name) for name in names}, "params.yaml")
+    return config.build(Recipe, {name: config.get(params, name) for name in names})
 
 
 def identity(recipe: Recipe, view: str) -> dict[str, Any]:
