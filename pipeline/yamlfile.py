@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
 
+from pipeline import paths
 from pipeline.errors import SettingError
 
 LARGEST = 2**20  # bytes of a file, and values in it, aliases written out: more are no settings
@@ -81,16 +82,8 @@ def absent(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT and path.is_symlink():
         return f"{path} is a link to {path.readlink()}, which does not exist: put the file there, or mend the link."
     if error.errno == errno.ENOENT:
-        return f"{whole(path)} does not exist: run from the folder that holds {path.name}."
+        return f"{paths.here() / path} does not exist: run from the folder that holds {path.name}."
     return f"{path} cannot be read ({error.strerror}): make it a file that you may read."
-
-
-def whole(path: Path) -> Path:
-    """Give the absolute path of a file, as far as it is known: the current folder may be gone."""
-    try:
-        return path.absolute()
-    except FileNotFoundError:
-        return path
 
 
 def decoded(data: bytes, path: Path) -> str:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "config", "labels", "yamlfile"},
+    {"errors", "config", "labels", "paths", "yamlfile"},
     {"corpora", "signal", "evaluation", "networks", "recipes"},
     {"store"},
     {"stages", "serving"},

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from pipeline import config
+from pipeline.commands.options import FOLDER
 from pipeline.errors import CorpusError
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 @click.option("--write", is_flag=True, help="Point params.yaml at them, instead of printing the line that does so.")
 def find(folder: Path, *, write: bool) -> None:
     """Recognise the corpora below FOLDER by their file names, in whatever layout: originals, mirrors, re-sorted trees.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from pipeline import paths
 from pipeline.errors import SerError
 
 
@@ -21,6 +22,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except SerError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if refused := paths.refusal(error):
+                raise click.ClickException(str(refused)) from error
+            raise
 
 
 def fail(failures: Sequence[str], rest: str) -> None:

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from pipeline import paths
 from pipeline.corpora.clip import Page
 from pipeline.corpora.files import MARKER, is_audio, is_system
 from pipeline.corpora.search import Found, Search
 from pipeline.corpora.wholeness import take
+from pipeline.errors import SettingError
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 
@@ -34,8 +36,11 @@ def entry(page: Page, place: str) -> tuple[str, ...]:
 
 def state(page: Page, folder: Path) -> str:
     """Say how much of a corpus a folder holds."""
-    if not folder.is_dir():
-        return "not there"
+    try:
+        if not paths.is_folder(folder):
+            return "not there"
+    except SettingError:
+        return "closed to you"
     if (folder / MARKER).exists():
         return "the demo, synthetic"
     files = [path for path in walk(folder) if is_audio(path) and not is_system(path) and not page.skips(path)]

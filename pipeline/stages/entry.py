@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from pipeline import paths
 from pipeline.errors import SerError
 
 
@@ -12,3 +13,7 @@ def stage(main: Callable[[], None]) -> None:
         main()
     except SerError as error:
         sys.exit(f"ser-features: {error}")
+    except OSError as error:
+        if refused := paths.refusal(error):
+            sys.exit(f"ser-features: {refused}")
+        raise

@@ -55,8 +55,8 @@ def export(
     if output.suffix not in SUFFIXES:
         raise SettingError(f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(SUFFIXES)}.")
     wanted = settings if copies else replace(settings, augment=replace(settings.augment, copies=()))
-    found = list(gather(paths).items())
     failures: list[str] = []
+    found = list(gather(paths, failures).items())
     groups = grouped(whole(spread(found, wanted, view, crew.Crew(processes)), failures), wanted, view)
     first = next(groups, None)
     rows = 0 if first is None else write(output, wanted, view, chain([first], groups))

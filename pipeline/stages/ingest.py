@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import config
+from pipeline import config, paths
 from pipeline.corpora import files as names
 from pipeline.corpora import folders, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
@@ -57,7 +57,7 @@ def find(page: Page, folder: Path) -> Found:
     Raises:
         CorpusError: there is no folder, no audio in it, or a folder named after an emotion holds none.
     """
-    if not folder.is_dir():
+    if not paths.is_folder(folder):
         state = "is not a folder" if folder.exists() else "does not exist"
         raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
     every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())

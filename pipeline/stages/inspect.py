@@ -42,13 +42,14 @@ def inspect(paths: Sequence[str], output: Path | None, *, settings: recipe.Recip
     Raises:
         SettingError: a path matches nothing, or two clips would share a picture.
     """
-    found = gather(paths)
+    failures: list[str] = []
+    found = gather(paths, failures)
     places = pictures(list(found), output)
     items = [(path, place.absolute()) for path, place in zip(found.values(), places, strict=True)]
     work = partial(attempt, settings=settings)
-    failures = list(crew.spread(work, items, crew=crew.Crew(processes), label="inspect"))
-    good = tuple(place for place, failure in zip(places, failures, strict=True) if not failure)
-    return Outcome(good, tuple(filter(None, failures)))
+    results = list(crew.spread(work, items, crew=crew.Crew(processes), label="inspect"))
+    good = tuple(place for place, failure in zip(places, results, strict=True) if not failure)
+    return Outcome(good, tuple(filter(None, [*failures, *results])))
 
 
 def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from pipeline import paths
 from pipeline.errors import AudioError
 from pipeline.store.headers import promises_more
 
@@ -170,7 +171,7 @@ def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Reco
         AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
     """
     try:
-        data = path.read_bytes()
+        data = paths.content(path)
     except OSError as error:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import paths
 from pipeline.corpora.wholeness import Seen
 from pipeline.errors import AudioError
 from pipeline.store import audio
@@ -21,7 +22,7 @@ OID = re.compile(rb"oid sha256:([0-9a-f]{64})")
 def look(folder: Path, path: str, *, published: Collection[str]) -> Seen:
     """Hash a file, and decode it where its hash is none of ``published``."""
     try:
-        data = (folder / path).read_bytes()
+        data = paths.content(folder / path)
     except OSError as error:
         return Seen(path=path, sha256="", fault=f"it cannot be read: {error.strerror}")
     digest = hashlib.sha256(data).hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.errors import AudioError, SettingError
 from pipeline.store import audio
 
@@ -57,7 +58,7 @@ class Facts:
 def examine(path: Path, limits: Limits, *, name: str) -> Facts:
     """Decode a file once and say what it holds. ``name`` stands for it in sentences."""
     try:
-        data = path.read_bytes()
+        data = paths.content(path)
     except OSError as error:
         return Facts(sha256="", status="unreadable", detail=f"{name} cannot be read: {error.strerror}.")
     digest = hashlib.sha256(data).hexdigest()

@@ -16,6 +16,7 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import paths
 from pipeline.errors import StoreError
 
 HOUR = 3600  # s
@@ -85,7 +86,7 @@ def read_json(path: Path, *, stage: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path, stage) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
 
 
@@ -131,4 +132,4 @@ def text_hash(*parts: Any) -> str:
 def cache_folder() -> Path:
     """Where derived data lives that can be made again: ``SER_CACHE_DIR``, else the user's cache folder."""
     chosen = os.environ.get("SER_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("ser-features"))
+    return paths.named(chosen) if chosen else Path(platformdirs.user_cache_dir("ser-features"))
