@@ -89,6 +89,11 @@ def is_gone() -> bool:
     return False
 
 
+def is_broken_link(path: Path) -> bool:
+    """Say whether a path is a link to nothing, or one in a circle."""
+    return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114 - Path's raise
+
+
 def content(path: Path) -> bytes:
     """Read a file, but none that may never end: a pipe with a name, or a device.
 

@@ -37,12 +37,15 @@ def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
     """Compare a corpus with what was published, file by file; exit 1 unless it is whole."""
     from pipeline.corpora import registry, wholeness  # late: --help starts in a blink
     from pipeline.stages import crew, verify
-    from pipeline.store import files
+    from pipeline.store import outputs
 
+    written = outputs.Output(path=output, what="a table", ours=wholeness.is_table) if output else None
+    if written:
+        outputs.refuse_taken(written)
     found = verify.run(name, folder, processes=crew.Execute().processes)
     click.echo("\n".join(wholeness.summary(registry.page(name), found)))
-    if output:
-        with files.aside(output) as part:
+    if written:
+        with outputs.replacing(written) as part:
             found.to_csv(part, index=False, lineterminator="\n")
     if not wholeness.is_whole(found):
         raise SystemExit(1)

@@ -37,8 +37,11 @@ def export(
     with quiet.startup():
         from pipeline.serving import agreement, conversion
         from pipeline.serving import export as work
+        from pipeline.store import outputs
 
         conversion.one_thread()
+    for target in targets:
+        outputs.refuse_taken(work.to_write(output / target), [model])
     samples = inputs(clips, model)
     made = work.originals(model, samples)
     for target in dict.fromkeys(targets):

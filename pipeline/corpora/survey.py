@@ -1,5 +1,6 @@
 """Tell a reader which corpora there are, where they lie and how much of each is there, judged by names alone."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -50,12 +51,19 @@ def state(page: Page, folder: Path) -> str:
 
 
 def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Iterator[PurePath]:
-    """List the files below a folder, but not the demo's; ``say`` is told of folders that cannot be listed."""
+    """List the files below a folder, but not the demo's.
+
+    ``say`` is told of folders that cannot be listed, and of links to nothing.
+    """
     for top, below, names in os.walk(folder, onerror=say):
         if MARKER in names:
             below.clear()
             continue
-        yield from (PurePath(top, name).relative_to(folder) for name in names)
+        for name in names:
+            if not paths.is_broken_link(path := Path(top, name)):
+                yield PurePath(path).relative_to(folder)
+            elif say:
+                say(FileNotFoundError(errno.ENOENT, "a link to what does not exist", str(path)))
 
 
 def told(found: Search, folder: Path) -> Iterator[str]:

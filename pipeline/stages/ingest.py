@@ -82,7 +82,8 @@ def walk(folder: Path) -> Iterator[PurePath]:
     """List all files below a folder as relative paths.
 
     Raises:
-        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a name is not UTF-8.
+        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a link that may stand for a
+            folder leads to nothing; a name is not UTF-8.
     """
     for top, below, here in os.walk(folder, onerror=refuse_unlisted):
         for name in below:
@@ -91,6 +92,8 @@ def walk(folder: Path) -> Iterator[PurePath]:
                     f"{Path(top, name)} is a link to a folder, which DVC does not follow: put a copy there."
                 )
         for name in here:
+            if paths.is_broken_link(path := Path(top, name)) and not names.is_audio(path):
+                raise CorpusError(f"{path} is a link to {path.readlink()}, which cannot be reached: mend or delete it.")
             if name != name.encode(errors="replace").decode():
                 raise CorpusError(f"{os.fsencode(name)!r} in {top!r} is no UTF-8 name: rename the file.")
             yield PurePath(top, name).relative_to(folder)

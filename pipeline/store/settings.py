@@ -28,5 +28,5 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     corpora.update(wanted)
     if not corpora:
         raise SettingError(f"{path}: data.corpora would be empty: name at least one corpus.")
-    with files.aside(path) as part, part.open("w", encoding="utf-8") as file:
+    with files.aside(path.resolve()) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
