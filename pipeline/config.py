@@ -4,30 +4,32 @@ The dataclass of a section lives in the room that uses it; this module knows non
 stage depends on it and each edit here would train again.
 """
 
-import math
 import os
 import re
 import shlex
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from pipeline import paths, yamlfile
 from pipeline.errors import SettingError, UnknownNameError
+from pipeline.yamlfile import dotted, shown
 
 Section = TypeVar("Section")
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
 LARGEST = 2**63 - 1  # of whole numbers: what Parquet, JSON readers and NumPy hold
 CORPUS = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a folder, a DVC stage, a metric and a key for -S at once
+WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}  # of YAML 1.1
+NOTHING = {"none", "null", "nil", "nan", "~", ""}
 
 
 def project() -> Path | None:
     """Find the folder of the project: the nearest with dvc.yaml, from the current folder up; nothing where none is."""
-    here = Path.cwd()
+    here = paths.here()
     return next((folder for folder in (here, *here.parents) if os.access(folder / PIPELINE, os.R_OK)), None)
 
 
@@ -40,20 +42,17 @@ def elsewhere(path: Path = PARAMS) -> str:
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
-    """Read parameters as YAML 1.2, where ``1e-05`` is a number (DVC's ``-S train.lr=1e-5`` writes that).
+    """Read parameters, see `yamlfile.read`.
 
     Raises:
-        SettingError: the file is missing, is no YAML, or is not a mapping.
+        SettingError: the file is missing, cannot be read, is no YAML, or is not a mapping.
     """
-    try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        remedy = elsewhere(path) or "run from the folder that holds params.yaml."
-        raise SettingError(f"{path.resolve()} does not exist: {remedy}") from None
-    except YAMLError as error:
-        raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not os.path.lexists(path) and (remedy := elsewhere(path)):
+        raise SettingError(f"{path.resolve()} does not exist: {remedy}")
+    values = yamlfile.read(path)
     if not isinstance(values, dict):
-        raise SettingError(f"{path} holds {type(values).__name__}, expected sections such as 'audio:' and 'train:'.")
+        found = "nothing" if values is None else "a list" if isinstance(values, list) else shown(values)
+        raise SettingError(f"{path} holds {found}, expected sections such as 'audio:' and 'train:'.")
     return values
 
 
@@ -63,25 +62,37 @@ def read_if_any() -> dict[str, Any]:
     Raises:
         SettingError: they cannot be read, or the project that has them lies further up.
     """
-    return read() if PARAMS.exists() or elsewhere() else {}
+    return read() if os.path.lexists(PARAMS) or elsewhere() else {}
 
 
-def get(params: Mapping[str, Any], dotted: str) -> Any:
+def get(params: Mapping[str, Any], name: str) -> Any:
     """Look up a dotted name.
 
     >>> get({"model": {"arch": "cnn"}}, "model.arch")
     'cnn'
 
     Raises:
-        UnknownNameError: a part of the name is not there.
+        SettingError: the setting, or a section that it is in, is missing.
     """
     value: Any = params
-    for part in dotted.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            known = value if isinstance(value, Mapping) else ()
-            raise UnknownNameError(f"params.yaml: {dotted}:", part, map(str, known))
+    for end, part in enumerate(parts := name.split(".")):
+        where = ".".join(parts[:end])
+        if not isinstance(value, Mapping):
+            raise SettingError(f"params.yaml: {where} is {shown(value)}, expected a section.")
+        if part not in value:
+            raise missing(dotted(where, part), value)
         value = value[part]
     return value
+
+
+def missing(name: str, there: Iterable[str]) -> SettingError:
+    """Say that a setting is not there, and which one of those that are may be it by a slip.
+
+    >>> print(missing("model.arch", ["arhc", "features"]))
+    params.yaml: model.arch is missing, did you write 'arhc' for it?
+    """
+    close = get_close_matches(name.rpartition(".")[2], list(there), n=1)
+    return SettingError(f"params.yaml: {name} is missing" + (f", did you write {close[0]!r} for it?" if close else "."))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -130,8 +141,22 @@ def corpora(params: Mapping[str, Any]) -> dict[str, str]:
     for name, place in places.items():
         refuse_corpus_name(name, "params.yaml: data.corpora:")
         if not isinstance(place, str) or not place:
-            raise SettingError(f"params.yaml: data.corpora.{name} is {place!r}, expected the folder of the corpus.")
+            raise SettingError(
+                f"params.yaml: data.corpora.{name} is {shown(place)}, expected the folder of the corpus."
+            )
     return dict(places)
+
+
+def corpus(params: Mapping[str, Any], name: str) -> Path:
+    """Read the folder of one corpus.
+
+    Raises:
+        UnknownNameError: params.yaml names no such corpus.
+    """
+    places = corpora(params)
+    if name not in places:
+        raise UnknownNameError("params.yaml: data.corpora:", name, places)
+    return Path(places[name])
 
 
 def refuse_corpus_name(name: object, where: str) -> None:
@@ -159,32 +184,34 @@ def section(cls: type[Section], params: Mapping[str, Any], name: str) -> Section
     return build(cls, get(params, name), name)
 
 
-def build(cls: type[Section], values: Any, name: str) -> Section:
-    """Build ``cls`` from a mapping; nested dataclasses from nested mappings."""
+def build(cls: type[Section], values: Any, name: str = "") -> Section:
+    """Build ``cls`` from a mapping; nested dataclasses from nested mappings. Without a name it is the whole file."""
     if not isinstance(values, Mapping):
-        raise SettingError(f"params.yaml: {name} is {values!r}, expected a section.")
+        raise SettingError(f"params.yaml: {name} is {shown(values)}, expected a section.")
     hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cast("Any", cls))}
+    required = {k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
     for key in values:
         if key not in known:
-            raise UnknownNameError(f"params.yaml: {name}:", key, known)
-    required = {k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
+            raise UnknownNameError(f"params.yaml: {name}:" if name else "params.yaml:", key, known)
     for key in sorted(required - set(values)):
-        raise SettingError(f"params.yaml: {name}.{key} is missing.")
-    return cls(**{key: convert(value, hints[key], f"{name}.{key}") for key, value in values.items()})
+        raise missing(dotted(name, key), ())
+    return cls(**{key: convert(value, hints[key], dotted(name, key)) for key, value in values.items()})
 
 
 def convert(value: Any, hint: Any, name: str) -> Any:
     """Check ``value`` against a type hint; ints become floats and lists tuples, nothing else is bent."""
     if is_dataclass(hint):
         return build(cast("type[Any]", hint), value, name)
-    for option in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for option in options:
         found, result = match(value, option)
         if found:
             return result
     held = all(map(is_countable, value if isinstance(value, list | tuple) else [value]))
     reach = "" if held else f", finite and within {LARGEST} if whole"
-    raise SettingError(f"params.yaml: {name} is {shown(value)}, expected {describe(hint)}{reach}.")
+    remedy = next((f": write {meant}" for option in options if (meant := meaning(value, option))), "")
+    raise SettingError(f"params.yaml: {name} is {shown(value)}, expected {describe(hint)}{reach}{remedy}.")
 
 
 def share(value: Any, name: str) -> float:
@@ -202,16 +229,28 @@ def share(value: Any, name: str) -> float:
     return found
 
 
-def shown(value: Any) -> str:
-    """Write a value for a sentence, cut short where it is long.
+def meaning(value: Any, hint: Any) -> str:
+    """Write a value as YAML has it where a person wrote it another way, else nothing.
 
-    >>> shown("cnn"), shown(10**5000)
-    ("'cnn'", 'a number of more than 60 digits')
+    >>> meaning("3,0", float), meaning("16_000 ", int), meaning(16000.0, int), meaning("yes", bool), meaning("x", float)
+    ('3.0', '16000', '16000', 'true', '')
     """
-    if type(value) is int and abs(value) >= 10**60:  # Python refuses to write out what is much longer
-        return "a number of more than 60 digits"
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    if not is_countable(value):
+        return ""
+    text = str(value).strip()
+    if hint is str and isinstance(value, int | float):
+        return repr(text)
+    if hint is bool and text.casefold() in WORDS:
+        return WORDS[text.casefold()]
+    if hint in (None, type(None)) and text.casefold() in NOTHING:
+        return "null"
+    if hint not in (int, float) or isinstance(value, bool):
+        return ""
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        return ""
+    return "" if not isfinite(number) else repr(number) if hint is float else f"{number:.0f}" * number.is_integer()
 
 
 def match(value: Any, hint: Any) -> tuple[bool, Any]:
@@ -234,7 +273,7 @@ def is_countable(value: Any) -> bool:
     """
     if type(value) is int:
         return abs(value) <= LARGEST
-    return not isinstance(value, float) or math.isfinite(value)
+    return not isinstance(value, float) or isfinite(value)
 
 
 def match_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[bool, Any]:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "config", "labels", "machine", "extras", "shell"},
+    {"errors", "config", "labels", "machine", "extras", "shell", "paths", "yamlfile"},
     {"corpora", "signal", "evaluation", "networks", "recipes"},
     {"store"},
     {"stages", "serving"},

@@ -287,7 +287,9 @@ def test_system_files_lie_between_the_clips(made):
     known = {where(take) for take in plans.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
     known |= {"CREMA-D/VideoDemographics.csv", "CREMA-D/processedResults/tabulatedVotes.csv"}
     rest = content(made).keys() - known
-    assert {PurePath(name).name for name in rest} == {".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db"}
+    assert {PurePath(name).name for name in rest} == {
+        ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", demo.SUMS,
+    }  # fmt: skip
     assert all(files.is_system(PurePath(name)) for name in rest)
 
 

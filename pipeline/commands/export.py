@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.options import NAMED
+
 if TYPE_CHECKING:
     from pipeline.serving.agreement import Array
 
@@ -15,9 +17,9 @@ TOLERANCE = "The largest difference of probabilities let through.  [default: 0.0
 @click.command()
 @click.argument("clips", nargs=-1)
 @click.option("--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="May be repeated.")
-@click.option("--model", type=click.Path(path_type=Path), default=Path("models/bundle"), show_default=True)
+@click.option("--model", type=NAMED, default=Path("models/bundle"), show_default=True)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("models/export"), show_default=True,
+    "-o", "--output", type=NAMED, default=Path("models/export"), show_default=True,
     help="Each format becomes a bundle in a folder of its name there.",
 )  # fmt: skip
 @click.option("--tolerance", type=click.FloatRange(min=0), help=TOLERANCE)
@@ -35,8 +37,11 @@ def export(
     with quiet.startup():
         from pipeline.serving import agreement, conversion
         from pipeline.serving import export as work
+        from pipeline.store import outputs
 
         conversion.one_thread()
+    for target in targets:
+        outputs.refuse_taken(work.to_write(output / target), [model])
     samples = inputs(clips, model)
     made = work.originals(model, samples)
     for target in dict.fromkeys(targets):

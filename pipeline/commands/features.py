@@ -8,6 +8,7 @@ import click
 
 from pipeline import config
 from pipeline.commands.group import fail
+from pipeline.commands.options import NAMED
 
 if TYPE_CHECKING:
     from pipeline.store.recipe import Recipe
@@ -23,7 +24,7 @@ WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Processes.
 
 @click.command()
 @CLIPS
-@click.option("-o", "--output", default="features.parquet", type=click.Path(path_type=Path), help=FORMATS)
+@click.option("-o", "--output", default="features.parquet", type=NAMED, help=FORMATS)
 @click.option("--view", type=click.Choice(VIEWS), help="What to extract.  [default: model.features]")
 @click.option("--augmented", is_flag=True, help="Write the augmented copies too, drawn as the store draws them.")
 @WORKERS
@@ -51,7 +52,7 @@ def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented
 
 @click.command()
 @CLIPS
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A picture, or a folder for several.")
+@click.option("-o", "--output", type=NAMED, help="A picture, or a folder for several.")
 @WORKERS
 def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None) -> None:
     """Draw CLIPS: waveform, spectrogram, MFCC, energy and zero crossings on one sheet each.

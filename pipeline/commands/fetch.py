@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline import config
+from pipeline.commands.options import FILE, NAMED
 from pipeline.errors import SettingError
 
 TO = "The folder it will be.  [default: data/raw/ and the title of the corpus]"
@@ -14,8 +15,8 @@ FROM = "A zip of the corpus that you have downloaded; no network is used then."
 
 @click.command()
 @click.argument("name")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help=TO)
-@click.option("--from", "archive", type=click.Path(path_type=Path, exists=True, dir_okay=False), help=FROM)
+@click.option("--to", "folder", type=NAMED, help=TO)
+@click.option("--from", "archive", type=FILE, help=FROM)
 @click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True)
 @click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it: do not ask.")
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline import config
+from pipeline.commands.options import FOLDER
 from pipeline.errors import CorpusError
 
 NAME = "What to call a tree of emotion folders.  [default: as its folder is called]"
@@ -14,7 +15,7 @@ REPLACE = "Point names of params.yaml here even where they have another folder."
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=FOLDER)
 @click.option("--write", is_flag=True, help="Point params.yaml at them, instead of printing the line that does so.")
 @click.option("--name", default="", help=NAME)
 @click.option("--replace", "replacing", is_flag=True, help=REPLACE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline import machine
+from pipeline import machine, paths
 from pipeline.errors import SerError
 
 
@@ -23,22 +23,26 @@ class Group(click.Group):
             return super().invoke(ctx)
         except SerError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if refused := paths.refusal(error):
+                raise click.ClickException(str(refused)) from error
+            raise
 
 
-def fail(failures: Sequence[str], rest: str, paths: Iterable[Path] = ()) -> None:
+def fail(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None:
     """Print what went wrong with single files, a line each, and exit 1 if anything did.
 
     Args:
         failures: a sentence for each file.
         rest: what became of the others.
-        paths: all files; those in formats that are not read get a line that converts them all.
+        files: all of them; those in formats that are not read get a line that converts them all.
 
     Raises:
         SerError: there were failures.
     """
     from pipeline.corpora import formats  # late: --help starts in a blink
 
-    unread = [path for path in paths if formats.by_name(path) and any(f.startswith(f"{path} is ") for f in failures)]
+    unread = [path for path in files if formats.by_name(path) and any(f.startswith(f"{path} is ") for f in failures)]
     for failure in [*failures, *(formats.told(unread) if len(unread) > 1 else ())]:
         click.echo(failure, err=True)
     if failures:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.options import NAMED
 from pipeline.commands.predict import EVERY, FOLD, MODEL
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SPEED = "With --file: how many times faster; 0 is as fast as it goes."
 @EVERY
 @click.option("--device", help=DEVICE)
 @click.option("--devices", "listing", is_flag=True, help="List microphones and end.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help=FILE)
+@click.option("--file", "path", type=NAMED, help=FILE)
 @click.option("--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help=SPEED)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each window.")
 def listen(

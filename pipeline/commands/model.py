@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.group import echo_json
+from pipeline.commands.options import NAMED
 from pipeline.commands.predict import BUNDLE
 
 
@@ -15,7 +16,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=BUNDLE)
+@click.argument("folder", type=NAMED, default=BUNDLE)
 @click.option("--markdown", "form", flag_value="markdown", help="With the head that model hubs read.")
 @click.option("--json", "form", flag_value="json", help="All that stands on the card.")
 def show(folder: Path, form: str | None) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import machine
+from pipeline import paths as system
 from pipeline.commands.group import echo_json, fail
+from pipeline.commands.options import NAMED
 from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 BUNDLE = Path("models/bundle")
 MODEL = click.option(
-    "--model", "models", multiple=True, type=click.Path(path_type=Path), default=[BUNDLE], show_default=True,
+    "--model", "models", multiple=True, type=NAMED, default=[BUNDLE], show_default=True,
     help="A bundle; several answer by their mean.",
 )  # fmt: skip
 FOLD = click.option("--fold", type=int, help="The model of this fold alone.  [default: the mean of all]")
@@ -60,7 +62,8 @@ def predict(
     from pipeline.serving.predictor import open_all
     from pipeline.stages import predict as stage
 
-    sources, failures = named(paths), list[str]()
+    failures = list[str]()
+    sources = named(paths, failures)
     with quiet.startup():
         predictor = open_all(models, fold=fold)
     plan = predictor.plan(every=every, windows=windows)
@@ -70,8 +73,11 @@ def predict(
     fail(failures, rest, [source.path for source in sources if source.path])
 
 
-def named(paths: Sequence[str]) -> "list[Source]":
-    """Find the recordings that a person names; their names are paths from the current folder where they lie in it."""
+def named(paths: Sequence[str], failures: list[str]) -> "list[Source]":
+    """Find the recordings that a person names; their names are paths from the current folder where they lie in it.
+
+    ``failures`` gets a sentence for each path that the system cannot look at.
+    """
     from pipeline.corpora.gather import gather
     from pipeline.stages.predict import Source
 
@@ -79,8 +85,8 @@ def named(paths: Sequence[str]) -> "list[Source]":
         return [Source("standard input", data=sys.stdin.buffer.read())]
     if STDIN in paths:
         raise SettingError("'-' stands for one recording on standard input: give it alone, without other paths.")
-    here = Path.cwd()
-    found = gather(paths).values()
+    here = system.here()
+    found = gather(paths, failures).values()
     return [Source(str(path.relative_to(here) if path.is_relative_to(here) else path), path) for path in found]
 
 

@@ -1,9 +1,11 @@
 """Tell a reader which corpora there are, where they lie and how much of each is there, judged by names alone."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from pipeline import paths
 from pipeline.corpora import formats
 from pipeline.corpora.clip import Page
 from pipeline.corpora.files import MARKER, is_audio, is_system
@@ -38,8 +40,11 @@ def entry(page: Page, place: str) -> tuple[str, ...]:
 
 def state(page: Page, folder: Path) -> str:
     """Say how much of a corpus a folder holds."""
-    if not folder.is_dir():
-        return "not there"
+    try:
+        if not paths.is_folder(folder):
+            return "not there"
+    except SettingError:
+        return "closed to you"
     if (folder / MARKER).exists():
         return "the demo, synthetic"
     every = [path for path in walk(folder) if not is_system(path) and not page.skips(path)]
@@ -51,17 +56,24 @@ def state(page: Page, folder: Path) -> str:
 
 
 def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Iterator[PurePath]:
-    """List the files below a folder, but not the demo's; ``say`` is told of folders that cannot be listed."""
+    """List the files below a folder, but not the demo's.
+
+    ``say`` is told of folders that cannot be listed, and of links to nothing.
+    """
     for top, below, names in os.walk(folder, onerror=say):
         if MARKER in names:
             below.clear()
             continue
-        yield from (PurePath(top, name).relative_to(folder) for name in names)
+        for name in names:
+            if not paths.is_broken_link(path := Path(top, name)):
+                yield PurePath(path).relative_to(folder)
+            elif say:
+                say(FileNotFoundError(errno.ENOENT, "a link to what does not exist", str(path)))
 
 
-def unread(paths: Iterable[PurePath]) -> list[PurePath]:
+def unread(files: Iterable[PurePath]) -> list[PurePath]:
     """List the sound among files that is in formats which are not read, outside the folders that no corpus reads."""
-    ours = [path for path in paths if not is_system(path) and not any(page.skips(path) for page in KNOWN.values())]
+    ours = [path for path in files if not is_system(path) and not any(page.skips(path) for page in KNOWN.values())]
     return formats.unread(ours)
 
 

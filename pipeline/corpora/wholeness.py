@@ -4,7 +4,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import pandas as pd
@@ -48,6 +48,13 @@ class Published(NamedTuple):
     bytes: int
     sha256: str
     samples_sha256: str
+
+
+def is_table(path: Path) -> bool:
+    """Say whether a file holds what `compare` gives, as CSV."""
+    head = f"{','.join(COLUMNS)}\n".encode()
+    with path.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 def compare(page: Page, table: pd.DataFrame, files: Iterable[Seen]) -> pd.DataFrame:

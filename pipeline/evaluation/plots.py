@@ -13,6 +13,8 @@ from pipeline.evaluation.drawing import Axes, Figure, Line2D, MaxNLocator, Perce
 from pipeline.evaluation.frames import POOLED
 from pipeline.evaluation.wording import MISSING, count, people, things
 
+SOFTWARE = "ser-features"  # in the metadata of a picture, by which it is known as ours
+
 Look = dict[str, Any]  # of a line or a text
 TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
 VALIDATION: Look = {"color": BLUE, "lw": 1.0}
@@ -145,9 +147,15 @@ def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
     axes.plot([svm], [row + 0.31], **SVM)  # at the lower edge of the bar, so that it covers no number
 
 
+def is_ours(path: Path) -> bool:
+    """Say whether a file is a picture that `save` wrote."""
+    with path.open("rb") as file:
+        return b"tEXtSoftware\0" + SOFTWARE.encode() in file.read(512)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG of 160 dots an inch, the same bytes each time, aside first and then renamed."""
     part = path.with_name(f"{path.name}.tmp")
     with mpl.rc_context(STYLE):
-        figure.savefig(part, format="png", dpi=canvas.DPI, metadata={"Software": None})
+        figure.savefig(part, format="png", dpi=canvas.DPI, metadata={"Software": SOFTWARE})
     part.replace(path)

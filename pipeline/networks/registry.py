@@ -43,7 +43,7 @@ def arch(name: str) -> Arch:
     Raises:
         UnknownNameError: there is none of this name.
     """
-    if name not in ARCHS:
+    if str(name) not in ARCHS:  # a list could not be looked up
         raise UnknownNameError("params.yaml: model.arch", name, [*ARCHS, SVM])
     return ARCHS[name]
 

@@ -4,6 +4,7 @@ A checksum finds what was altered on the way, not who made it: what keeps a stra
 nothing in it is a pickle and that networks are loaded in Keras' safe mode.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -94,6 +95,17 @@ def read(folder: Path, *, stage: str = "evaluate") -> Card:
     if wrong:
         raise altered(folder / wrong[0][0])
     return card
+
+
+def is_whole(folder: Path) -> bool:
+    """Say whether a folder is a bundle, of whatever format, with nothing in it that was added or altered."""
+    try:
+        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        if values["sha256"] != fingerprint(values) or any(path.is_symlink() for path in folder.rglob("*")):
+            return False
+        return bool(checksums(folder).items() <= values["files"].items())
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def altered(path: Path) -> StoreError:

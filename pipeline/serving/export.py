@@ -14,7 +14,7 @@ from pipeline.networks.names import SVM
 from pipeline.serving import agreement, bundle, conversion, markdown, models, runtimes
 from pipeline.serving import card as cards
 from pipeline.serving.agreement import Made
-from pipeline.store import files
+from pipeline.store import outputs
 
 Array = npt.NDArray[np.float32]
 Convert = Callable[..., None]  # network, file, samples
@@ -97,10 +97,15 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
         raise UnknownNameError("--to", target, TARGETS)
     kind = TARGETS[target] if tolerance is None else replace(TARGETS[target], tolerance=tolerance)
     job = opened(source, samples)
-    with files.aside(output) as part:
+    with outputs.replacing(to_write(output), [source]) as part:
         made = [convert(job, part / place, name=target, kind=kind) for place in job.places]
         finish(part, job, kind, made)
     return made
+
+
+def to_write(output: Path) -> outputs.Output:
+    """Describe the bundle that is written."""
+    return outputs.Output(path=output, what="a bundle", ours=cards.is_whole, folder=True)
 
 
 def originals(source: Path, samples: Array) -> list[Made]:

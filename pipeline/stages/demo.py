@@ -14,16 +14,18 @@ import numpy.typing as npt
 from pipeline import config, extras
 from pipeline.corpora import crema_d, demo_votes
 from pipeline.corpora.demo import Take, plan
-from pipeline.corpora.files import MARKER
+from pipeline.corpora.files import MARKER, is_system
 from pipeline.errors import CorpusError
 from pipeline.signal import voice
 from pipeline.stages import crew, entry
+from pipeline.store import files
 
 with extras.library("libsndfile"):
     import soundfile
 
 Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")
+SUMS = "SHA256SUMS"  # the list of what the demo made
 NOTICE = (
     "Synthetic speech, made by ser-features (python -m pipeline.stages.demo): no person speaks here, and scores on it "
     "say nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"
@@ -56,22 +58,56 @@ def run(folder: Path, *, clips: int, seed: int) -> int:
     start = time.perf_counter()
     takes = plan(clips, seed)
     refuse_strangers(folder)
-    aside = folder.with_name(f"{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
-    furnish(aside, {take.troupe.page.title for take in takes}, demo_votes.tables(takes, seed))
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.replace(folder)
+    with files.aside(folder) as aside:
+        seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
+        furnish(aside, {take.troupe.page.title for take in takes}, demo_votes.tables(takes, seed))
+        (aside / SUMS).write_text(sums(checksums(aside)), encoding="utf-8", newline="\n")
+        refuse_strangers(folder)
     print(f"{len(takes)} clips, {seconds:.0f} s of synthetic speech, in {folder}, {time.perf_counter() - start:.1f} s")
     return len(takes)
 
 
 def refuse_strangers(folder: Path) -> None:
-    """Keep the demo from deleting what it has not made: only folders with its marker may go."""
-    strange = [path for path in sorted(folder.glob("*")) if not (path / MARKER).is_file()]
+    """Keep the demo from deleting what it has not made.
+
+    Only what its list names goes, unaltered; where an older version wrote no list, the folders with its marker.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise CorpusError(f"{folder} is where the demo goes, but it is no folder: move it away.")
+    listed = folder / SUMS
+    if listed.is_file():
+        strange = strangers(folder, listed.read_text(encoding="utf-8", errors="replace"))
+    else:
+        strange = [path.name for path in sorted(folder.glob("*")) if not (path / MARKER).is_file()]
     if strange:
         remedy = "move it away"
-        raise CorpusError(f"{folder} is where the demo goes, but it holds {strange[0].name}, not made by it: {remedy}.")
+        raise CorpusError(f"{folder} is where the demo goes, but it holds {strange[0]}, not made by it: {remedy}.")
+
+
+def strangers(folder: Path, listed: str) -> list[str]:
+    """Name the files below a folder that are not as a list says, and links to no file."""
+    links = [
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() and not path.is_file()
+    ]
+    known = set(listed.splitlines())
+    return sorted([*links, *(name for name, sha in checksums(folder).items() if line(name, sha) not in known)])
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of all files below a folder but the list of them and what file managers leave."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    litter = {name for name, path in found.items() if is_system(path) and name not in LITTER}
+    return {name: files.file_hash(path) for name, path in found.items() if name not in {SUMS, *litter}}
+
+
+def sums(found: Mapping[str, str]) -> str:
+    """Write a list that ``sha256sum --check`` reads."""
+    return "".join(f"{line(name, sha)}\n" for name, sha in found.items())
+
+
+def line(name: str, sha256: str) -> str:
+    """Write a line of the list."""
+    return f"{sha256}  {name}"
 
 
 def write(take: Take, root: Path, seed: int) -> float:

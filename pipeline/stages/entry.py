@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from pipeline import machine
+from pipeline import machine, paths
 from pipeline.errors import SerError
 
 
@@ -15,3 +15,7 @@ def stage(main: Callable[[], None]) -> None:
         main()
     except SerError as error:
         sys.exit(f"ser-features: {error}")
+    except OSError as error:
+        if refused := paths.refusal(error):
+            sys.exit(f"ser-features: {refused}")
+        raise

@@ -1,7 +1,7 @@
 """Features of any audio files, for ad hoc use: the numbers of the store without manifest, clip cache or DVC."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -12,9 +12,12 @@ import numpy as np
 from pipeline.corpora.gather import gather
 from pipeline.errors import AudioError, SettingError
 from pipeline.stages import batch, crew
-from pipeline.store import audio, clips, plain, recipe, shards
+from pipeline.store import audio, clips, outputs, plain, recipe, shards
 
-SUFFIXES = (".parquet", ".npz", ".csv")
+OURS: Mapping[str, Callable[[Path], bool]] = {  # by suffix: what tells that this command wrote a file
+    ".parquet": shards.is_shard, ".npz": plain.is_npz, ".csv": plain.is_csv,
+}  # fmt: skip
+SUFFIXES = tuple(OURS)
 GROUP = 16 * 2**20  # bytes of tensors written at once
 RUN = 1000  # clips
 
@@ -55,13 +58,23 @@ def export(
     """
     if output.suffix not in SUFFIXES:
         raise SettingError(f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(SUFFIXES)}.")
+    outputs.refuse_taken(place := to_write(output))
     wanted = settings if copies else replace(settings, augment=replace(settings.augment, copies=()))
-    found = list(gather(paths).items())
     failures: list[str] = []
+    found = list(gather(paths, failures).items())
     groups = grouped(whole(spread(found, wanted, view, crew.Crew(processes)), failures), wanted, view)
     first = next(groups, None)
-    rows = 0 if first is None else write(output, wanted, view, chain([first], groups))
-    return Outcome(rows, tuple(failures), tuple(path for _, path in found))
+    every = tuple(path for _, path in found)
+    if first is None:
+        return Outcome(0, tuple(failures), every)
+    with outputs.replacing(place) as part:
+        rows = write(part, output.suffix, wanted, view, chain([first], groups))
+    return Outcome(rows, tuple(failures), every)
+
+
+def to_write(output: Path) -> outputs.Output:
+    """Describe the file that is written."""
+    return outputs.Output(path=output, what="a file of features", ours=OURS[output.suffix])
 
 
 def spread(
@@ -117,12 +130,12 @@ def grouped(made: Iterator[Made], settings: recipe.Recipe, view: str) -> Iterato
         )
 
 
-def write(output: Path, settings: recipe.Recipe, view: str, groups: Iterable[shards.Rows]) -> int:
+def write(output: Path, suffix: str, settings: recipe.Recipe, view: str, groups: Iterable[shards.Rows]) -> int:
     """Write rows in the format that the suffix names; return their number."""
     layout = recipe.layout(settings, view)
-    if output.suffix == ".npz":
+    if suffix == ".npz":
         return plain.write_npz(output, layout, groups)
-    if output.suffix == ".csv":
+    if suffix == ".csv":
         return plain.write_csv(output, layout, groups, times(settings, view))
     return shards.write(output, layout, groups)
 

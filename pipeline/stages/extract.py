@@ -191,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     params = config.read()
     run(
-        Path(config.get(config.corpora(params), options.corpus)),
+        config.corpus(params, options.corpus),
         Path(f"data/manifest/{options.corpus}.parquet"),
         {view: Path(f"features/{view}/{options.corpus}.parquet") for view in recipe.DTYPES},
         settings=recipe.from_params(params),

@@ -14,9 +14,11 @@ from pipeline.corpora.clip import Page
 from pipeline.corpora.sources import SOURCES, Registration, Source, Zip
 from pipeline.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.stages import ways
-from pipeline.store import downloads, files, published
+from pipeline.store import downloads, files, outputs, published
+from pipeline.store.outputs import Output
 
 GIB = 2**30
+LOCK = "lock"  # of the folder of work, which is known as ours by it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def there(what: Order) -> bool:
 
     Raises:
         CorpusError: something else is there, which is never overwritten; or a person has to ask for the corpus first.
+        SettingError: something else is where the work or the note of the licence goes, or nothing can be written.
     """
     if what.folder.exists() and not (what.folder.is_dir() and not any(what.folder.iterdir())):
         state = published.compare(what.folder, tables.table(what.corpus))
@@ -74,9 +77,30 @@ def there(what: Order) -> bool:
             return True
         remedy = "move it away, or name a folder that does not exist yet with --to"
         raise CorpusError(f"{what.folder} is there and is not {what.page.title} as published ({state}): {remedy}.")
+    refuse_taken(what)
     if isinstance(what.source.way, Registration) and not (what.archive or what.kaggle):
         raise ways.by_hand(what.source.way)
     return False
+
+
+def refuse_taken(what: Order) -> None:
+    """Stop where the corpus, or what stands beside it, would take the place of something that is not ours.
+
+    Raises:
+        SettingError: something else is there, or nothing can be written there.
+    """
+    title = what.page.title
+    note = f"{title}\nLicence: ".encode()
+    beside = [
+        Output(path=what.folder, what=title, folder=True, ours=lambda _: False),
+        Output(path=what.beside(".part"), what="a folder", folder=True, ours=lambda path: (path / LOCK).is_file()),
+        Output(path=what.beside(".licence.txt"), what="a note", ours=lambda path: outputs.begins(path, note)),
+    ]
+    for each in beside:
+        outputs.refuse_taken(each)
+    if what.archive and what.archive.resolve().is_relative_to(what.beside(".part").resolve()):
+        remedy = "move it out of there"
+        raise SettingError(f"{what.archive} lies in {what.beside('.part')}, which is deleted in the end: {remedy}.")
 
 
 def run(what: Order, client: downloads.Client | None = None) -> int:
@@ -118,7 +142,8 @@ def make(job: ways.Job) -> Path:
 
 def put(made: Path, what: Order) -> None:
     """Put a whole corpus in its place, the note of its licence beside it."""
-    what.beside(".licence.txt").write_text(accepted(what.page), encoding="utf-8")
+    with files.aside(what.beside(".licence.txt")) as part:
+        part.write_text(accepted(what.page), encoding="utf-8")
     made.replace(what.folder.absolute())  # the system refuses it where files have appeared there meanwhile
 
 
@@ -146,7 +171,7 @@ def alone(work: Path) -> Iterator[None]:
         StoreError: another process holds it.
     """
     work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / "lock")
+    lock = FileLock(work / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -155,7 +180,7 @@ def alone(work: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if {path.name for path in work.iterdir()} <= {"lock"}:
+        if {path.name for path in work.iterdir()} <= {LOCK}:
             files.remove(work)
 
 

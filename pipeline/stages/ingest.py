@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import config
+from pipeline import config, paths
 from pipeline.corpora import files as names
 from pipeline.corpora import folders, formats, registry, tables
 from pipeline.corpora.clip import NameRefused, Page
@@ -58,7 +58,7 @@ def find(page: Page, folder: Path) -> Found:
     Raises:
         CorpusError: there is no folder, no audio in it that is read, or a folder named after an emotion holds none.
     """
-    if not folder.is_dir():
+    if not paths.is_folder(folder):
         state = "is not a folder" if folder.exists() else "does not exist"
         raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
     every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
@@ -85,7 +85,8 @@ def walk(folder: Path) -> Iterator[PurePath]:
     """List all files below a folder as relative paths.
 
     Raises:
-        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a name is not UTF-8.
+        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a link that may stand for a
+            folder leads to nothing; a name is not UTF-8.
     """
     for top, below, here in os.walk(folder, onerror=refuse_unlisted):
         for name in below:
@@ -94,6 +95,8 @@ def walk(folder: Path) -> Iterator[PurePath]:
                     f"{Path(top, name)} is a link to a folder, which DVC does not follow: put a copy there."
                 )
         for name in here:
+            if paths.is_broken_link(path := Path(top, name)) and not names.is_audio(path):
+                raise CorpusError(f"{path} is a link to {path.readlink()}, which cannot be reached: mend or delete it.")
             if name != name.encode(errors="replace").decode():
                 raise CorpusError(f"{os.fsencode(name)!r} in {top!r} is no UTF-8 name: rename the file.")
             yield PurePath(top, name).relative_to(folder)
@@ -179,9 +182,9 @@ def is_synthetic(folder: Path) -> bool:
 def main() -> None:
     """Read params.yaml and ingest the corpus named on the command line."""
     params = config.read()
-    places = config.corpora(params)  # refuses a name that would be several words here
+    config.corpora(params)  # refuses a name that would be several words here
     (corpus,) = sys.argv[1:]
-    folder = Path(config.get(places, corpus))
+    folder = config.corpus(params, corpus)
     limits = config.section(facts.Limits, params, "ingest")
     if is_synthetic(folder):
         limits = replace(limits, max_bad=config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad"))

@@ -16,7 +16,7 @@ from pipeline.evaluation.drawing import Figure
 from pipeline.evaluation.sheet import Sound, draw
 from pipeline.signal import augment, conditioning
 from pipeline.stages import crew
-from pipeline.store import audio, facts, files, recipe
+from pipeline.store import audio, facts, outputs, recipe
 
 STAMP = "DEMO: synthetic speech"
 CHANNELS = {1: "mono", 2: "stereo"}
@@ -41,15 +41,23 @@ def inspect(paths: Sequence[str], output: Path | None, *, settings: recipe.Recip
         processes: how many to start.
 
     Raises:
-        SettingError: a path matches nothing, or two clips would share a picture.
+        SettingError: a path matches nothing, two clips would share a picture, or something else has its name.
     """
-    found = gather(paths)
+    failures: list[str] = []
+    found = gather(paths, failures)
     places = pictures(list(found), output)
+    for place in places:
+        outputs.refuse_taken(to_draw(place))
     items = [(path, place.absolute()) for path, place in zip(found.values(), places, strict=True)]
     work = partial(attempt, settings=settings)
-    failures = list(crew.spread(work, items, crew=crew.Crew(processes), label="inspect"))
-    good = tuple(place for place, failure in zip(places, failures, strict=True) if not failure)
-    return Outcome(good, tuple(filter(None, failures)), tuple(found.values()))
+    results = list(crew.spread(work, items, crew=crew.Crew(processes), label="inspect"))
+    good = tuple(place for place, failure in zip(places, results, strict=True) if not failure)
+    return Outcome(good, tuple(filter(None, [*failures, *results])), tuple(found.values()))
+
+
+def to_draw(place: Path) -> outputs.Output:
+    """Describe the picture that is written."""
+    return outputs.Output(path=place, what="a picture", ours=plots.is_ours)
 
 
 def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:
@@ -87,7 +95,7 @@ def attempt(item: tuple[Path, Path], *, settings: recipe.Recipe) -> str:
         return str(error)
     if not len(recording.samples):
         return f"{path} holds no samples: export it again."
-    with files.aside(place) as part, warnings.catch_warnings():
+    with outputs.replacing(to_draw(place)) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter of the file name that the font lacks becomes a box
         stamp = STAMP if is_synthetic(path) else ""
         plots.save(picture(recording, settings, name=path.name, stamp=stamp), part)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline import extras
+from pipeline import extras, paths
 from pipeline.corpora import formats
 from pipeline.errors import AudioError
 from pipeline.store import extent
@@ -303,7 +303,7 @@ def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Reco
     """
     try:
         refuse_format(path)
-        data = path.read_bytes()
+        data = paths.content(path)
     except OSError as error:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
@@ -318,7 +318,7 @@ def refuse_format(path: Path) -> None:
         AudioError: its status is ``unreadable``.
         OSError: the file cannot be read at all.
     """
-    if formats.by_name(path) is None:
+    if formats.by_name(path) is None or not path.is_file():
         return
     with path.open("rb") as file:
         head = file.read(formats.HEAD)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import paths
 from pipeline.corpora.wholeness import Seen
 from pipeline.errors import AudioError
 from pipeline.store import audio
@@ -22,7 +23,7 @@ def look(folder: Path, path: str, *, published: Collection[str]) -> Seen:
     """Hash a file, and decode it where its hash is none of ``published``."""
     try:
         audio.refuse_format(folder / path)
-        data = (folder / path).read_bytes()
+        data = paths.content(folder / path)
     except OSError as error:
         return Seen(path=path, sha256="", fault=f"it cannot be read: {error.strerror}")
     except AudioError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import config
+from pipeline import config, paths
 from pipeline.errors import AudioError, SettingError
 from pipeline.store import audio
 
@@ -65,7 +65,7 @@ class Facts:
 def examine(path: Path, limits: Limits, *, name: str) -> Facts:
     """Decode a file once and say what it holds. ``name`` stands for it in sentences."""
     try:
-        data = path.read_bytes()
+        data = paths.content(path)
     except OSError as error:
         return Facts(sha256="", status="unreadable", detail=f"{name} cannot be read: {error.strerror}.")
     digest = hashlib.sha256(data).hexdigest()

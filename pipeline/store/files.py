@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -17,10 +18,11 @@ import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import config
+from pipeline import config, paths
 from pipeline.errors import StoreError
 
 HOUR = 3600  # s
+ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the end of a name that `beside` made up
 RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # for want of which this user may not write
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ADVICE = {
@@ -37,12 +39,16 @@ ADVICE = {
 def aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
 
-    Folders and files alike; what stood there before stays until the very end. ``*.tmp`` is in .dvcignore.
+    Folders and files alike; what stood there before stays until the very end. ``*.tmp`` is in .dvcignore. A path that
+    stands aside already is given as it is.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    if ASIDE.search(path.name):
+        yield path
+        return
+    part = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -82,17 +88,34 @@ def sweep(path: Path) -> None:
 
 
 def swap(part: Path, path: Path) -> None:
-    """Put ``part`` in the place of ``path``."""
-    if part.is_dir():  # a folder cannot be replaced in one step
-        remove(path)
-    part.replace(path)
+    """Put ``part`` in the place of ``path``.
+
+    A folder cannot be replaced in one step: the old one steps aside, the new one into its place, and where that fails
+    the old one steps back. Nothing is deleted before the new one stands.
+    """
+    if not part.is_dir() or not os.path.lexists(path):
+        part.replace(path)
+        return
+    old = beside(path)
+    path.rename(old)
+    try:
+        part.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    remove(old)
+
+
+def beside(path: Path) -> Path:
+    """Make up a temporary path beside another."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
+    """Delete a file, a folder or a link, if it is there; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    elif path.exists():
+    elif os.path.lexists(path):
         path.unlink(missing_ok=True)
 
 
@@ -112,7 +135,7 @@ def read_json(path: Path, *, stage: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path, stage) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
 
 
@@ -159,7 +182,7 @@ def text_hash(*parts: Any) -> str:
 def cache_folder() -> Path:
     """Where derived data lives that can be made again: ``SER_CACHE_DIR``, else the user's cache folder."""
     chosen = os.environ.get("SER_CACHE_DIR")
-    return Path(chosen) if chosen else own_cache_folder()
+    return paths.named(chosen) if chosen else own_cache_folder()
 
 
 def own_cache_folder() -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline import extras
+from pipeline import extras, paths
 from pipeline.errors import SerError, StoreError
 from pipeline.store import files
 from pipeline.store.remarks import is_told, tell
@@ -34,7 +34,7 @@ class Store:
     def place(self) -> "Place":
         """Where the clip cache is: ``SER_STORE_URL`` says it before params.yaml does."""
         url = os.environ.get("SER_STORE_URL") or self.url or ""
-        return Place(url if "://" in url or not url else str(Path(url).resolve()))
+        return Place(url if "://" in url or not url else os.path.realpath(paths.named(url)))
 
 
 @dataclass(frozen=True)

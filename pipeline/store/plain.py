@@ -1,5 +1,6 @@
 """A shard for readers without Parquet: NumPy's npz, and CSV in the long form, a line for each frame."""
 
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.store import files
+from pipeline.store.outputs import begins
 from pipeline.store.shards import Layout, Rows
 
+HEAD = {"clip_id": pa.string(), "variant": pa.string(), "frame": pa.int32(), "seconds": pa.float64()}  # of the CSV
 COLUMNS = ("clip_id", "variant", "key", "valid_frames")
 
 
@@ -30,6 +33,20 @@ def write_npz(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
     with files.aside(path) as part, part.open("wb") as file:
         np.savez_compressed(file, x=x, **columns, rows=np.array(layout.rows), layout=np.array(text))
     return len(x)
+
+
+def is_npz(path: Path) -> bool:
+    """Say whether a file is one that `write_npz` wrote."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return set(file.namelist()) == {f"{name}.npy" for name in ("x", *COLUMNS, "rows", "layout")}
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def is_csv(path: Path) -> bool:
+    """Say whether a file is one that `write_csv` wrote."""
+    return begins(path, ",".join(f'"{name}"' for name in HEAD).encode())
 
 
 def write_csv(path: Path, layout: Layout, groups: Iterable[Rows], times: npt.NDArray[np.float64]) -> int:
@@ -54,8 +71,7 @@ def write_csv(path: Path, layout: Layout, groups: Iterable[Rows], times: npt.NDA
 
 def lines_schema(layout: Layout) -> pa.Schema:
     """Name the columns of the long form."""
-    head = [("clip_id", pa.string()), ("variant", pa.string()), ("frame", pa.int32()), ("seconds", pa.float64())]
-    return pa.schema([*head, *((name, pa.float32()) for name in layout.rows)])
+    return pa.schema([*HEAD.items(), *((name, pa.float32()) for name in layout.rows)])
 
 
 def lines(rows: Rows, schema: pa.Schema, times: npt.NDArray[np.float64]) -> pa.Table:

@@ -47,7 +47,7 @@ class Recipe:
 
     def view(self, name: str) -> frontend.Mfcc | frontend.LogMel:
         """The settings of one view."""
-        if name not in DTYPES:
+        if str(name) not in DTYPES:  # a list could not be looked up
             raise UnknownNameError("model.features", name, DTYPES)
         settings: frontend.Mfcc | frontend.LogMel = getattr(self.features, name)
         return settings
@@ -66,7 +66,7 @@ def from_params(params: Mapping[str, Any]) -> Recipe:
     """Read the sections of params.yaml that decide features, and no others."""
     names = ("audio", "augment", "features")
     sections = {name: config.get(params, name) for name in names}
-    return config.build(Recipe, {"seed": config.seed(params)} | sections, "params.yaml")
+    return config.build(Recipe, {"seed": config.seed(params)} | sections)
 
 
 def identity(recipe: Recipe, view: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from pipeline import config
+from pipeline import config, yamlfile
 from pipeline.errors import SettingError
 from pipeline.store import files
 
@@ -21,7 +21,7 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     yaml.preserve_quotes = True
     yaml.width = 1_000  # lines stay as they are
     yaml.indent(mapping=2, sequence=2, offset=0)
-    tree = yaml.load(path.read_text(encoding="utf-8"))
+    tree = yaml.load(yamlfile.decoded(yamlfile.contents(path), path))
     corpora = tree["data"]["corpora"]
     for name in set(drop) & set(known):
         del corpora[name]
@@ -29,7 +29,7 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     expected = dict(corpora)
     if not corpora:
         raise SettingError(f"{path}: data.corpora would be empty: name at least one corpus.")
-    with files.aside(path) as part, part.open("w", encoding="utf-8") as file:
+    with files.aside(path.resolve()) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
         file.flush()
         refuse_other(config.corpora(config.read(part)), expected, path)

@@ -85,6 +85,14 @@ def table(rows: Rows, layout: Layout, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([*arrays, tensor], schema=schema)
 
 
+def is_shard(path: Path) -> bool:
+    """Say whether a file is a shard, of whatever layout."""
+    try:
+        return b"ser" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
 def open_shard(path: Path) -> tuple[pq.ParquetFile, Layout]:
     """Open a shard and read its layout.
 
