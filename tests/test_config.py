@@ -257,9 +257,14 @@ def test_what_is_no_readable_file_gets_a_sentence(tmp_path):
     path.unlink()
     os.mkfifo(path)
     assert "is a pipe or a device" in refused(path)
-    assert config.read_or_empty(tmp_path / "nothing") == {}
-    with pytest.raises(SettingError):
-        config.read_or_empty(path)
+
+
+def test_a_command_does_without_settings_where_there_are_none_but_not_where_they_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.read_if_any() == {}
+    Path("params.yaml").symlink_to("gone")
+    with pytest.raises(SettingError, match="is a link to gone"):
+        config.read_if_any()
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
