@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import SplitError
-from pipeline.evaluation.rows import COLUMNS, check_training, deduplicate, labelled, versions
+from pipeline.evaluation.rows import COLUMNS, check_training, deduplicate, labelled, several, versions
 
 if TYPE_CHECKING:
     from pipeline.evaluation.folds import Split
@@ -65,13 +65,12 @@ def strata(
     """
     from sklearn.model_selection import StratifiedKFold  # here, because most splits need none
 
-    rarest = labels.value_counts().sort_values(kind="stable")
-    if rarest.iloc[0] < parts:
-        name, count = rarest.index[0], int(rarest.iloc[0])
-        rows = "1 row" if count == 1 else f"{count} rows"
+    rare = labels.value_counts().sort_values(kind="stable")[lambda counts: counts < parts]
+    if len(rare):
+        rows = "1 row" if rare.iloc[0] == 1 else f"{rare.iloc[0]} rows"
         raise SplitError(
-            f"{setting} asks for {parts} parts, and {name} has {rows} to cut into as many",
-            f"add clips of {name}",
+            f"{setting} asks for {parts} parts, and {rare.index[0]} has {rows} to cut into as many",
+            f"add clips of {several(rare.index)} until there are {parts} rows of each",
         )
     cutter = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
     tests = [test for _, test in cutter.split(np.zeros(len(labels)), labels)]

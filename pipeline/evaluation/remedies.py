@@ -33,7 +33,7 @@ def split(clips: pd.DataFrame, settings: Split, *, variants: Sequence[str], seed
     if other is None:
         raise SettingError(cause)
     heard = HEARD if other.protocol == "random" != settings.protocol else ""
-    raise SettingError(f"{cause} As they are, they can be split by: {command(settings, other)}{heard}.")
+    raise SettingError(f"{cause} As they are, they can be split by '{command(settings, other)}'{heard}.")
 
 
 def single_class(clips: pd.DataFrame, settings: Split) -> str:

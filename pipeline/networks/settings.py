@@ -94,10 +94,10 @@ class Train:
                 raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), filter(None, known))
         check("train", self, RANGES)
         self.check_seeds()
-        if self.schedule != "constant" and self.lowest_rate > self.learning_rate:
+        if self.schedule == "steps" and self.lowest_rate > self.learning_rate:
             raise SettingError(
                 f"params.yaml: train.lowest_rate is {self.lowest_rate}, and train.learning_rate, which is to fall to "
-                f"it, is {self.learning_rate}: lower it, or set train.schedule to constant."
+                f"it, is {self.learning_rate}: lower the first."
             )
 
     def check_seeds(self) -> None:
