@@ -74,6 +74,22 @@ def test_a_corpus_is_fetched_and_the_next_command_is_there_to_copy(emodb):
     assert whole(Path("data/raw/EmoDB"))
 
 
+def test_a_line_that_points_a_corpus_elsewhere_says_so(emodb):
+    Path("mine").mkdir()
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("    tess: data/raw/demo/TESS", "    emodb: mine")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    result = run("emodb", "--accept-licence")
+    assert "params.yaml has emodb in mine; this line points it at data/raw/EmoDB:" in result.stderr
+    assert "  -S data.corpora.emodb=data/raw/EmoDB \\" in result.stdout.splitlines()
+
+
+def test_a_folder_that_dvc_would_rename_is_refused_before_anything_is_fetched(emodb):
+    result = run("emodb", "--accept-licence", "--to", "${x}")
+    assert result.exit_code == 1
+    assert "give the folder another name." in result.stderr
+    assert not emodb.asked
+
+
 def test_the_licence_is_shown_and_asked_for(emodb, monkeypatch):
     result = run("emodb", "--to", "my corpora/E", answer="y\n", terminal=True, monkeypatch=monkeypatch)
     assert result.exit_code == 0
@@ -82,7 +98,7 @@ def test_the_licence_is_shown_and_asked_for(emodb, monkeypatch):
     assert "http://emodb.bilderbar.info/" in result.stderr
     assert "Do you accept? [y/N]" in result.stderr
     words = shlex.split(result.stdout.partition("\n")[2].replace("\\\n", " "))
-    assert words[3:5] == ["-S", "+data.corpora.emodb='my corpora/E'"]
+    assert words[3:5] == ["-S", '+data.corpora.emodb="my corpora/E"']
     assert whole(Path("my corpora/E"))
 
 
