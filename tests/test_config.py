@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from pipeline import config
+from pipeline import config, yamlfile
 from pipeline.errors import SettingError, UnknownNameError
 
 ROOT = Path(__file__).parents[1]
@@ -180,6 +180,7 @@ UNREADABLE = {  # what stands in a file, and what the sentence says after its na
     "digits": (b"a: " + b"9" * 5000, r"a is '9{55} \.\.\., which cannot be read"),
     "nan": (b"a: [1, .nan]\n", r", line 1, column 8: a\[1\] is '.nan', expected a finite number"),
     "infinity": (b"a: -.inf\n", "a is '-.inf', expected a finite number"),
+    "nan behind a mark": (b"\xef\xbb\xbfa: .nan\n", ", line 1, column 4: a is '.nan'"),
     "too great": (b"a: 1e999\n", "a is '1e999', expected a finite number"),
     "half a letter": (b'a: "\\uD800"\n', r"a holds the character U\+D800"),
     "nothing": (b'a: "x\\0y"\n', r"a holds the character U\+0000"),
@@ -235,6 +236,7 @@ def test_a_file_in_another_encoding_is_named_and_the_remedy_works(tmp_path, code
 @pytest.mark.parametrize("line", ["\n", "\r\n", "\r"])
 def test_marks_and_ends_of_lines_change_nothing(tmp_path, head, line):
     (tmp_path / "params.yaml").write_bytes(head + SHIPPED.replace("\n", line).encode())
+    assert yamlfile.decoded(b"\xef\xbb\xbfa: 1", tmp_path) == "a: 1"
     assert config.read(tmp_path / "params.yaml") == config.read(ROOT / "params.yaml")
 
 

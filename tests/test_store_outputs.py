@@ -415,6 +415,14 @@ def test_a_link_to_params_yaml_stays_a_link(tmp_path):
     assert "b: y" in (tmp_path / "real.yaml").read_text()
 
 
+def test_a_corpus_that_comes_in_by_a_merge_is_not_taken_out_in_silence(tmp_path):
+    text = "base: &b {tess: gone}\ndata:\n  corpora:\n    <<: *b\n    savee: s\n"
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SettingError, match=r"data\.corpora\.tess comes in by '<<': take it out by hand"):
+        settings.point({"b": "y"}, drop=["tess"], path=tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_text() == text
+
+
 def test_a_zip_that_lies_in_the_folder_of_work_is_no_source(place):
     (place / "out.part").mkdir()
     for name in ("lock", "mine.zip"):

@@ -25,6 +25,10 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     corpora = tree["data"]["corpora"]
     for name in set(drop) & set(known):
         del corpora[name]
+        if name in corpora:
+            raise SettingError(
+                f"{path}: data.corpora.{name} comes in by '<<': take it out by hand, then run this again."
+            )
     corpora.update(wanted)
     expected = dict(corpora)
     if not corpora:
