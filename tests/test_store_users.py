@@ -136,8 +136,9 @@ def test_another_users_cache_in_any_state_stops_nobody_and_stays_as_it_is(
         with other_user():
             assert extracted(corpus, "second") == expected
         said = capsys.readouterr()
-        sentences = [line for line in said.err.splitlines() if "for you alone" in line]
+        sentences = [line for line in said.err.splitlines() if "such files are kept in" in line]
         assert len(sentences) <= 1
+        assert all((variable == "SER_STORE_URL") == ("the next run then does" in line) for line in sentences)
         assert "make room" not in said.err
         if run:
             assert f"{ALL} from the clip cache, 0 to extract" in said.out

@@ -142,11 +142,11 @@ class Place:
     def tell_unshared(self, path: Path, behind: Path, error: StoreError) -> None:
         """Say once of a folder that it does not take files, where they are instead, and why."""
         reason = getattr(error.__cause__, "strerror", None) or error
-        tell(
-            f"{path.parents[1]} {reason}",
-            f"{path} could not be written ({reason}): such files are kept in {behind}, for you alone. To share them, "
-            f"{files.advice(error)}; the next run then does.",
-        )
+        shared = self.url and not self.remote
+        where = f"{behind}, for you alone. To share them" if shared else f"{behind}. To have them there"
+        then = "; the next run then does" if shared else ""
+        sentence = f"such files are kept in {where}, {files.advice(error)}{then}."
+        tell(f"{path.parents[1]} {reason}", f"{path} could not be written ({reason}): {sentence}")
 
     def send(self, drawer: str, name: str) -> None:
         """Put a file of this machine into the shared place, if there is one and it lets it be written.
