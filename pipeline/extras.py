@@ -49,7 +49,9 @@ def missing(extra: str, error: ImportError, *, by: str) -> SettingError:
     """Say what ``by`` needs and cannot import, and the command that installs it."""
     root = error.__cause__ if isinstance(error.__cause__, ImportError) else error  # fsspec says it in its own words
     if isinstance(root, ModuleNotFoundError):
-        return SettingError(f"{by} needs {root.name}, which is not installed: {command(extra)}")
+        return SettingError(
+            f"{by} needs {(root.name or '').partition('.')[0]}, which is not installed: {command(extra)}"
+        )
     again = command(extra).replace("install", "install --force-reinstall", 1)
     return SettingError(f"{by} needs what is installed and cannot be loaded ({first_line(root)}): {again}")
 
