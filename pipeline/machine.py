@@ -104,6 +104,7 @@ def in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     """Show an error that nobody has caught."""
     started = getattr(sys.modules.get("__main__"), "__spec__", None)
     if isinstance(error, SerError) and started and started.name.partition(".")[0] in PROGRAMS:
+        show_all_letters()
         print(f"ser-features: {error}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
