@@ -90,6 +90,15 @@ def is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value <= LARGEST
 
 
+def text(params: Mapping[str, Any], dotted: str) -> str:
+    """Read a setting that is text.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    return str(convert(get(params, dotted), str, dotted))
+
+
 def corpora(params: Mapping[str, Any]) -> dict[str, str]:
     """Read which corpora there are, and the folder of each.
 
@@ -101,7 +110,9 @@ def corpora(params: Mapping[str, Any]) -> dict[str, str]:
         raise SettingError("params.yaml: data.corpora names no corpus: add one as 'ravdess: /path/to/RAVDESS'.")
     for name, place in places.items():
         if not isinstance(place, str) or not place:
-            raise SettingError(f"params.yaml: data.corpora.{name} is {place!r}, expected the folder of the corpus.")
+            raise SettingError(
+                f"params.yaml: data.corpora.{name} is {shown(place)}, expected the folder of the corpus."
+            )
     return dict(places)
 
 
@@ -118,7 +129,7 @@ def section(cls: type[Section], params: Mapping[str, Any], name: str) -> Section
 def build(cls: type[Section], values: Any, name: str) -> Section:
     """Build ``cls`` from a mapping; nested dataclasses from nested mappings."""
     if not isinstance(values, Mapping):
-        raise SettingError(f"params.yaml: {name} is {values!r}, expected a section.")
+        raise SettingError(f"params.yaml: {name} is {shown(values)}, expected a section.")
     hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cast("Any", cls))}
     for key in values:
