@@ -129,6 +129,15 @@ def is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value <= LARGEST
 
 
+def text(params: Mapping[str, Any], dotted: str) -> str:
+    """Read a setting that is text.
+
+    Raises:
+        SettingError: it is something else.
+    """
+    return str(convert(get(params, dotted), str, dotted))
+
+
 def corpora(params: Mapping[str, Any]) -> dict[str, str]:
     """Read which corpora there are, and the folder of each.
 

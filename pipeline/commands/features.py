@@ -67,7 +67,7 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
     params = config.read()
     processes = workers or config.section(crew.Execute, params, "execute").processes
     settings = recipe.from_params(params)
-    say(settings, VIEWS)
+    say(settings, recipe.DTYPES)
     done = stage.inspect(clips, output, settings=settings, processes=processes)
     fail(done.failures, f"pictures drawn: {len(done.pictures)}.", done.paths)
     click.echo("\n".join(map(str, done.pictures)))

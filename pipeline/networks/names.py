@@ -16,7 +16,7 @@ def view(params: Mapping[str, Any]) -> str:
     Raises:
         UnknownNameError: there is none of this name.
     """
-    name = str(config.get(params, "model.features"))
+    name = config.text(params, "model.features")
     if name not in VIEWS:
         raise UnknownNameError("params.yaml: model.features", name, VIEWS)
     return name

@@ -1,6 +1,7 @@
 """The models by name, as ``model.arch`` has them: the networks, and the svm, which is none."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +52,11 @@ def arch(name: str) -> Arch:
 def check(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
     """Refuse settings of models that cannot be built, before anything is trained.
 
-    Call it before any network is made: it ends Keras' session.
-
     Raises:
         SettingError: a setting cannot work, or the network has more weights than a machine holds.
     """
     machine(params)
-    name = config.get(params, "model.arch")
+    name = config.text(params, "model.arch")
     if name == SVM:
         return
     size = count_weights(params, shape, classes, statistics=statistics)
@@ -70,10 +69,13 @@ def check(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, st
 
 def count_weights(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> int:
     """Count the weights of the network that `build` makes, without making them."""
-    with keras.StatelessScope(initialize_variables=False):
-        count = int(build(params, shape, classes, statistics=statistics).count_params())
-    keras.utils.clear_session()  # Keras would make them all the same, later
-    return count
+
+    def count() -> int:
+        with keras.StatelessScope(initialize_variables=False):
+            return int(build(params, shape, classes, statistics=statistics).count_params())
+
+    with ThreadPoolExecutor(1) as thread:  # Keras notes in each thread by itself what it has yet to make, and names
+        return thread.submit(count).result()
 
 
 def build(

@@ -106,8 +106,8 @@ class Train:
             return
         if not self.seeds or not all(map(config.is_seed, self.seeds)) or len(set(self.seeds)) < len(self.seeds):
             raise SettingError(
-                f"params.yaml: train.seeds is {list(self.seeds)}, expected whole numbers from 0 on, up to "
-                f"{config.LARGEST}, each once, or null."
+                f"params.yaml: train.seeds is {config.shown(list(self.seeds))}, expected whole numbers from 0 on, "
+                f"up to {config.LARGEST}, each once, or null."
             )
 
     def chosen(self, folds: Sequence[int]) -> list[int]:

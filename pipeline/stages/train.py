@@ -44,14 +44,13 @@ def run(
         SettingError: a parameter cannot work.
     """
     clips = roles.read(source)
-    settings, arch = config.section(Train, params, "train"), config.get(params, "model.arch")
+    settings, arch = config.section(Train, params, "train"), config.text(params, "model.arch")
     device = config.section(devices.Device, params, "device")
     folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
-    check(clips, mapped.layout_of(shards).shape, settings, device, params)
-    table = mapped.open_table(shards, cache / "unpacked")
-    stamp: str = files.read_json(audit, stage="split")["stamp"]
-    own_key = key(source, shards, params, cache)
+    layout, stamp = mapped.layout_of(shards), str(files.read_json(audit, stage="split")["stamp"])
     with devices.spread(device.count) as spread, files.aside(output) as part:
+        check(clips, layout.shape, settings, device, params)
+        table, own_key = mapped.open_table(shards, cache / "unpacked"), key(source, shards, params, cache)
         bench = Workbench(params, settings, device, spread)
         say(bench, clips, table, arch, stamp)
         done: dict[tuple[int, int], dict[str, Any]] = {}
