@@ -23,14 +23,23 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     yaml.indent(mapping=2, sequence=2, offset=0)
     tree = yaml.load(yamlfile.decoded(yamlfile.contents(path), path))
     corpora = tree["data"]["corpora"]
-    for name in set(drop) & set(known):
+    gone = set(drop) & set(known)
+    meant = {name: place for name, place in known.items() if name not in gone} | dict(wanted)
+    for name in gone:
         del corpora[name]
-        if name in corpora:
-            raise SettingError(
-                f"{path}: data.corpora.{name} comes in by '<<': take it out by hand, then run this again."
-            )
     corpora.update(wanted)
     if not corpora:
         raise SettingError(f"{path}: data.corpora would be empty: name at least one corpus.")
     with files.aside(path.resolve()) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
+        file.flush()
+        refuse_other(config.corpora(config.read(part)), meant, path)
+
+
+def refuse_other(written: Mapping[str, str], meant: Mapping[str, str], path: Path) -> None:
+    """Stop where a file would say something else than was meant, as where corpora come in by an alias."""
+    wrong = sorted(dict(written.items() ^ meant.items()))
+    if wrong:
+        raise SettingError(
+            f"{path}: data.corpora.{wrong[0]} cannot be changed where it comes in by '<<' or an alias: do it by hand."
+        )
