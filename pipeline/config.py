@@ -17,7 +17,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from pipeline import paths, yamlfile
 from pipeline.errors import SettingError, UnknownNameError
-from pipeline.yamlfile import dotted, shown
+from pipeline.yamlfile import dotted
+from pipeline.yamlfile import shown as shown  # others have it from here
 
 Section = TypeVar("Section")
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 from collections import Counter, defaultdict
 from pathlib import PurePath
@@ -290,7 +291,7 @@ def test_system_files_lie_between_the_clips(made):
     assert {PurePath(name).name for name in rest} == {
         ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", demo.SUMS,
     }  # fmt: skip
-    assert all(files.is_system(PurePath(name)) for name in rest)
+    assert all(files.is_system(PurePath(name)) for name in rest - {demo.SUMS})
 
 
 def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
@@ -327,10 +328,12 @@ def test_an_older_demo_is_replaced_and_nothing_is_left_beside(tmp_path, capsys):
     folder = tmp_path / "raw" / "demo"
     (folder / "RAVDESS" / "Actor_99").mkdir(parents=True)
     (folder / "RAVDESS" / files.MARKER).touch()
-    (tmp_path / "raw" / "demo.tmp" / "half").mkdir(parents=True)
+    left = tmp_path / "raw" / "demo.4711-0123abcd.tmp"  # by a process that was killed
+    (left / "half").mkdir(parents=True)
+    os.utime(left, (0, 0))
     count = demo.run(folder, clips=60, seed=SEED)
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
-    assert sorted(path.name for path in folder.iterdir()) == ["CREMA-D", "RAVDESS", "SAVEE", "TESS"]
+    assert sorted(path.name for path in folder.iterdir()) == ["CREMA-D", "RAVDESS", "SAVEE", demo.SUMS, "TESS"]
     assert not (folder / "RAVDESS" / "Actor_99").exists()
     printed = capsys.readouterr().out
     assert printed.startswith(f"{count} clips, ")

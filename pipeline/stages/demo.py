@@ -58,6 +58,7 @@ def run(folder: Path, *, clips: int, seed: int) -> int:
     start = time.perf_counter()
     takes = plan(clips, seed)
     refuse_strangers(folder)
+    files.sweep(folder)
     with files.aside(folder) as aside:
         seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
         furnish(aside, {take.troupe.page.title for take in takes}, demo_votes.tables(takes, seed))

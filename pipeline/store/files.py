@@ -45,7 +45,7 @@ def aside(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    if ASIDE.search(path.name):
+    if is_aside(path):
         yield path
         return
     part = beside(path)
@@ -81,7 +81,7 @@ def advice(error: BaseException) -> str:
 
 def sweep(path: Path) -> None:
     """Delete what killed processes left of a file that is written aside: what nobody has written to for an hour."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+    for part in filter(is_aside, path.parent.glob(f"{glob.escape(path.name)}.*.tmp")):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > HOUR:
                 remove(part)
@@ -104,6 +104,11 @@ def swap(part: Path, path: Path) -> None:
         old.rename(path)
         raise
     remove(old)
+
+
+def is_aside(path: Path) -> bool:
+    """Say whether a name is one that `beside` made up."""
+    return ASIDE.search(path.name) is not None
 
 
 def beside(path: Path) -> Path:

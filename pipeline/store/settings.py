@@ -23,24 +23,27 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
     yaml.indent(mapping=2, sequence=2, offset=0)
     tree = yaml.load(yamlfile.decoded(yamlfile.contents(path), path))
     corpora = tree["data"]["corpora"]
-    for name in set(drop) & set(known):
+    gone = set(drop) & set(known)
+    meant = {name: place for name, place in known.items() if name not in gone} | dict(wanted)
+    for name in gone:
         del corpora[name]
-        if name in corpora:
-            raise SettingError(
-                f"{path}: data.corpora.{name} comes in by '<<': take it out by hand, then run this again."
-            )
     corpora.update(wanted)
-    expected = dict(corpora)
     if not corpora:
         raise SettingError(f"{path}: data.corpora would be empty: name at least one corpus.")
     with files.aside(path.resolve()) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
         file.flush()
-        refuse_other(config.corpora(config.read(part)), expected, path)
+        refuse_other(config.corpora(config.read(part)), meant, path)
 
 
-def refuse_other(found: Mapping[str, str], expected: Mapping[str, str], path: Path) -> None:
-    """Refuse names of folders that do not come back from YAML as they are."""
-    for name, place in expected.items():
-        if found.get(name) != place:
-            raise SettingError(f"{path}: data.corpora.{name} cannot hold {place!r}: give the folder another name.")
+def refuse_other(written: Mapping[str, str], meant: Mapping[str, str], path: Path) -> None:
+    """Stop where a file would say something else than was meant: for a letter in a name, or where an alias brings it."""
+    wrong = sorted(dict(written.items() ^ meant.items()))
+    if not wrong:
+        return
+    name, place = wrong[0], meant.get(wrong[0], "")
+    if not place.isprintable():
+        raise SettingError(f"{path}: data.corpora.{name} cannot hold {place!r}: give the folder another name.")
+    raise SettingError(
+        f"{path}: data.corpora.{name} cannot be changed where it comes in by '<<' or an alias: do it by hand."
+    )
