@@ -37,7 +37,7 @@ def point(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: Path = c
 
 
 def refuse_other(written: Mapping[str, str], meant: Mapping[str, str], path: Path) -> None:
-    """Stop where a file would say something else than was meant: for a letter in a name, or where an alias brings it."""
+    """Stop where a file would say something else than was meant, for a letter in a name or an alias."""
     wrong = sorted(dict(written.items() ^ meant.items()))
     if not wrong:
         return
