@@ -223,7 +223,8 @@ def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
     folder = corpus.parent / "features/mfcc"
     folder.mkdir(parents=True)
     old, young, other = (
-        folder / f"{name}.tmp" for name in ("ravdess.parquet.1-a", "ravdess.parquet.2-b", "x.parquet.1-a")
+        folder / f"{name}.tmp"
+        for name in ("ravdess.parquet.1-0000000a", "ravdess.parquet.2-0000000b", "x.parquet.1-0000000a")
     )
     for path in (old, young, other):
         path.write_bytes(b"half")

@@ -79,7 +79,7 @@ def refuse_closed(path: Path) -> None:
         raise SettingError(f"{path} cannot be written, for {above} is no folder: name another place.")
     if not os.access(above, os.W_OK | os.X_OK):
         raise SettingError(f"{path} cannot be written, for {above} is closed to you: name another place.")
-    paths.look(files.beside(path))  # its name may be too long
+    paths.look(files.beside(path.absolute()))  # its name may be too long
 
 
 def is_empty(path: Path) -> bool:
