@@ -296,7 +296,7 @@ def test_a_clip_cache_is_verified_and_repaired(cache):
     assert victim.exists()
     repaired = CliRunner().invoke(main, ["store", "verify", "--repair"])
     assert repaired.exit_code == 1
-    assert "Deleted: the next extraction that needs it makes it again." in repaired.output
+    assert "Deleted: the next run that needs it makes it again." in repaired.output
     assert not victim.exists()
     assert CliRunner().invoke(main, ["store", "verify"]).exit_code == 0
 
