@@ -224,10 +224,10 @@ def test_cleaning_leaves_the_files_of_others_and_says_how_many(corpus, hall, mon
         result = CliRunner().invoke(main, ["store", "gc"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "There is nothing to delete." in result.output
-    assert f"These are not yours to be deleted, first {common}/" in result.output
+    assert f"You may not delete these, which are of other users, first {common}/" in result.output
     assert tree(common) == before
     result = CliRunner().invoke(main, ["store", "gc"], catch_exceptions=False)
-    assert "not yours" not in result.output
+    assert "You may not" not in result.output
     assert not list(common.rglob("*.arrow"))
 
 
@@ -244,7 +244,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(corpus, hall, monkeypatch
         listed = CliRunner().invoke(main, ["store", "ls"], catch_exceptions=False)
     assert (result.exit_code, listed.exit_code) == (0, 0)
     assert "is damaged" not in result.output
-    assert f"These are not yours to be read, so nobody knows whether they are whole, first {common}/" in result.output
+    assert f"You may not read these, so nobody knows whether they are whole, first {common}/" in result.output
     assert tree(common) == before
 
 
@@ -451,7 +451,7 @@ def test_a_bucket_is_cleaned_as_far_as_that_is_allowed(bucket, monkeypatch, tmp_
         ReadOnly(patch, system)
         result = CliRunner().invoke(main, ["store", "gc", "--shared", "--older-than", "0"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert f"These are not yours to be deleted, first {place.url}/{name}:" in result.output
+    assert f"You may not delete these, which are of other users, first {place.url}/{name}:" in result.output
     assert system.exists(f"{root}/{name}")
 
 

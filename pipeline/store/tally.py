@@ -32,15 +32,17 @@ def verdict(checked: Sequence[Checked], deleted: Swept) -> Iterator[str]:
     for item, fault in ((each.item, each.fault) for each in checked if each.fault):
         how = "Deleted" if item in deleted.items else "Delete it with 'ser-features store verify --repair'"
         yield f"{item.path} is damaged: {fault}. {how}: the next run that needs it makes it again."
-    yield from others([each.item for each in checked if each.closed], "read, so nobody knows whether they are whole")
-    yield from others(deleted.left, "deleted")
+    yield from others(
+        [each.item for each in checked if each.closed], "read these, so nobody knows whether they are whole"
+    )
+    yield from others(deleted.left, "delete these, which are of other users")
     yield from deleted.failures
 
 
 def others(items: Sequence[Item], verb: str) -> Iterator[str]:
     """Say of files of other users what this user may not do with them."""
     if items:
-        yield f"These are not yours to be {verb}, first {items[0].path}:"
+        yield f"You may not {verb}, first {items[0].path}:"
         yield from (f"    {line}" for line in counted(items))
 
 
@@ -56,7 +58,7 @@ def swept(found: Garbage, deleted: Swept | None) -> Iterator[str]:
         yield from (f"    {line}" for line in counted(found.young))
     for path in found.unreadable:
         yield f"{path} {unread(path)}, so nobody knows what its shard needs: no segment goes; see 'store verify'."
-    yield from others(deleted.left, "deleted") if deleted else ()
+    yield from others(deleted.left, "delete these, which are of other users") if deleted else ()
     yield from deleted.failures if deleted else ()
 
 

@@ -4,6 +4,7 @@ An extraction may run meanwhile: nothing young is deleted, and nothing that chan
 """
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -172,7 +173,7 @@ def delete(place: Place, items: Iterable[Item]) -> Swept:
             if remove(place, item):
                 gone.append(item)
         except (OSError, StoreError, Timeout) as error:
-            if files.number(error) in files.RIGHTS or isinstance(error.__cause__, PermissionError):
+            if is_of_others(item, error):
                 left.append(item)
                 continue
             failures.append(f"{item.path} could not be deleted: {getattr(error, 'strerror', None) or error}.")
@@ -181,6 +182,15 @@ def delete(place: Place, items: Iterable[Item]) -> Swept:
             with suppress(OSError):  # there is more in it, or nothing
                 (root / drawer).rmdir()
     return Swept(tuple(gone), tuple(failures), tuple(left))
+
+
+def is_of_others(item: Item, error: BaseException) -> bool:
+    """Say whether a file could not be deleted because it is not this user's; one's own that stays is a failure."""
+    if item.shared:
+        return isinstance(error.__cause__, PermissionError)
+    with suppress(OSError):
+        return files.number(error) in files.RIGHTS and Path(item.path).stat().st_uid != os.geteuid()
+    return False
 
 
 def remove(place: Place, item: Item) -> bool:
