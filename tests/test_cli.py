@@ -324,10 +324,10 @@ def test_what_cannot_be_deleted_is_said_and_fails(cache, monkeypatch):
     result = CliRunner().invoke(main, ["store", "gc"])
     assert result.exit_code == 1
     assert re.search(r"\.arrow could not be deleted: Input/output error\.\n$", result.output)
-    error = PermissionError(13, "Permission denied")  # as of another user's file, which is no failure
+    error = PermissionError(13, "Permission denied")
     result = CliRunner().invoke(main, ["store", "gc"])
-    assert result.exit_code == 0
-    assert "These are not yours to be deleted, first " in result.output
+    assert result.exit_code == 1
+    assert re.search(r"\.arrow could not be deleted: Permission denied\.\n$", result.output)
 
 
 def test_an_absent_clip_cache_is_no_error(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from pipeline.evaluation import drawing  # noqa: F401  before Keras, which impor
 HOME = Path(__file__).parent  # the keras.json here is read in place of the user's
 SETTINGS = json.loads((HOME / "keras.json").read_text(encoding="utf-8"))
 BACKENDS = ("tensorflow", "jax", "torch")
-# One operation at a time may hold a thread for as long as all devices take to meet, so that no number limits how many run.
+# Not between operations: devices that share a batch each hold a thread until all have come.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "PJRT_NPROC", "OMP_NUM_THREADS")  # within an operation; the last: torch's
 
 
