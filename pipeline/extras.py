@@ -57,7 +57,7 @@ def missing(extra: str, error: ImportError, *, by: str) -> SettingError:
 
 
 @contextmanager
-def library(name: str) -> Iterator[None]:
+def system_library(name: str) -> Iterator[None]:
     """Say in a sentence that a library of the system is missing, without which the block imports nothing.
 
     Raises:

@@ -58,6 +58,6 @@ def library() -> Any:
     Raises:
         SettingError: it is not installed.
     """
-    with extras.needed("listen"), extras.library("PortAudio"):
+    with extras.needed("listen"), extras.system_library("PortAudio"):
         import sounddevice  # late: an extra that few need
     return sounddevice

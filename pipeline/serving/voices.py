@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pipeline import extras
 from pipeline.signal import voice
 
-with extras.library("libsndfile"):
+with extras.system_library("libsndfile"):
     import soundfile
 
 RATE = 16_000  # Hz

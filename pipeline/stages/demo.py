@@ -20,7 +20,7 @@ from pipeline.signal import voice
 from pipeline.stages import crew, entry
 from pipeline.store import files
 
-with extras.library("libsndfile"):
+with extras.system_library("libsndfile"):
     import soundfile
 
 Samples = npt.NDArray[np.int16]

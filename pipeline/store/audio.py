@@ -17,7 +17,7 @@ from pipeline.errors import AudioError
 from pipeline.store import extent
 from pipeline.store.extent import Extent
 
-with extras.library("libsndfile"):
+with extras.system_library("libsndfile"):
     import soundfile
 
 VERSION = 2  # raise it when the same file would give other samples
