@@ -188,3 +188,10 @@ def test_one_speaker_is_told_of_a_protocol_that_needs_no_second():
 def test_a_random_split_holds_out_what_is_asked_for_or_says_that_it_cannot(share):
     with pytest.raises(SettingError, match=r"split\.validation is 0\.\d+, and split\.protocol 'random' holds out 0\.5"):
         Split(protocol="random", validation=share)
+
+
+def test_fewer_folds_are_proposed_before_speakers_who_are_heard_in_training():
+    with pytest.raises(SettingError) as caught:
+        split(even(3, 2, 10), Split(folds=5))
+    assert "-S split.folds=3" in str(caught.value)
+    assert "protocol" not in str(caught.value)
