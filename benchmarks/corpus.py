@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from benchmarks.timing import quiet
 from pipeline import config
 from pipeline.corpora import registry
-from pipeline.signal import augment, conditioning, frontend
+from pipeline.signal import frontend
+from pipeline.signal.settings import Audio, Augment, Noise
 from pipeline.stages import ingest
 from pipeline.store import facts, recipe
 
@@ -24,8 +25,8 @@ SHORTEST = 1.0  # s: the published window begins at 0.6 s
 EVERYTHING = facts.Limits(max_bad=1)
 SAME = recipe.Recipe(  # what the published way makes
     seed=42,
-    audio=conditioning.Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
-    augment=augment.Augment(noise=augment.Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
+    audio=Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
+    augment=Augment(noise=Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
     features=recipe.Features(
         mfcc=frontend.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=frontend.LogMel(n_fft=2048, hop=512, n_mels=128)
     ),

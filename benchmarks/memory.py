@@ -49,7 +49,7 @@ def multiply(source: Corpus, count: int, job: Job) -> Corpus:
             for row, turn in zip(originals, turns, strict=False)
         )
     target = job.scratch / f"memory/{source.name}.parquet"
-    manifest.write([row for some in rows for row in some], target, synthetic=True)
+    manifest.write([row for some in rows for row in some], target, synthetic=True, about={})
     return Corpus(source.name, folder, target)
 
 

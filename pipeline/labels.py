@@ -16,6 +16,7 @@ SCHEMES = {
     "8": EMOTIONS[:8],
     "all": EMOTIONS,
 }
+ORIGINAL = "original"  # the variant of a clip without augmentation
 POLICIES = ("drop", "neutral", "keep")
 VOTED = EMOTIONS[:6]  # what the listeners of CREMA-D could choose from
 LISTENERS = ("voice", "face", "multimodal")  # what they were given: sound, picture, both

@@ -233,6 +233,21 @@ def test_a_comment_in_the_code_extracts_nothing_anew(project):
     assert len(re.findall(r"from the clip cache, 0 to extract", log)) == 4
 
 
+@pytest.mark.parametrize(
+    ("edited", "now"),
+    [
+        ("corpora/tess.py", {"demo", "ingest"}),  # train takes the licences from the manifests
+        ("signal/fourier.py", {"extract"}),
+        ("signal/vocoder.py", {"extract"}),  # split takes the names of the copies from the settings
+        ("stages/cluster.py", {"extract"}),  # demo shows its progress, and ingest works, without Dask
+    ],
+)
+def test_an_edit_runs_the_stages_whose_numbers_it_may_change(project, edited, now):
+    path = project.folder / "pipeline" / edited
+    path.write_text(path.read_text(encoding="utf-8") + "\n# one comment more\n", encoding="utf-8")
+    assert project.outdated() == now
+
+
 def test_extraction_gives_the_same_bytes_from_an_empty_cache(project):
     shutil.rmtree(project.cache)
     project.run("dvc", "repro", "-s", "-f", "extract")

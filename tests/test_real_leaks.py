@@ -45,7 +45,7 @@ def base(settings, tmp_path_factory):
     ingest.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=facts.Limits())
     extract.run(
         folder / "RAVDESS", folder / "ravdess.parquet", {"mfcc": folder / "mfcc.parquet"},
-        settings=settings, place=Place(str(folder / "cache")), team=crew.Crew(1, ""),
+        settings=settings, place=Place(str(folder / "cache")), team=crew.Crew(1),
     )  # fmt: skip
     return folder
 

@@ -28,8 +28,7 @@ from pipeline.networks import registry
 from pipeline.serving import agreement, conversion, export, markdown, models, runtimes, samples
 from pipeline.serving import card as cards
 from pipeline.serving.agreement import Made
-from pipeline.signal.conditioning import Audio
-from pipeline.signal.settings import LogMel
+from pipeline.signal.settings import Audio, LogMel
 from pipeline.store import manifest, predictions
 from pipeline.store.statistics import Statistics
 
@@ -415,7 +414,7 @@ def workplace(tmp_path, monkeypatch):
     predictions.write(frame, np.zeros((len(frame), 2), np.float32), ["a", "b"], samples.PREDICTIONS)
     for corpus, some in names.items():
         listed = [{"clip_id": name, "path": f"{name[-3:]}.wav", "status": "ok"} for name in reversed(some)]
-        manifest.write(listed, samples.MANIFESTS / f"{corpus}.parquet", synthetic=False)
+        manifest.write(listed, samples.MANIFESTS / f"{corpus}.parquet", synthetic=False, about={})
     return {"data": {"corpora": {"ravdess": "/audio/R", "tess": "/audio/T"}}}
 
 

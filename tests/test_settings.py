@@ -17,7 +17,8 @@ from pipeline.errors import SettingError
 from pipeline.evaluation.folds import Split
 from pipeline.networks import devices, names, registry, training
 from pipeline.networks.settings import Train
-from pipeline.signal import augment, banks
+from pipeline.signal import banks
+from pipeline.signal.settings import Augment, variants
 from pipeline.stages import crew, demo, workbench
 from pipeline.store import audio, facts, places, recipe, statistics
 
@@ -37,12 +38,12 @@ def reads_demo(params):
 
 def reads_ingest(params):
     config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad")
-    return config.section(facts.Limits, params, "ingest"), config.section(crew.Execute, params, "execute").crew
+    return config.section(facts.Limits, params, "ingest"), config.section(crew.Execute, params, "execute").address
 
 
 def reads_split(params):
     config.seed(params)
-    return config.section(Split, params, "split"), config.section(augment.Augment, params, "augment")
+    return config.section(Split, params, "split"), config.section(Augment, params, "augment")
 
 
 def reads_extract(params):
@@ -133,7 +134,7 @@ def test_what_extract_accepts_makes_numbers(name):
             settings, _, _ = reads_extract(params)
         except SettingError:
             continue
-        wanted = dict.fromkeys(recipe.DTYPES, augment.variants(settings.augment))
+        wanted = dict.fromkeys(recipe.DTYPES, variants(settings.augment))
         made = recipe.make(audio.Recording(WAVES, 16_000, "WAV"), settings, "0" * 64, wanted)
         assert all(np.isfinite(entry.tensors).all() for entry in made.values()), value
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pipeline import config
 from pipeline.errors import SettingError, UnknownNameError
 from pipeline.signal import augment, vocoder
-from pipeline.signal.augment import Augment, Noise, Step, apply, draw, generator, identity, variants
+from pipeline.signal.augment import Step, apply, draw, generator, identity
 from pipeline.signal.noise import white
+from pipeline.signal.settings import Augment, Noise, variants
 
 RATE = 16_000
 FIRST, SECOND = "00c0ffee" * 8, "00c0ffef" + "00c0ffee" * 7  # hashes of two recordings

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline import config
 from pipeline.errors import SettingError
 from pipeline.signal import conditioning
-from pipeline.signal.conditioning import Audio, condition, fit, trim
+from pipeline.signal.conditioning import condition, fit, trim
+from pipeline.signal.settings import Audio
 
 RATE = 16_000
 

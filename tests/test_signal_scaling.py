@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from pipeline.signal import augment, conditioning, frontend
+from pipeline.signal import conditioning, frontend
 from pipeline.signal.frontend import LogMel, Mfcc
+from pipeline.signal.settings import Audio, Augment
 from pipeline.store import recipe
 
 RATE = 22_050
@@ -26,8 +27,8 @@ def settings(**changes):
     mfcc, logmel = Mfcc(n_mfcc=40, zcr=False, rms=False, **PUBLISHED), LogMel(**PUBLISHED)
     return recipe.Recipe(
         seed=0,
-        audio=conditioning.Audio(sample_rate=RATE, **parts),
-        augment=augment.Augment(),
+        audio=Audio(sample_rate=RATE, **parts),
+        augment=Augment(),
         features=recipe.Features(mfcc=mfcc, logmel=logmel),
     )
 
@@ -112,7 +113,7 @@ def test_mfcc_are_made_of_bands_that_are_not_scaled():
 
 def test_the_wiener_filter_is_scipys():
     signal = np.concatenate([np.zeros(500, np.float32), speech(0.2)])
-    config = conditioning.Audio(sample_rate=RATE, trim_db=None, wiener=True)
+    config = Audio(sample_rate=RATE, trim_db=None, wiener=True)
     with np.errstate(all="ignore"):
         theirs = scipy.signal.wiener(signal.astype(np.float64))
     np.testing.assert_allclose(conditioning.condition(signal, config), theirs, atol=1e-7)

@@ -15,14 +15,14 @@ import soundfile
 from pipeline import config
 from pipeline.corpora.gather import gather
 from pipeline.errors import SettingError
-from pipeline.signal import augment
+from pipeline.signal.settings import variants
 from pipeline.stages import crew, export, extract, ingest
 from pipeline.store import facts, recipe, shards
 from pipeline.store.places import Place
 
 RATE = 16_000
 SETTINGS = recipe.from_params(config.read(Path(__file__).parents[1] / "params.yaml"))
-VARIANTS = augment.variants(SETTINGS.augment)
+VARIANTS = variants(SETTINGS.augment)
 FORMATS = ("parquet", "npz", "csv")
 
 

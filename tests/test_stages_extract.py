@@ -15,7 +15,8 @@ import soundfile
 from pipeline import config
 from pipeline.errors import SerError, StoreError
 from pipeline.signal import augment, conditioning, frontend
-from pipeline.stages import assembly, batch, crew, extract, ingest
+from pipeline.signal.settings import Audio, Augment, variants
+from pipeline.stages import assembly, batch, cluster, crew, extract, ingest
 from pipeline.store import audio, facts, recipe, segments, shards
 from pipeline.store.places import Place
 
@@ -57,7 +58,7 @@ def extracted(
         outputs,
         settings=settings,
         place=Place(str(base / cache)),
-        team=crew.Crew(processes, scheduler),
+        team=crew.Crew(processes, cluster.at(scheduler)),
         part=part,
     )
     return outputs
@@ -66,7 +67,7 @@ def extracted(
 def row_keys(view, settings=SETTINGS, samples_sha256="ab" * 32, sample_rate=RATE) -> list[str]:
     """The keys of a clip's rows, in the order of the variants."""
     (keys,) = recipe.keys(settings, [view], [(samples_sha256, sample_rate)])
-    assert tuple(keys[view]) == augment.variants(settings.augment)
+    assert tuple(keys[view]) == variants(settings.augment)
     return list(keys[view].values())
 
 
@@ -92,9 +93,7 @@ def test_four_rows_a_clip_in_the_layout_of_the_design(corpus):
     for view, path in extracted(corpus).items():
         index, tensors, layout = loaded(path)
         assert list(index.columns) == ["clip_id", "variant", "key", "valid_frames"]
-        assert (
-            index.groupby("clip_id")["variant"].apply(list).tolist() == [list(augment.variants(SETTINGS.augment))] * 6
-        )
+        assert index.groupby("clip_id")["variant"].apply(list).tolist() == [list(variants(SETTINGS.augment))] * 6
         assert index["key"].is_unique
         assert (layout.view, layout.dtype) == (view, recipe.DTYPES[view])
         assert tensors.shape == (24, *layout.shape)
@@ -258,7 +257,7 @@ def test_a_setting_of_one_view_leaves_the_other_alone(corpus, capsys):
 def test_a_pitch_range_leaves_original_and_noise_keys_alone():
     changed = replace(SETTINGS, augment=replace(SETTINGS.augment, pitch=(-3.0, 3.0)))
     old, new = (row_keys("logmel", s) for s in (SETTINGS, changed))
-    same = dict(zip(augment.variants(SETTINGS.augment), [a == b for a, b in zip(old, new, strict=True)], strict=True))
+    same = dict(zip(variants(SETTINGS.augment), [a == b for a, b in zip(old, new, strict=True)], strict=True))
     assert same == {"original": True, "noise": True, "pitch": False, "pitch+noise": False}
 
 
@@ -276,7 +275,7 @@ WORDS = {"pad": "features", "reference": "max", "normalise": "clip"}
     [
         (view, section, field.name)
         for view, cls in (("mfcc", frontend.Mfcc), ("logmel", frontend.LogMel))
-        for section, owner in (("audio", conditioning.Audio), (view, cls))
+        for section, owner in (("audio", Audio), (view, cls))
         for field in fields(owner)
     ],
 )
@@ -407,9 +406,9 @@ def test_what_is_made_together_changes_no_number(tmp_path, seconds):
     features = replace(SETTINGS.features, logmel=frontend.LogMel(n_fft=2048, hop=512))
     settings = replace(
         SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),
-        augment=augment.Augment(copies=("pitch", "stretch", "pitch+noise")),
+        augment=Augment(copies=("pitch", "stretch", "pitch+noise")),
     )  # fmt: skip
-    names, recording = augment.variants(settings.augment), audio.fetch(path)
+    names, recording = variants(settings.augment), audio.fetch(path)
     together = recipe.make(recording, settings, "ab" * 32, dict.fromkeys(recipe.DTYPES, names))
     for view in recipe.DTYPES:
         for number, name in enumerate(names):
@@ -422,7 +421,7 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
     path, rate = tmp_path / "x.wav", 48_000
     noise = 0.3 * np.random.default_rng(1).standard_normal(4 * rate)
     soundfile.write(path, noise, rate)
-    settings = conditioning.Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5)
+    settings = Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5)
     found = recipe.condition(audio.fetch(path), settings)
     window, _ = soundfile.read(path, start=round(0.6 * rate), frames=round(2.5 * rate), dtype="float32")
     expected = librosa.resample(window, orig_sr=rate, target_sr=22_050)  # what librosa.load does
@@ -439,7 +438,7 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
 def test_the_stored_rows_are_the_views_rounded_once(corpus):
     outputs = extracted(corpus)
     row = extract.manifest.records(extract.manifest.read(corpus.parent / "ravdess.parquet"))[0]
-    wanted = dict.fromkeys(recipe.DTYPES, augment.variants(SETTINGS.augment))
+    wanted = dict.fromkeys(recipe.DTYPES, variants(SETTINGS.augment))
     made = recipe.make(audio.fetch(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted)
     for view, path in outputs.items():
         index, tensors, _ = loaded(path)

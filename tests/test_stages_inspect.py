@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline import config
 from pipeline.corpora import files as names
 from pipeline.errors import SettingError
-from pipeline.signal import augment, conditioning
+from pipeline.signal.settings import Audio, variants
 from pipeline.stages import inspect
 from pipeline.store import audio, recipe
 
@@ -89,7 +89,7 @@ def test_nothing_left_to_analyse_is_drawn_as_such(clip, changes):
 def test_what_is_drawn_is_what_the_store_holds(clip):
     recording = audio.fetch(clip)
     sha256 = audio.samples_hash(recording.samples)
-    wanted = dict.fromkeys(recipe.DTYPES, augment.variants(SETTINGS.augment))
+    wanted = dict.fromkeys(recipe.DTYPES, variants(SETTINGS.augment))
     stored = {view: entry.tensors[0] for view, entry in recipe.make(recording, SETTINGS, sha256, wanted).items()}
     axes = panels_of(clip)
     levels = axes["log-mel, Hz"].images[0].get_array()
@@ -189,4 +189,4 @@ def test_letters_that_the_font_lacks_are_no_warning(clip):
 
 
 def test_the_default_trim_is_what_the_examples_say():
-    assert conditioning.Audio() == SETTINGS.audio
+    assert Audio() == SETTINGS.audio

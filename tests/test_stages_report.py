@@ -147,7 +147,7 @@ def fabricate(root, *, scores=SCORES, card=CARD, history=HISTORY):
     write_predictions(root / "models/predictions.parquet")
     for corpus in card["corpora"]:
         rows = [{"path": f"{k}.wav", "status": s, "warnings": w} for k, (s, w) in enumerate(FILES)]
-        manifest.write(rows, root / f"data/manifest/{corpus}.parquet", synthetic=False)
+        manifest.write(rows, root / f"data/manifest/{corpus}.parquet", synthetic=False, about={})
     return {
         "evaluation": root / "metrics/eval.json",
         "training": root / "metrics/train.json",

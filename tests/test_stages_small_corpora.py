@@ -54,7 +54,7 @@ def whole(folder, content, settings, **training):
     names = sorted({row["corpus"] for row in content})
     for name in names:
         own = [row for row in content if row["corpus"] == name]
-        manifest.write(own, folder / f"manifest/{name}.parquet", synthetic=False)
+        manifest.write(own, folder / f"manifest/{name}.parquet", synthetic=False, about={})
         shard(folder / f"features/{name}.parquet", own)
     manifests, features = ([folder / f"{kind}/{name}.parquet" for name in names] for kind in ("manifest", "features"))
     clips, audit = folder / "clips.parquet", folder / "audit.json"
@@ -148,5 +148,5 @@ SHIFTED = config.read(Path(__file__).parents[1] / "params.yaml")["train"]["augme
     ],
 )
 def test_ingest_counts_the_speakers_that_are_named(tmp_path, cells, said):
-    manifest.write(rows(cells), tmp_path / "own.parquet", synthetic=False)
+    manifest.write(rows(cells), tmp_path / "own.parquet", synthetic=False, about={})
     assert said in findings.summary(manifest.read(tmp_path / "own.parquet"), "own", system=0, other={})

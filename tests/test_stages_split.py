@@ -35,7 +35,7 @@ def run(tmp_path, corpora, **settings):
     paths = []
     for name, (content, synthetic) in corpora.items():
         paths.append(tmp_path / f"{name}.parquet")
-        manifest.write(content, paths[-1], synthetic=synthetic)
+        manifest.write(content, paths[-1], synthetic=synthetic, about={})
     config = Split(**({"folds": 3} | settings))
     split.run(
         paths, tmp_path / "clips.parquet", tmp_path / "audit.json",

@@ -19,7 +19,7 @@ from pipeline.serving import card as cards
 from pipeline.stages import evaluate, train
 from pipeline.store import batches, files, mapped, predictions, roles, statistics
 from pipeline.store.inputs import Inputs
-from tests.training import CLASSES, LAYOUT, SHAPE, artefacts, clip_table, params, tensors
+from tests.training import ABOUT, CLASSES, LAYOUT, SHAPE, artefacts, clip_table, params, tensors
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     tested = pd.concat([first[first["role"] == "train"].head(20)] * 2).assign(role="test")
     rows = pd.concat([first[first["role"] == "train"], tested, tested.assign(role="validation")], ignore_index=True)
     split = {"protocol": "published"}
-    roles.write(rows, base / "published.parquet", classes=CLASSES, synthetic=[], split=split)
+    roles.write(rows, base / "published.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
     leak = {"contaminated": 1.0, "same_clip": 1.0}
     audit = {"stamp": "CONTAMINATED 100 %", "fold": {"0": {"leak": leak, "count": {"test_rows": 40}}}}
     files.write_json(audit, base / "published-audit.json")
@@ -170,7 +170,7 @@ def test_shuffled_labels_give_chance(base):
     dealt = dict(zip(table["clip_id"].unique(), np.random.default_rng(4).permutation(CLASSES * 24), strict=True))
     rows = table.assign(label=table["clip_id"].map(dealt))
     split = {"protocol": "speaker", "shuffle": True}
-    roles.write(rows, base / "shuffled.parquet", classes=CLASSES, synthetic=[], split=split)
+    roles.write(rows, base / "shuffled.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
     train.run(
         base / "shuffled.parquet", [base / "own.parquet"], base / "audit.json", output=base / "shuffled",
         metrics=base / "shuffled.json", params=params(epochs=5), cache=base / "cache",
@@ -199,7 +199,7 @@ def voted(base):
     kept = table.assign(votes_voice=[[2, 0, 0, 2, 0, 0] if tie else v for tie, v in zip(tied, votes, strict=True)])
     kept = kept.assign(label=kept["label"].mask(tied))[~tied | (kept["role"] == "train")]
     split = {"protocol": "speaker", "labels": {"source": "voice"}}
-    roles.write(kept, base / "voted.parquet", classes=CLASSES, synthetic=[], split=split)
+    roles.write(kept, base / "voted.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
     return base / "voted.parquet"
 
 
@@ -344,7 +344,9 @@ def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):
 
     table = clip_table()
     rare = table[(table["label"] != "sad") | (table["role"] != "train") | table["clip_id"].str.contains("-2.wav")]
-    roles.write(rare, base / "rare.parquet", classes=CLASSES, synthetic=[], split={"protocol": "speaker"})
+    roles.write(
+        rare, base / "rare.parquet", classes=CLASSES, synthetic=[], split={"protocol": "speaker"}, corpora=ABOUT
+    )
     monkeypatch.setattr(batches.Batches, "__init__", spy)
     train.run(
         base / "rare.parquet", [base / "own.parquet"], base / "audit.json", output=base / "rare",

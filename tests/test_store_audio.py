@@ -10,6 +10,7 @@ import soundfile
 
 from pipeline.errors import AudioError
 from pipeline.signal import conditioning
+from pipeline.signal.settings import RATES, Audio
 from pipeline.store import audio, facts
 
 RATE = 16_000
@@ -207,7 +208,7 @@ def test_a_rate_no_recording_has_is_refused(tmp_path, rate, status):
     found = examined(tmp_path, data)
     assert found.status == status
     assert (f"states {rate} Hz, recordings have 1000 to 768000 Hz" in found.detail) == (status != "ok")
-    assert audio.RATES == conditioning.RATES
+    assert audio.RATES == RATES
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_samples_louder_than_any_number_of_32_bits_are_damage(tmp_path, peak, st
     assert found.status == status
     assert (f"samples of {peak:.0e} times full scale" in found.detail) == (status != "ok")
     if status == "ok":
-        kept = conditioning.condition(audio.load(tmp_path / "clip.wav", 22_050), conditioning.Audio())
+        kept = conditioning.condition(audio.load(tmp_path / "clip.wav", 22_050), Audio())
         assert np.abs(kept).max() == pytest.approx(peak, rel=0.1)
 
 

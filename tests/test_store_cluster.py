@@ -44,7 +44,7 @@ def whole(workplaces):
 
 
 def spread(function, items, scheduler: str) -> list:
-    return list(crew.spread(function, items, crew=crew.Crew(1, scheduler), label="test"))
+    return list(crew.spread(function, items, crew=crew.Crew(1, cluster.at(scheduler)), label="test"))
 
 
 def test_a_cluster_gives_the_same_bytes(dask, workplaces, whole):
@@ -137,7 +137,7 @@ def test_a_scheduler_that_dies_ends_the_run_in_a_sentence(tmp_path):
         while not file.exists():
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
-        results = crew.spread(time.sleep, [0.05] * 200, crew=crew.Crew(1, address), label="test")
+        results = crew.spread(time.sleep, [0.05] * 200, crew=crew.Crew(1, cluster.at(address)), label="test")
         next(results)
         scheduler.kill()
         with pytest.raises(SerError, match="was lost while it worked. What was finished is kept"):

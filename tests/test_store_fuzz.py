@@ -26,6 +26,7 @@ import soundfile
 
 from pipeline.errors import AudioError
 from pipeline.signal import conditioning
+from pipeline.signal.settings import Audio
 from pipeline.store import audio, facts, manifest
 
 resource = pytest.importorskip("resource", reason="memory cannot be limited here")
@@ -304,7 +305,7 @@ def judge(path):
         assert found.status in {refused, "too_long"}
         return found.status
     assert np.isfinite(signal).all()
-    assert np.isfinite(conditioning.condition(signal, conditioning.Audio())).all()
+    assert np.isfinite(conditioning.condition(signal, Audio())).all()
     assert found.status in {"ok", "too_long", "too_short", "silent"}
     assert found.status != "ok" or (len(signal) and 0.5 <= found.seconds <= 60)
     return found.status

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.evaluation.rows import COLUMNS
-from pipeline.store import clips, files, mapped, predictions, roles, segments, shards, statistics, upkeep
+from pipeline.store import clips, files, manifest, mapped, predictions, roles, segments, shards, statistics, upkeep
 from pipeline.store.places import Place
 
 LAYOUT = shards.Layout(
@@ -218,9 +218,21 @@ def test_a_table_of_another_layout_is_refused(tmp_path, read):
 def test_roles_read_back_with_what_they_are_about(tmp_path):
     frame = pd.DataFrame({name: ["a", "b"] for name in COLUMNS} | {"fold": [0, 1], "label": ["happy", None]})
     frame["votes_face"] = [None, [0, 1, 0, 0, 1, 0]]
-    roles.write(frame, tmp_path / "clips.parquet", classes=["happy", "sad"], synthetic=["tess"], split={"folds": 5})
+    roles.write(
+        frame,
+        tmp_path / "clips.parquet",
+        classes=["happy", "sad"],
+        synthetic=["tess"],
+        split={"folds": 5},
+        corpora={"tess": {"licence": "CC BY-NC-ND 4.0"}},
+    )
     found = roles.read(tmp_path / "clips.parquet")
-    assert found.attrs == {"classes": ["happy", "sad"], "synthetic": ["tess"], "split": {"folds": 5}}
+    assert found.attrs == {
+        "classes": ["happy", "sad"],
+        "synthetic": ["tess"],
+        "split": {"folds": 5},
+        "corpora": {"tess": {"licence": "CC BY-NC-ND 4.0"}},
+    }
     assert list(found.columns) == roles.SCHEMA.names
     assert found["label"].fillna("").to_list() == ["happy", ""]
     assert found["votes_face"].iloc[0] is None
@@ -399,3 +411,14 @@ def test_a_damaged_shard_is_not_taken_for_a_full_disk(two, tmp_path):
     with pytest.raises(StoreError, match=rf"{path} is damaged \(.*\): run 'dvc repro -f extract@{path.stem}'"):
         mapped.open_table([path], tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_manifest_that_says_nothing_of_its_corpus_is_refused(tmp_path):
+    path = tmp_path / "ravdess.parquet"
+    manifest.write([], path, synthetic=False, about={"licence": "CC BY-NC-SA 4.0"})
+    assert manifest.read(path).attrs == {"synthetic": False, "about": {"licence": "CC BY-NC-SA 4.0"}}
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"synthetic": "false"}), path)  # as before 0.1
+    with pytest.raises(
+        StoreError, match="has another layout than this version writes: .*'dvc repro -f ingest@ravdess'"
+    ):
+        manifest.read(path)

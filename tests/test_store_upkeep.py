@@ -16,7 +16,7 @@ import soundfile
 
 from pipeline import config
 from pipeline.errors import StoreError
-from pipeline.signal import augment
+from pipeline.signal.settings import Augment
 from pipeline.stages import assembly, crew, extract, ingest
 from pipeline.store import (
     audio,
@@ -38,7 +38,7 @@ from pipeline.store.places import Place
 
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
-SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=augment.Augment(copies=("noise",)))
+SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
 LOGMEL = replace(SETTINGS.features.logmel, n_mels=40, top_db=None)
 OTHER = replace(SETTINGS, features=replace(SETTINGS.features, logmel=LOGMEL))  # of MFCC the same
 

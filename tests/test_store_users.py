@@ -22,7 +22,7 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.errors import StoreError
 from pipeline.networks.resuming import State
-from pipeline.signal import augment
+from pipeline.signal.settings import Augment
 from pipeline.stages import crew, extract, ingest
 from pipeline.store import checkpoints, facts, files, mapped, places, recipe, remarks, segments
 from pipeline.store.checkpoints import Checkpoint
@@ -31,7 +31,7 @@ from pipeline.store.places import Place
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
 NOBODY, TEAM = 65534, 4711  # a user and a group
-SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=augment.Augment(copies=("noise",)))
+SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
 FEW, ALL = 4, 6  # clips
 
 

@@ -10,8 +10,7 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.evaluation.rows import COLUMNS
-from pipeline.signal.conditioning import Audio
-from pipeline.signal.settings import LogMel
+from pipeline.signal.settings import Audio, LogMel
 from pipeline.store import files, manifest, roles, shards
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +25,7 @@ LAYOUT = shards.Layout(
     identity={"view": "logmel", "settings": {"audio": asdict(Audio()), "logmel": asdict(LogMel())}},
     augment={},
 )
+ABOUT = {"own": {"title": "own", "language": "en", "licence": "CC0-1.0", "citation": "nobody"}}  # of each corpus
 
 
 def clip_table() -> pd.DataFrame:
@@ -53,7 +53,14 @@ def tensors(clip_id: str, variant: str) -> np.ndarray:
 def artefacts(folder: Path) -> Path:
     """Write the artefacts that train and evaluate need."""
     table = clip_table()
-    roles.write(table, folder / "clips.parquet", classes=CLASSES, synthetic=["own"], split={"protocol": "speaker"})
+    roles.write(
+        table,
+        folder / "clips.parquet",
+        classes=CLASSES,
+        synthetic=["own"],
+        split={"protocol": "speaker"},
+        corpora=ABOUT,
+    )
     index = [(f"own/{s}-{c}.wav", v) for s in range(6) for c in range(12) for v in ("original", "noise")]
     rows = shards.Rows(
         clip_id=[name for name, _ in index],
@@ -68,7 +75,7 @@ def artefacts(folder: Path) -> Path:
         for name, v in index
         if v == "noise"
     ]
-    manifest.write(people, folder / "manifest.parquet", synthetic=True)
+    manifest.write(people, folder / "manifest.parquet", synthetic=True, about={})
     clean = {"leak": {"contaminated": 0.0, "seen_speaker": 0.0}, "count": {"test_rows": 24}}
     files.write_json({"stamp": "DEMO", "fold": {"0": clean, "1": clean}}, folder / "audit.json")
     return folder

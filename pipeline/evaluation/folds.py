@@ -13,7 +13,6 @@ from pipeline.errors import SettingError, SplitError, UnknownNameError
 from pipeline.evaluation import listeners, protocols
 from pipeline.evaluation.fold_sets import NAMES, Fold, named
 from pipeline.evaluation.rows import (
-    ORIGINAL,
     check_training,
     deduplicate,
     labelled,
@@ -23,7 +22,7 @@ from pipeline.evaluation.rows import (
     with_votes,
 )
 from pipeline.evaluation.speakers import roster, spread, stream, validators
-from pipeline.labels import VOTES, Labels
+from pipeline.labels import ORIGINAL, VOTES, Labels
 
 SMALLEST = 0.001  # share of anybody to validate; what is smaller is a slip of the pen
 MIRRORS = 100  # times that a file can count

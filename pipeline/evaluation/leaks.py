@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import StoreError
-from pipeline.evaluation.rows import ORIGINAL
+from pipeline.labels import ORIGINAL
 
 FAULTS = {
     "same_samples": "are recordings that train under another name, or the very same row: drop the duplicates.",

@@ -10,8 +10,8 @@ import pandas as pd
 from pipeline import config
 from pipeline.errors import SettingError, SplitError
 from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.rows import ORIGINAL, check_classes, deduplicate, labelled
-from pipeline.labels import SCHEMES, Labels
+from pipeline.evaluation.rows import check_classes, deduplicate, labelled
+from pipeline.labels import ORIGINAL, SCHEMES, Labels
 
 MOST = 10  # folds that are tried
 COST = {"validation": 1, "folds": 2, "shuffle": 3, "labels": 5, "protocol": 9}  # how much a change changes the result

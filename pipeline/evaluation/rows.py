@@ -7,10 +7,9 @@ import pandas as pd
 
 from pipeline.errors import SplitError
 from pipeline.evaluation import listeners
-from pipeline.labels import EMOTIONS, VOTES, Labels
+from pipeline.labels import EMOTIONS, ORIGINAL, VOTES, Labels
 
 COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
-ORIGINAL = "original"  # the variant without augmentation
 
 
 def deduplicate(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from pipeline import config
 from pipeline.errors import SerError, StoreError
+from pipeline.labels import ORIGINAL
 from pipeline.networks.names import SVM
 from pipeline.serving.card import Card
-from pipeline.signal import augment
-from pipeline.signal.conditioning import Audio
 from pipeline.signal.functionals import functionals
-from pipeline.signal.settings import LogMel, Mfcc
+from pipeline.signal.settings import Audio, Augment, LogMel, Mfcc
 from pipeline.store import audio, recipe
 
 Array = npt.NDArray[np.float32]
@@ -47,7 +46,7 @@ class Hearing:
 
         Shape: ``(samples, channels)`` to ``(frames, rows)``, or to ``(4 * rows,)`` for a model of functionals.
         """
-        made = recipe.make(recording, self.settings, "", {self.view: (augment.ORIGINAL,)})[self.view]
+        made = recipe.make(recording, self.settings, "", {self.view: (ORIGINAL,)})[self.view]
         patches = np.asarray(made.tensors, np.float32)
         found: Array = functionals(patches, made.valid_frames)[0] if self.functionals else patches[0]
         return found
@@ -88,7 +87,7 @@ def rebuilt(view: str, identity: Mapping[str, Any], name: str) -> recipe.Recipe:
         views = recipe.Features(**{each: kind() for each, kind in VIEWS.items()} | own)
     except (KeyError, TypeError, SerError) as error:
         raise StoreError(f"{name} states settings that this program does not know ({error}): train again.") from error
-    return recipe.Recipe(seed=0, audio=sound, augment=augment.Augment(copies=()), features=views)
+    return recipe.Recipe(seed=0, audio=sound, augment=Augment(copies=()), features=views)
 
 
 def plain(values: Mapping[str, Any]) -> Any:

@@ -4,7 +4,6 @@ A copy is named after its steps in order, ``pitch+noise``; ``pitch+noise#2`` is 
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -12,69 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import SettingError, UnknownNameError
+from pipeline.errors import SettingError
 from pipeline.signal import noise, vocoder
-from pipeline.signal.ranges import expect
+from pipeline.signal.settings import Augment, Strength, bounds, steps
 from pipeline.signal.spectra import Array
 
 VERSION = 2  # raise it when the same settings and seed would draw other numbers, or the same numbers give other samples
-ORIGINAL = "original"
-STEPS = ("noise", "pitch", "stretch")
-REPEAT = re.compile(r"#([2-9]|[1-9]\d+)$")
-Strength = float | tuple[float, float]  # a number, or the range to draw it from
-
-
-def bounds(strength: Strength) -> tuple[float, float]:
-    """Give the range of a strength.
-
-    >>> bounds(0.9), bounds((0.85, 1.15))
-    ((0.9, 0.9), (0.85, 1.15))
-    """
-    return strength if isinstance(strength, tuple) else (strength, strength)
-
-
-def within(strength: Strength | None, low: float, high: float) -> tuple[bool, str]:
-    """Say whether a strength lies from ``low`` to ``high``, and what was expected."""
-    first, last = bounds(low if strength is None else strength)
-    return low <= first <= last <= high, f"a number or [low, high] from {low:g} to {high:g}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """How loud white noise is: by its distance to the signal, or by its share of the peak. One of them is None."""
-
-    snr_db: Strength | None = (15.0, 30.0)  # dB, mean power of the signal over that of the noise
-    peak_share: Strength | None = None  # standard deviation of the noise over the largest sample, as published
-
-    def __post_init__(self) -> None:
-        if (self.snr_db is None) == (self.peak_share is None):
-            raise SettingError(
-                f"params.yaml: augment.noise.snr_db is {self.snr_db} and peak_share is {self.peak_share}: "
-                "give one of them a strength and set the other to null."
-            )
-        rules = {"snr_db": within(self.snr_db, -60, 120), "peak_share": within(self.peak_share, 0, 1)}
-        expect(self, "augment.noise", rules)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augment:
-    """Which copies are made of a clip, and how strong their steps are. Every field is in the key of what it shapes."""
-
-    copies: tuple[str, ...] = ("noise", "pitch", "pitch+noise")
-    noise: Noise = Noise()
-    pitch: Strength = (-2.0, 2.0)  # semitones
-    stretch: Strength = (0.85, 1.15)  # rate, above 1 is faster and shorter
-
-    def __post_init__(self) -> None:
-        for name in self.copies:
-            steps(name)
-        once = len({ORIGINAL, *self.copies}) == 1 + len(self.copies)
-        rules = {
-            "copies": (once, f"each name once, without {ORIGINAL!r}; 'noise#2' is another draw of 'noise'"),
-            "pitch": within(self.pitch, -24, 24),
-            "stretch": within(self.stretch, 0.25, 4),
-        }
-        expect(self, "augment", rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,33 +26,6 @@ class Step:
     name: str  # pitch, stretch, noise (by SNR) or noise_share (by share of the peak)
     value: float  # semitones, rate, dB or share
     seed: int = 0  # of the noise
-
-
-def steps(variant: str) -> tuple[str, ...]:
-    """Split a variant's name into its steps.
-
-    >>> steps("pitch+noise#2"), steps("original")
-    (('pitch', 'noise'), ())
-
-    Raises:
-        UnknownNameError: a step that does not exist.
-    """
-    if variant == ORIGINAL:
-        return ()
-    names = tuple(REPEAT.sub("", variant).split("+"))
-    for name in names:
-        if name not in STEPS:
-            raise UnknownNameError(f"params.yaml: augment.copies: {variant!r}: step", name, STEPS)
-    return names
-
-
-def variants(config: Augment) -> tuple[str, ...]:
-    """Name all signals made of a clip, itself first.
-
-    >>> variants(Augment(copies=("noise",)))
-    ('original', 'noise')
-    """
-    return (ORIGINAL, *config.copies)
 
 
 def identity(config: Augment, variant: str) -> dict[str, Any]:

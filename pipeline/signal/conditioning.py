@@ -1,44 +1,13 @@
 """Make clips comparable: silence off the ends, then a fixed stretch of time."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pipeline.signal.contours import rms
-from pipeline.signal.ranges import expect
+from pipeline.signal.settings import Audio
 from pipeline.signal.spectra import FLOOR, Array
 
 VERSION = 1  # raise it when the same settings would give another signal
-RATES = (1_000, 768_000)  # Hz, what recordings have
-LONGEST = 3_600  # s that are analysed of a clip, or skipped
-PADS = ("signal", "features")
 N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audio:
-    """File to signal, and to what length. Every field changes what is stored, so every field is in the key."""
-
-    sample_rate: int = 16_000  # Hz
-    trim_db: float | None = 30.0  # dB below the loudest frame that count as silence, None = no trimming
-    wiener: bool = False  # whether what is left goes through a Wiener filter
-    offset: float = 0.0  # s skipped after trimming
-    seconds: float = 3.0  # s kept
-    pad: str = "signal"  # what zeros make as long as that: the signal, or the views made of it
-
-    def __post_init__(self) -> None:
-        low, high = RATES
-        rules = {
-            "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
-            "trim_db": (self.trim_db is None or 0.1 <= self.trim_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
-            "offset": (0 <= self.offset <= LONGEST, f"seconds, at least 0 and at most {LONGEST}"),
-            "pad": (self.pad in PADS, f"one of {', '.join(PADS)}"),
-            "seconds": (
-                self.seconds * self.sample_rate >= 1 and self.seconds <= LONGEST,
-                f"seconds that make at least one sample, at most {LONGEST}",
-            ),
-        }
-        expect(self, "audio", rules)
 
 
 def trim(signal: Array, *, top_db: float) -> Array:

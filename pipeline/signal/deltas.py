@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.signal.spectra import Array
-
+Array = npt.NDArray[np.float32]
 WIDTH = 9  # frames a polynomial is fitted to
 
 

@@ -6,8 +6,7 @@ Schuller et al., The INTERSPEECH 2009 Emotion Challenge, describe clips by such 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.signal.deltas import delta
-from pipeline.signal.spectra import Array
+from pipeline.signal.deltas import Array, delta
 
 
 def functionals(patches: Array, valid_frames: npt.NDArray[np.int32]) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline.signal.spectra import Array
 
-SCALES = ("clip", "rows")  # over all numbers of a clip, or each row by itself
 SMALLEST = 1e-8  # added to the deviation, so that what never changes becomes zero
 
 

@@ -1,18 +1,135 @@
-"""The settings of the views: sections features.mfcc and features.logmel of params.yaml."""
+"""The settings of signals and views: sections audio, augment, features.mfcc and features.logmel of params.yaml.
 
+It imports no signal processing, so that whoever needs a name alone does not depend on any.
+"""
+
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pipeline.errors import SettingError
+from pipeline.errors import SettingError, UnknownNameError
+from pipeline.labels import ORIGINAL
 from pipeline.signal.ranges import expect
-from pipeline.signal.scaling import SCALES
 
+RATES = (1_000, 768_000)  # Hz, what recordings have
+LONGEST = 3_600  # s that are analysed of a clip, or skipped
+PADS = ("signal", "features")
+STEPS = ("noise", "pitch", "stretch")
 REFERENCES = ("one", "max")
+SCALES = ("clip", "rows")  # over all numbers of a clip, or each row by itself
 SAMPLES = 2**16  # of the longest frame
 MELS = 1024  # bands
 NARROWEST = 1.0  # Hz from fmin to fmax
+_REPEAT = re.compile(r"#([2-9]|[1-9]\d+)$")
+Strength = float | tuple[float, float]  # a number, or the range to draw it from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """File to signal, and to what length. Every field changes what is stored, so every field is in the key."""
+
+    sample_rate: int = 16_000  # Hz
+    trim_db: float | None = 30.0  # dB below the loudest frame that count as silence, None = no trimming
+    wiener: bool = False  # whether what is left goes through a Wiener filter
+    offset: float = 0.0  # s skipped after trimming
+    seconds: float = 3.0  # s kept
+    pad: str = "signal"  # what zeros make as long as that: the signal, or the views made of it
+
+    def __post_init__(self) -> None:
+        low, high = RATES
+        rules = {
+            "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
+            "trim_db": (self.trim_db is None or 0.1 <= self.trim_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
+            "offset": (0 <= self.offset <= LONGEST, f"seconds, at least 0 and at most {LONGEST}"),
+            "pad": (self.pad in PADS, f"one of {', '.join(PADS)}"),
+            "seconds": (
+                self.seconds * self.sample_rate >= 1 and self.seconds <= LONGEST,
+                f"seconds that make at least one sample, at most {LONGEST}",
+            ),
+        }
+        expect(self, "audio", rules)
+
+
+def bounds(strength: Strength) -> tuple[float, float]:
+    """Give the range of a strength.
+
+    >>> bounds(0.9), bounds((0.85, 1.15))
+    ((0.9, 0.9), (0.85, 1.15))
+    """
+    return strength if isinstance(strength, tuple) else (strength, strength)
+
+
+def within(strength: Strength | None, low: float, high: float) -> tuple[bool, str]:
+    """Say whether a strength lies from ``low`` to ``high``, and what was expected."""
+    first, last = bounds(low if strength is None else strength)
+    return low <= first <= last <= high, f"a number or [low, high] from {low:g} to {high:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How loud white noise is: by its distance to the signal, or by its share of the peak. One of them is None."""
+
+    snr_db: Strength | None = (15.0, 30.0)  # dB, mean power of the signal over that of the noise
+    peak_share: Strength | None = None  # standard deviation of the noise over the largest sample, as published
+
+    def __post_init__(self) -> None:
+        if (self.snr_db is None) == (self.peak_share is None):
+            raise SettingError(
+                f"params.yaml: augment.noise.snr_db is {self.snr_db} and peak_share is {self.peak_share}: "
+                "give one of them a strength and set the other to null."
+            )
+        rules = {"snr_db": within(self.snr_db, -60, 120), "peak_share": within(self.peak_share, 0, 1)}
+        expect(self, "augment.noise", rules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Which copies are made of a clip, and how strong their steps are. Every field is in the key of what it shapes."""
+
+    copies: tuple[str, ...] = ("noise", "pitch", "pitch+noise")
+    noise: Noise = Noise()
+    pitch: Strength = (-2.0, 2.0)  # semitones
+    stretch: Strength = (0.85, 1.15)  # rate, above 1 is faster and shorter
+
+    def __post_init__(self) -> None:
+        for name in self.copies:
+            steps(name)
+        once = len({ORIGINAL, *self.copies}) == 1 + len(self.copies)
+        rules = {
+            "copies": (once, f"each name once, without {ORIGINAL!r}; 'noise#2' is another draw of 'noise'"),
+            "pitch": within(self.pitch, -24, 24),
+            "stretch": within(self.stretch, 0.25, 4),
+        }
+        expect(self, "augment", rules)
+
+
+def steps(variant: str) -> tuple[str, ...]:
+    """Split a variant's name into its steps.
+
+    >>> steps("pitch+noise#2"), steps("original")
+    (('pitch', 'noise'), ())
+
+    Raises:
+        UnknownNameError: a step that does not exist.
+    """
+    if variant == ORIGINAL:
+        return ()
+    names = tuple(_REPEAT.sub("", variant).split("+"))
+    for name in names:
+        if name not in STEPS:
+            raise UnknownNameError(f"params.yaml: augment.copies: {variant!r}: step", name, STEPS)
+    return names
+
+
+def variants(config: Augment) -> tuple[str, ...]:
+    """Name all signals made of a clip, itself first.
+
+    >>> variants(Augment(copies=("noise",)))
+    ('original', 'noise')
+    """
+    return (ORIGINAL, *config.copies)
 
 
 @dataclass(frozen=True, kw_only=True)

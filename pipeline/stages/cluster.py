@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from pipeline import extras
@@ -12,6 +13,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 ANSWER = 10  # s that a scheduler has to answer
 PATIENCE = 120  # s to wait for the first worker
+
+
+def at(scheduler: str) -> Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]] | None:
+    """Give what maps over the workers of the cluster at an address; None where there is no address."""
+    return partial(spread, scheduler=scheduler) if scheduler else None
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:

@@ -5,17 +5,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import joblib
 from tqdm import tqdm
 
 from pipeline import machine
 from pipeline.errors import SerError, SettingError
-from pipeline.stages import cluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 MOST = 1_024  # processes
 
 
@@ -38,9 +38,9 @@ class Execute:
         return self.workers or machine.cores()
 
     @property
-    def crew(self) -> "Crew":
-        """Who does the work: ``SER_SCHEDULER`` says it before params.yaml does."""
-        return Crew(self.processes, os.environ.get("SER_SCHEDULER") or self.scheduler or "")
+    def address(self) -> str:
+        """The scheduler's address, or nothing: ``SER_SCHEDULER`` says it before params.yaml does."""
+        return os.environ.get("SER_SCHEDULER") or self.scheduler or ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Crew:
     """Some processes on this machine, or the workers of a Dask cluster."""
 
     processes: int = 1
-    scheduler: str = ""
+    cluster: Mapper | None = None  # `cluster.at` makes it; told by its user, since most know nothing of Dask
 
 
 def spread(
@@ -73,7 +73,7 @@ def spread(
     Raises:
         SerError: a worker died, or the cluster cannot be reached.
     """
-    alone = not crew.scheduler and (crew.processes == 1 or len(items) <= 1)
+    alone = not crew.cluster and (crew.processes == 1 or len(items) <= 1)
     results = map(function, items) if alone else team(function, items, crew)
     return progress(results, len(items) if total is None else total, label, size)
 
@@ -81,8 +81,8 @@ def spread(
 def team(function: Callable[[Item], Result], items: Sequence[Item], crew: Crew) -> Iterator[Result]:
     """Map over processes, in order, or over a cluster, in the order in which results come."""
     try:
-        if crew.scheduler:
-            yield from cluster.spread(function, items, crew.scheduler)
+        if crew.cluster:
+            yield from crew.cluster(function, items)
             return
         # one native thread a worker: with BLAS unlimited, two workers on two cores are three times slower
         with joblib.parallel_config(backend="loky", n_jobs=crew.processes, inner_max_num_threads=1):

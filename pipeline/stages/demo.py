@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from pipeline import config, extras
 from pipeline.corpora import crema_d, demo_votes
@@ -17,7 +18,7 @@ from pipeline.corpora.demo import Take, plan
 from pipeline.corpora.files import MARKER, is_system
 from pipeline.errors import CorpusError
 from pipeline.signal import voice
-from pipeline.stages import crew, entry
+from pipeline.stages import entry
 from pipeline.store import files
 
 with extras.system_library("libsndfile"):
@@ -60,7 +61,7 @@ def run(folder: Path, *, clips: int, seed: int) -> int:
     refuse_strangers(folder)
     files.sweep(folder)
     with files.aside(folder) as aside:
-        seconds = sum(write(take, aside, seed) for take in crew.progress(takes, len(takes), "demo"))
+        seconds = sum(write(take, aside, seed) for take in tqdm(takes, "demo", unit="clip", disable=None))
         furnish(aside, {take.troupe.page.title for take in takes}, demo_votes.tables(takes, seed))
         (aside / SUMS).write_text(sums(checksums(aside)), encoding="utf-8", newline="\n")
         refuse_strangers(folder)

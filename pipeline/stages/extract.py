@@ -14,8 +14,9 @@ import numpy as np
 
 from pipeline import config
 from pipeline.errors import SerError, SettingError
-from pipeline.signal import augment, banks
-from pipeline.stages import assembly, batch, crew, entry
+from pipeline.signal import banks
+from pipeline.signal.settings import variants
+from pipeline.stages import assembly, batch, cluster, crew, entry
 from pipeline.stages.assembly import Drawers, Records
 from pipeline.stages.batch import Batch, Piece, Receipt
 from pipeline.store import clips, manifest, places, recipe, references, remarks
@@ -166,9 +167,9 @@ def forecast(corpus: str, clips: int, todo: int, settings: recipe.Recipe, views:
     """Say before the work what there is to do."""
     layouts = [recipe.layout(settings, view) for view in views]
     a_row = sum(layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize for layout in layouts)
-    variants = len(augment.variants(settings.augment))
-    work = f"{todo} to extract (at most {todo * variants * a_row / 2**20:.0f} MiB)"
-    return f"{corpus}: {clips} clips × {variants} rows, {clips - todo} from the clip cache, {work}"
+    copies = len(variants(settings.augment))
+    work = f"{todo} to extract (at most {todo * copies * a_row / 2**20:.0f} MiB)"
+    return f"{corpus}: {clips} clips × {copies} rows, {clips - todo} from the clip cache, {work}"
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -190,13 +191,14 @@ def main() -> None:
     parser.add_argument("--shard", type=part_of, metavar="i/N", help="make this part of the rows, write no shard")
     options = parser.parse_args()
     params = config.read()
+    execute = config.section(crew.Execute, params, "execute")
     run(
         config.corpus(params, options.corpus),
         Path(f"data/manifest/{options.corpus}.parquet"),
         {view: Path(f"features/{view}/{options.corpus}.parquet") for view in recipe.DTYPES},
         settings=recipe.from_params(params),
         place=config.section(places.Store, params, "store").place,
-        team=config.section(crew.Execute, params, "execute").crew,
+        team=crew.Crew(execute.processes, cluster.at(execute.address)),
         part=options.shard,
     )
 

@@ -44,7 +44,8 @@ def run(corpus: str, folder: Path, output: Path, *, limits: facts.Limits, proces
     rows = judge(publisher.enriched(rows, known), tables.hashes(corpus))
     refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
     refuse_unusable(rows, page.name, folder)
-    manifest.write(rows, output, synthetic=is_synthetic(folder))
+    about = {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}
+    manifest.write(rows, output, synthetic=is_synthetic(folder), about=about)
     frame = manifest.read(output)
     other = Counter(path.suffix for path in found.strange if path.name not in known.read)
     said = findings.summary(frame, corpus, system=found.system, other=other)

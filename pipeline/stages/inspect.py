@@ -14,7 +14,9 @@ from pipeline.errors import AudioError, SettingError
 from pipeline.evaluation import panels, plots
 from pipeline.evaluation.drawing import Figure
 from pipeline.evaluation.sheet import Sound, draw
-from pipeline.signal import augment, conditioning
+from pipeline.labels import ORIGINAL
+from pipeline.signal import conditioning
+from pipeline.signal.settings import Audio
 from pipeline.stages import crew
 from pipeline.store import audio, facts, outputs, recipe
 
@@ -123,7 +125,7 @@ def picture(recording: audio.Recording, settings: recipe.Recipe, *, name: str, s
 
 def original(recording: audio.Recording, settings: recipe.Recipe) -> dict[str, panels.Rows]:
     """Make all views of a clip itself, as named rows without the padding."""
-    wanted = dict.fromkeys(recipe.DTYPES, (augment.ORIGINAL,))
+    wanted = dict.fromkeys(recipe.DTYPES, (ORIGINAL,))
     made = recipe.make(recording, settings, audio.samples_hash(recording.samples), wanted)
     return {
         view: dict(zip(recipe.layout(settings, view).rows, entry.tensors[0, : entry.valid_frames[0]].T, strict=True))
@@ -131,7 +133,7 @@ def original(recording: audio.Recording, settings: recipe.Recipe) -> dict[str, p
     }
 
 
-def span(signal: audio.Array, settings: conditioning.Audio) -> tuple[float, float]:
+def span(signal: audio.Array, settings: Audio) -> tuple[float, float]:
     """Say which seconds of a signal are analysed; twice the same where nothing is left."""
     rate, size = settings.sample_rate, len(signal)
     kept = conditioning.condition(signal, settings)
@@ -155,10 +157,10 @@ def describe(recording: audio.Recording) -> str:
     return f"{rate / 1000:g} kHz · {channels} · {len(samples) / rate:.2f} s · {loud}{cancel}"
 
 
-def describe_kept(kept: tuple[float, float], settings: conditioning.Audio) -> str:
+def describe_kept(kept: tuple[float, float], settings: Audio) -> str:
     """Write what the views are made of.
 
-    >>> describe_kept((1.0, 2.5), conditioning.Audio())
+    >>> describe_kept((1.0, 2.5), Audio())
     'analysed: 1.50 s at 16 kHz, trimmed at 30 dB, padded to 3 s'
     """
     seconds = kept[1] - kept[0]

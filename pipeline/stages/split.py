@@ -8,8 +8,8 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.evaluation import folds, leaks, listeners, remedies, rows, wording
-from pipeline.labels import Labels
-from pipeline.signal import augment
+from pipeline.labels import ORIGINAL, Labels
+from pipeline.signal.settings import Augment, variants
 from pipeline.stages import entry
 from pipeline.store import files, manifest, roles
 
@@ -29,8 +29,10 @@ def run(
     classes = [name for name in split.labels.classes if name in set(table["label"])]
     figures = leaks.audit(evidence(table, clips), protocol=split.protocol)
     kinds = by_kind(frames)
-    roles.write(table, output, classes=classes, synthetic=kinds["synthetic"], split=asdict(split))
-    stamp = wording.stamp(figures | {"synthetic": dict.fromkeys(kinds["synthetic"], True), "shuffled": split.shuffle})
+    about = {frame["corpus"].iloc[0]: frame.attrs["about"] for frame in frames}
+    synthetic = kinds["synthetic"]
+    roles.write(table, output, classes=classes, synthetic=synthetic, split=asdict(split), corpora=about)
+    stamp = wording.stamp(figures | {"synthetic": dict.fromkeys(synthetic, True), "shuffled": split.shuffle})
     unused = left_out(clips, table, split.labels)
     files.write_json({"stamp": stamp} | figures | {"left_out": unused}, audit)
     said = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]
@@ -84,7 +86,7 @@ def listening(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: 
 
 def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
     """Say what each fold holds, in clips."""
-    originals = table[table["variant"] == augment.ORIGINAL]
+    originals = table[table["variant"] == ORIGINAL]
     counts = pd.crosstab(originals["fold"], originals["role"])
     lines = [f"{table['clip_id'].nunique()} clips, {len(classes)} classes: {', '.join(classes)}", counts.to_string()]
     return "\n".join(lines)
@@ -129,7 +131,7 @@ def main() -> None:
         Path("data/clips.parquet"),
         Path("metrics/audit.json"),
         split=config.section(folds.Split, params, "split"),
-        variants=augment.variants(config.section(augment.Augment, params, "augment")),
+        variants=variants(config.section(Augment, params, "augment")),
         seed=config.seed(params),
     )
 

@@ -8,8 +8,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline import config
-from pipeline.corpora import registry as corpora
-from pipeline.corpora.clip import Page
 from pipeline.networks import devices, names, registry
 from pipeline.networks.backend import keras
 from pipeline.networks.settings import Train
@@ -142,7 +140,6 @@ def card(
     stamp: str,
 ) -> cards.Card:
     """Describe the bundle."""
-    pages = {name: corpora.page(name) for name in sorted(clips["corpus"].unique())}
     return cards.Card(
         arch=config.get(params, "model.arch"),
         view=table.layout.view,
@@ -151,7 +148,7 @@ def card(
         seeds=seeds,
         split=clips.attrs["split"],
         synthetic=clips.attrs["synthetic"],
-        corpora={name: about(page) for name, page in pages.items()},
+        corpora={name: clips.attrs["corpora"][name] for name in sorted(clips["corpus"].unique())},
         layout=vars(table.layout),
         statistics=fitted,
         stamp=stamp,
@@ -159,11 +156,6 @@ def card(
         versions={name: version(name) for name in PACKAGES} | {"backend": keras.backend.backend()},
         files=cards.checksums(folder),
     )
-
-
-def about(page: Page) -> dict[str, str]:
-    """What must be known of a corpus by whoever gets a model of it."""
-    return {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}
 
 
 def told(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.evaluation.rows import ORIGINAL
+from pipeline.labels import ORIGINAL
 from pipeline.signal.functionals import functionals
 from pipeline.store import statistics
 from pipeline.store.mapped import Table

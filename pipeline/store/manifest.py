@@ -39,28 +39,38 @@ SCHEMA = pa.schema(
     ]
 )
 
+ABOUT = {b"about", b"synthetic"}  # metadata
 
-def write(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: bool) -> None:
-    """Write the rows sorted by path. ``synthetic`` marks the demo's corpora."""
+
+def write(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: bool, about: Mapping[str, str]) -> None:
+    """Write the rows sorted by path.
+
+    Args:
+        rows: a mapping a file.
+        path: the Parquet file.
+        synthetic: whether the demo made the corpus.
+        about: what must be known of the corpus by whoever gets a model of it: title, language, licence, citation.
+    """
     ordered = sorted(rows, key=lambda row: row["path"])
     columns = {name: [row.get(name) for row in ordered] for name in SCHEMA.names}
-    schema = SCHEMA.with_metadata({"synthetic": json.dumps(synthetic)})
+    schema = SCHEMA.with_metadata({"synthetic": json.dumps(synthetic), "about": json.dumps(dict(about))})
     with files.aside(path) as part:
         pq.write_table(pa.table(columns, schema=schema), part, compression="zstd")
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read a manifest; ``frame.attrs["synthetic"]`` says whether it is the demo's.
+    """Read a manifest; ``frame.attrs`` holds ``synthetic`` and ``about``, as they were written.
 
     Raises:
         StoreError: it is missing, damaged or of another layout.
     """
     stage = f"ingest@{path.stem}"
     table = files.read_table(path, stage=stage)
-    if not table.schema.equals(SCHEMA):
+    told = table.schema.metadata or {}
+    if not table.schema.equals(SCHEMA) or not set(told) >= ABOUT:
         raise files.other_layout(path, stage)
     frame: pd.DataFrame = table.to_pandas()
-    frame.attrs = {"synthetic": json.loads((table.schema.metadata or {}).get(b"synthetic", b"false"))}
+    frame.attrs = {name.decode(): json.loads(told[name]) for name in sorted(ABOUT)}
     return frame
 
 

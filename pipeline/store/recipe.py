@@ -9,8 +9,10 @@ import numpy as np
 
 from pipeline import config
 from pipeline.errors import SettingError, UnknownNameError
+from pipeline.labels import ORIGINAL
 from pipeline.signal import augment, conditioning, frontend, scaling, vocoder
 from pipeline.signal.augment import Step
+from pipeline.signal.settings import Audio, Augment, variants
 from pipeline.store import audio, clips, files, halves, shards
 
 Keys = dict[str, dict[str, str]]  # view -> variant -> key, all of one clip
@@ -31,8 +33,8 @@ class Recipe:
     """All settings that decide what is stored."""
 
     seed: int
-    audio: conditioning.Audio
-    augment: augment.Augment
+    audio: Audio
+    augment: Augment
     features: Features
 
     def __post_init__(self) -> None:
@@ -80,7 +82,7 @@ def draw(recipe: Recipe, recording: str) -> dict[str, tuple[Step, ...]]:
     """Draw the numbers of every variant of the recording with this samples_sha256."""
     generators = {name: augment.generator(recipe.seed, recording, name) for name in recipe.augment.copies}
     copies = {name: augment.draw(name, recipe.augment, rng) for name, rng in generators.items()}
-    return {augment.ORIGINAL: ()} | copies
+    return {ORIGINAL: ()} | copies
 
 
 def keys(recipe: Recipe, views: Iterable[str], recordings: Iterable[tuple[str, int]]) -> Iterator[Keys]:
@@ -114,11 +116,11 @@ def layout(recipe: Recipe, view: str) -> shards.Layout:
         unit=frontend.unit(settings),
         rows=rows,
         identity=identity(recipe, view),
-        augment={name: augment.identity(recipe.augment, name) for name in augment.variants(recipe.augment)},
+        augment={name: augment.identity(recipe.augment, name) for name in variants(recipe.augment)},
     )
 
 
-def fetch(path: Path, settings: conditioning.Audio, *, sha256: str) -> audio.Recording:
+def fetch(path: Path, settings: Audio, *, sha256: str) -> audio.Recording:
     """Decode of a file that was ingested whole what `condition` needs of it.
 
     Raises:
@@ -128,7 +130,7 @@ def fetch(path: Path, settings: conditioning.Audio, *, sha256: str) -> audio.Rec
     return audio.fetch(path, sha256=sha256, window=window)
 
 
-def condition(recording: audio.Recording, settings: conditioning.Audio) -> audio.Array:
+def condition(recording: audio.Recording, settings: Audio) -> audio.Array:
     """Turn a recording into the signal that is analysed, of shape ``(samples,)``.
 
     Without trimming the stretch of time is cut out before it is resampled, as published systems do.

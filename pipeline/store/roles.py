@@ -27,10 +27,19 @@ SCHEMA = pa.schema(
 
 
 def write(
-    frame: pd.DataFrame, path: Path, *, classes: Sequence[str], synthetic: Sequence[str], split: Mapping[str, Any]
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    classes: Sequence[str],
+    synthetic: Sequence[str],
+    split: Mapping[str, Any],
+    corpora: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Write the table, votes null where it has none; metadata tell the classes, the demo's corpora and the split."""
-    about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split)}
+    """Write the table, votes null where it has none.
+
+    Metadata tell the classes, the demo's corpora, the settings of the split, and what is to be known of each corpus.
+    """
+    about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split), "corpora": dict(corpora)}
     schema = SCHEMA.with_metadata({"ser": json.dumps(about)})
     whole = frame.assign(**{name: None for name in VOTES.values() if name not in frame})
     with files.aside(path) as part:
@@ -38,7 +47,9 @@ def write(
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read the table; ``frame.attrs`` holds ``classes``, ``synthetic`` and ``split``, its settings.
+    """Read the table.
+
+    ``frame.attrs`` holds ``classes``, ``synthetic``, ``split`` and ``corpora``, as they were written.
 
     Raises:
         StoreError: it is missing, damaged or of another layout.
@@ -46,6 +57,9 @@ def read(path: Path) -> pd.DataFrame:
     table = files.read_table(path, stage="split")
     if not table.schema.equals(SCHEMA) or b"ser" not in (table.schema.metadata or {}):
         raise files.other_layout(path, "split")
+    about = json.loads(table.schema.metadata[b"ser"])
+    if "corpora" not in about:
+        raise files.other_layout(path, "split")
     frame: pd.DataFrame = table.replace_schema_metadata().to_pandas()
-    frame.attrs = json.loads(table.schema.metadata[b"ser"])
+    frame.attrs = about
     return frame
