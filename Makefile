@@ -42,8 +42,7 @@ endif
 
 repro: .venv/.ready
 	dvc repro
-	dvc metrics show
-	@echo "The report: metrics/report.html"
+	@echo "$$(ser-features model show --line) More in metrics/report.html"
 
 test: .venv/.ready
 	python -m pytest -n auto --dist loadfile

@@ -19,7 +19,7 @@ from pipeline.recipes import catalogue
 from pipeline.stages import entry
 from pipeline.store import files
 
-EVALUATION, TRAINING = Path("metrics/eval.json"), Path("metrics/train.json")
+DETAILS = Path("metrics/details.json")
 Row = dict[str, Any]
 
 
@@ -61,7 +61,8 @@ def climb(recipe: catalogue.Published, rung: str, folders: dict[str, str], *, sv
 
 def row(recipe: catalogue.Published, rung: str, corpora: list[str]) -> Row:
     """Take from the metrics what the tables show."""
-    scores, training = files.read_json(EVALUATION, stage="evaluate"), files.read_json(TRAINING, stage="train")
+    scores = files.read_json(DETAILS, stage="report")
+    training = scores["training"]
     folds = training["folds"].values()
     return {
         "recipe": recipe.name,

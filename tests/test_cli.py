@@ -72,7 +72,7 @@ def test_the_published_fault_is_shown_and_let_pass(audited):
 def test_a_model_that_saw_test_statistics_fails_where_it_is_of_this_split(audited, tmp_path, protocol, code):
     (tmp_path / "metrics").mkdir()
     seen = {"protocol": protocol, "leak": {"statistics": 1.0, "contaminated": 1.0}}
-    (tmp_path / "metrics/eval.json").write_text(json.dumps(seen))
+    (tmp_path / "metrics/details.json").write_text(json.dumps(seen))
     result = audited()
     assert result.exit_code == code
     assert ("fit them on training rows alone" in result.output) == bool(code)

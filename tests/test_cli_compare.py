@@ -21,7 +21,7 @@ STAGE = """stages:
   evaluate:
     cmd: 'true'
     outs: [models/predictions.parquet]
-    metrics: [metrics/eval.json: {cache: false}]
+    metrics: [metrics/details.json: {cache: false}]
 """
 CLASSES = ["angry", "sad"]
 
@@ -36,7 +36,7 @@ def evaluate(folder, share, **changes):
     scores = {"protocol": "speaker", "synthetic": {}, **summary(table, probabilities, CLASSES, seed=0), **changes}
     table["predicted"] = np.array(CLASSES)[column]
     predictions.write(table.assign(variant="original"), probabilities, CLASSES, folder / "models/predictions.parquet")
-    files.write_json(scores, folder / "metrics/eval.json")
+    files.write_json(scores, folder / "metrics/details.json")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_all_figures_on_request(project):
     pooled = found["pooled"]
     assert pooled["low"] < pooled["difference"] < pooled["high"]
     assert pooled["difference"] == pytest.approx(pooled["after"] - pooled["before"])
-    scores = json.loads(Path("metrics/eval.json").read_text())
+    scores = json.loads(Path("metrics/details.json").read_text())
     assert pooled["after"] == pytest.approx(scores["test"]["uar"], abs=1e-4)
 
 
@@ -276,7 +276,7 @@ def test_a_revision_from_before_the_project_lay_there_is_named_with_its_path(gra
     monkeypatch.chdir(folder.with_name("net"))
     assert run("HEAD").exit_code in (0, 1)
     said = run("strong").stderr
-    assert said.startswith("Error: strong has no a/net/metrics/eval.json: run 'dvc repro evaluate' and commit it")
+    assert said.startswith("Error: strong has no a/net/metrics/details.json: run 'dvc repro' and commit it")
 
 
 def test_outside_the_project_it_is_said_where_to_go(grafted, monkeypatch):
@@ -310,6 +310,16 @@ def test_a_project_that_can_only_be_read_is_compared(project, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
 
 
+def test_a_revision_from_before_details_had_a_file_of_their_own_is_read(project):
+    before = run("strong", "--json")
+    git = ["git", "-c", "user.name=n", "-c", "user.email=n@example.org"]
+    subprocess.run([*git, "mv", "metrics/details.json", "metrics/eval.json"], check=True)
+    subprocess.run([*git, "commit", "-qam", "as it was"], check=True)
+    assert json.loads(run("HEAD", "--json").output)["pooled"]["before"] == json.loads(before.output)["pooled"]["after"]
+    Path("metrics/eval.json").write_text('{"uar": 0.5}')
+    assert "workspace has no metrics/details.json: run 'dvc repro' and commit it" in run("HEAD").stderr
+
+
 def test_other_protocols_exit_with_2(project):
     evaluate(project, 0.95, protocol="published", leak={"contaminated": 0.99})
     result = run("strong")
@@ -326,7 +336,7 @@ def test_other_protocols_exit_with_2(project):
     [
         (["stronk"], "Error: 'stronk' cannot be read (unknown Git revision 'stronk'): name a git revision or a DVC "),
         (["strong", "HEAD~7"], "Error: 'HEAD~7' cannot be read (unknown Git revision 'HEAD~7'): name a git revision"),
-        (["empty"], "Error: empty has no metrics/eval.json: run 'dvc repro evaluate' and commit it, or name another"),
+        (["empty"], "Error: empty has no metrics/details.json: run 'dvc repro' and commit it, or name another"),
         ([], "Error: Missing argument 'REV'."),
     ],
 )
@@ -339,12 +349,12 @@ def test_what_cannot_be_read_is_one_sentence(project, words, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{", "Error: metrics/eval.json of workspace is damaged (Expecting property name"),
-        ("[]", "Error: metrics/eval.json of workspace holds no test.uar: run 'dvc repro -f evaluate' there.\n"),
+        ("{", "Error: metrics/details.json of workspace is damaged (Expecting property name"),
+        ("[]", "Error: metrics/details.json of workspace holds no test.uar: run 'dvc repro -f report' there.\n"),
     ],
 )
 def test_damaged_scores_are_one_sentence(project, text, sentence):
-    Path("metrics/eval.json").write_text(text)
+    Path("metrics/details.json").write_text(text)
     result = run("strong")
     assert (result.exit_code, result.stderr[: len(sentence)]) == (2, sentence)
 

@@ -36,7 +36,7 @@ def told(table, right, rng):
 
 
 def side(name, table, **changes):
-    """A revision with these predictions and the eval.json they make."""
+    """A revision with these predictions and the scores they make."""
     probabilities = np.eye(3)[[CLASSES.index(label) for label in table["predicted"]]]
     figures = summary(table.drop(columns="predicted"), probabilities, CLASSES, seed=0)
     return Side(name=name, figures={"protocol": "speaker", "synthetic": {}, **figures, **changes}, rows=table)
@@ -190,7 +190,7 @@ def test_predictions_of_another_run_are_left_out():
     mixed_up = replace(two, rows=one.rows)
     found = compare(one, mixed_up)
     assert found.way == "unpaired"
-    assert found.lack == "the predictions of b do not give the UAR of its metrics/eval.json"
+    assert found.lack == "the predictions of b do not give the UAR of its metrics/details.json"
     assert found.pooled.after == two.figures["test"]["uar"]
 
 

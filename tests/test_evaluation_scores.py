@@ -12,7 +12,7 @@ from sklearn import metrics
 
 from pipeline.errors import StoreError, UnknownNameError
 from pipeline.evaluation import scores
-from pipeline.evaluation.summary import summary
+from pipeline.evaluation.summary import headline, summary
 
 CLASSES = ("sad", "angry", "happy", "calm")  # not in alphabetical order
 TRUTH = ["sad"] * 5 + ["angry"] * 3 + ["happy"] * 2
@@ -316,3 +316,14 @@ def test_probabilities_that_do_not_fit_or_are_no_numbers_are_refused():
     probabilities[[3, 5], 1] = np.nan
     with pytest.raises(StoreError, match=r"2 of 40 predictions are not finite.*: lower train\.learning_rate"):
         summary(table, probabilities, CLASSES, seed=0)
+
+
+def test_the_headline_is_flat_and_leaves_out_what_is_unknown():
+    span = {"low": 0.5, "high": 0.7}
+    test = {"uar": 0.6, "uar_ci95": span, "wa": 0.65, "macro_f1": 0.55, "ece": 0.1}
+    figures = {"test": test, "baseline": {"svm": {"uar": 0.4}}, "leak": {"contaminated": 0.25}}
+    known = {"uar": 0.6, "accuracy": 0.65, "f1": 0.55, "leaks": 0.25}
+    assert headline(figures, arch="cnn") == known | {"uar_low": 0.5, "uar_high": 0.7, "svm": 0.4}
+    none = {**figures, "test": test | {"uar_ci95": {"low": None, "high": None}}, "baseline": {}}
+    assert headline(none, arch="cnn") == known
+    assert headline(none, arch="svm") == known | {"svm": 0.6}

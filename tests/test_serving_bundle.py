@@ -116,9 +116,9 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
 def test_a_bundle_of_an_older_format_is_refused(bundle):
     path = bundle / cards.NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert "is no bundle of format 4: train again" in refused(bundle)[0]
+    assert "is no bundle of format 5: train again" in refused(bundle)[0]
     path.write_text("[]")
-    assert "is no bundle of format 4" in refused(bundle)[0]
+    assert "is no bundle of format 5" in refused(bundle)[0]
     path.write_text("{")
     assert "is damaged" in refused(bundle)[0]
 
@@ -220,6 +220,14 @@ def test_model_show_says_what_must_be_known(judged):
     assert marked.output == (judged / "README.md").read_text()
     whole = CliRunner().invoke(main, ["model", "show", str(judged), "--json"])
     assert json.loads(whole.output)["scores"] == SCORES
+
+
+def test_one_sentence_tells_a_stranger_how_good_it_is(judged, bundle):
+    said = CliRunner().invoke(main, ["model", "show", str(judged), "--line"]).output
+    assert said.startswith("The cnn recognises 53.2 % of each emotion on average (UAR, 95 % interval 48.6 to 58.0 %), ")
+    assert "on speakers it never heard: 240 clips of 6 speakers." in said
+    untold = CliRunner().invoke(main, ["model", "show", str(bundle), "--line"]).output
+    assert untold == "The cnn was never evaluated: run 'dvc repro'.\n"
 
 
 def test_a_model_of_recordings_names_their_licence_and_the_demo_says_what_it_is(bundle):

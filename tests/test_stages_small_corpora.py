@@ -15,7 +15,7 @@ from pipeline.serving import card as cards
 from pipeline.serving import markdown
 from pipeline.stages import evaluate, report, split, train
 from pipeline.store import files, findings, manifest, shards
-from tests.training import LAYOUT, SHAPE, params
+from tests.training import ABOUT, LAYOUT, SHAPE, params
 
 VARIANTS = ("original", "noise")
 
@@ -54,7 +54,7 @@ def whole(folder, content, settings, **training):
     names = sorted({row["corpus"] for row in content})
     for name in names:
         own = [row for row in content if row["corpus"] == name]
-        manifest.write(own, folder / f"manifest/{name}.parquet", synthetic=False, about={})
+        manifest.write(own, folder / f"manifest/{name}.parquet", synthetic=False, about=ABOUT["own"])
         shard(folder / f"features/{name}.parquet", own)
     manifests, features = ([folder / f"{kind}/{name}.parquet" for name in names] for kind in ("manifest", "features"))
     clips, audit = folder / "clips.parquet", folder / "audit.json"
@@ -69,10 +69,10 @@ def whole(folder, content, settings, **training):
         whole=folder / "bundle", metrics=folder / "eval.json", seed=3, cache=folder / "cache",
     )  # fmt: skip
     report.run(
-        evaluation=folder / "eval.json", training=folder / "train.json", audit=audit, manifests=manifests,
+        audit=audit, manifests=manifests,
         bundle=folder / "bundle", predictions=folder / "predictions.parquet",
         params=report.settings(report.read_card(folder / "bundle/bundle.json")),
-        plots=folder / "plots", page=folder / "report.html",
+        plots=folder / "plots", page=folder / "report.html", details=folder / "details.json",
     )  # fmt: skip
     return figures, (folder / "report.html").read_text(), (folder / "bundle" / markdown.NAME).read_text()
 
@@ -117,7 +117,8 @@ def test_the_smallest_corpora_go_through_to_the_page(tmp_path, name):
     content, settings, training = CORNERS[name]
     figures, page, card = whole(tmp_path, content, settings, **training)
     assert 0 <= figures["test"]["uar"] <= 1
-    assert files.read_json(tmp_path / "eval.json", stage="evaluate") == figures
+    told = files.read_json(tmp_path / "details.json", stage="report")
+    assert {name: value for name, value in told.items() if name != "training"} == figures
     assert not cards.read(tmp_path / "bundle", stage="evaluate").stamp.startswith("DEMO")
     for text in (page, card):
         assert "0 speakers" not in text
@@ -148,5 +149,5 @@ SHIFTED = config.read(Path(__file__).parents[1] / "params.yaml")["train"]["augme
     ],
 )
 def test_ingest_counts_the_speakers_that_are_named(tmp_path, cells, said):
-    manifest.write(rows(cells), tmp_path / "own.parquet", synthetic=False, about={})
+    manifest.write(rows(cells), tmp_path / "own.parquet", synthetic=False, about=ABOUT["own"])
     assert said in findings.summary(manifest.read(tmp_path / "own.parquet"), "own", system=0, other={})

@@ -36,6 +36,11 @@ def trained(base, name, **settings):
     return base / name
 
 
+def told(folder):
+    """The figures of a training."""
+    return json.loads((folder / "bundle.json").read_text())["training"]
+
+
 def evaluated(base, folder):
     return evaluate.run(
         base / "clips.parquet", [base / "own.parquet"], [base / "manifest.parquet"], folder, base / "audit.json",
@@ -57,7 +62,13 @@ def test_a_pattern_is_found_in_speakers_never_heard(base, whole, capsys):
     assert figures["protocol"] == "speaker"
     assert figures["synthetic"] == {"own": True}
     assert set(figures["group"]["sex"]) == {"female", "male"}
-    assert figures == json.loads((base / "eval.json").read_text())
+    assert json.loads((base / "eval.json").read_text()) == {
+        "uar": figures["test"]["uar"],
+        "accuracy": figures["test"]["wa"],
+        "f1": figures["test"]["macro_f1"],
+        "svm": figures["baseline"]["svm"]["uar"],
+        "leaks": 0.0,
+    }
     said = capsys.readouterr().out
     assert "chance 33.3%" in said
     assert "DEMO: synthetic speech" in said
@@ -93,9 +104,11 @@ def test_the_svm_can_be_the_model(base):
     assert figures["test"]["uar"] > 0.9
     assert set(figures["baseline"]) == {"chance"}
     assert figures["leak"]["statistics"] == 0
-    told = json.loads((base / "svm.json").read_text())
-    assert told["parameters"] == bundle.load_model(folder, "fold-1", "svm").size
-    assert told["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
+    assert told(folder)["parameters"] == bundle.load_model(folder, "fold-1", "svm").size
+    assert told(folder)["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
+    assert json.loads((base / "svm.json").read_text()) == {}
+    headline = json.loads((base / "eval.json").read_text())
+    assert headline["svm"] == headline["uar"]
 
 
 def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
@@ -158,7 +171,7 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     )  # fmt: skip
     assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
     assert figures["stamp"].startswith("CONTAMINATED")
-    assert json.loads((base / "published.json").read_text())["stamp"] == "CONTAMINATED 100 %"
+    assert told(base / "published")["stamp"] == "CONTAMINATED 100 %"
     assert cards.read(base / "published").stamp == "CONTAMINATED 100 %"
     frame, _, _ = predictions.read(base / "published-heard.parquet")
     assert set(frame["variant"]) == {"original", "noise"}
@@ -251,7 +264,7 @@ def test_shares_of_votes_are_learnt_and_the_hard_label_judges(base, voted, taugh
     said = capsys.readouterr().out
     assert "labels: what most listeners heard in the voice, in corpora that have votes; trained on shares" in said
     assert "shares of votes (voice) of 60 clips, 2 of them ties" in said
-    assert json.loads((base / "soft.json").read_text())["folds"]["0"]["train_rows"] == 72
+    assert told(base / "soft")["folds"]["0"]["train_rows"] == 72
 
 
 def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_own(base, voted, taught, capsys):
@@ -260,7 +273,7 @@ def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_o
     assert "none for the svm, which takes one class a clip; 2 ties are left out" in capsys.readouterr().out
     assert len(taught["machine"]) == 68
     assert figures["leak"]["statistics"] == 0
-    assert json.loads((base / "svm-voted.json").read_text())["folds"]["0"]["train_rows"] == 68
+    assert told(base / "svm-voted")["folds"]["0"]["train_rows"] == 68
 
 
 @pytest.mark.parametrize(
@@ -358,8 +371,14 @@ def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):
     assert seen["size"] == 10
 
 
+def test_the_headline_of_training_is_the_validation_uar_alone(base, whole):
+    folds = told(whole)["folds"].values()
+    mean = np.mean([fold["val_uar"] for fold in folds])
+    assert json.loads((base / "bundle.json").read_text()) == {"val_uar": pytest.approx(mean, abs=1e-4)}
+
+
 def test_figures_of_training_are_written(base, whole):
-    figures = json.loads((base / "bundle.json").read_text())
+    figures = told(whole)
     assert (figures["arch"], figures["view"], figures["backend"]) == ("cnn", "logmel", keras.backend.backend())
     assert figures["device"]
     fold = figures["folds"]["1"]

@@ -223,7 +223,7 @@ def test_a_second_clone_trains_without_extracting_anything(bucket, tmp_path):
     assert two.outdated() == set()
     assert two.stages("repro") == set()
     assert two.change("model.arch=crnn") == {"train", "evaluate", "report"}
-    assert json.loads((two.folder / "metrics/train.json").read_text())["arch"] == "crnn"
+    assert json.loads((two.folder / "metrics/details.json").read_text())["training"]["arch"] == "crnn"
     assert not (two.cache / "clips").exists()
     for path in one.folder.glob("features/*/*.parquet"):
         assert (two.folder / path.relative_to(one.folder)).read_bytes() == path.read_bytes()

@@ -48,7 +48,9 @@ def train_on(backend, base, count, feed="mapped", arch="cnn", **settings):
     done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     name = f"{count}-{feed}-{arch}"
-    return pd.read_csv(base / name / "fold-0/history.csv"), json.loads((base / f"{name}.json").read_text())
+    return pd.read_csv(base / name / "fold-0/history.csv"), json.loads((base / name / "bundle.json").read_text())[
+        "training"
+    ]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -43,7 +43,7 @@ def trained(base, name, *, device=None, **settings):
         base / "clips.parquet", [base / "own.parquet"], base / "audit.json",
         output=base / name, metrics=base / f"{name}.json", params=values, cache=base / "cache",
     )  # fmt: skip
-    return base / name, json.loads((base / f"{name}.json").read_text())
+    return base / name, json.loads((base / name / "bundle.json").read_text())["training"]
 
 
 def history(base, name, *, device=None, **settings):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-AUDIT, EVALUATION = Path("metrics/audit.json"), Path("metrics/eval.json")
+AUDIT, EVALUATION = Path("metrics/audit.json"), Path("metrics/details.json")
 OF_THE_MODEL = ("statistics", "own_statistics")  # what only evaluate can see
 
 
@@ -24,7 +24,7 @@ def audit(*, as_json: bool) -> None:
     from pipeline.store import files
 
     figures = files.read_json(AUDIT, stage="split")
-    evaluation = files.read_json(EVALUATION, stage="evaluate") if EVALUATION.exists() else {}
+    evaluation = files.read_json(EVALUATION, stage="report") if EVALUATION.exists() else {}
     leak = figures["leak"] | of_the_model(evaluation, figures)
     if as_json:
         click.echo(json.dumps(figures | {"leak": leak}, indent=2))

@@ -2,7 +2,7 @@
 
 Where both predicted the same clips, a bootstrap draws the same speakers for both (Efron & Tibshirani 1993, An
 Introduction to the Bootstrap; Bisani & Ney 2004, doi:10.1109/ICASSP.2004.1326009): what makes a speaker hard for both
-cancels out. Without predictions there are only the two intervals of ``metrics/eval.json``, taken as independent.
+cancels out. Without predictions there are only the two intervals of ``metrics/details.json``, taken as independent.
 """
 
 import math

@@ -45,7 +45,7 @@ def recall_by_corpus(scores: Values, heard: pd.DataFrame, classes: Sequence[str]
     """Tabulate recall by corpus and class, NaN where nobody spoke it, and how many clips it stands for.
 
     Args:
-        scores: metrics/eval.json.
+        scores: those of the bundle.
         heard: a row per tested row: corpus, clip_id, label.
         classes: in the order of the rows.
     """

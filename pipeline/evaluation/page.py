@@ -38,8 +38,8 @@ def page(
     """Write the report as HTML; the same arguments give the same text.
 
     Args:
-        evaluation: metrics/eval.json.
-        training: metrics/train.json.
+        evaluation: the scores of the bundle.
+        training: the figures of its training.
         audit: metrics/audit.json.
         bundle: bundle.json of the model.
         params: params.yaml.

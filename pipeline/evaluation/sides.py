@@ -11,13 +11,13 @@ from pipeline.evaluation import scores
 from pipeline.evaluation.tables import part
 from pipeline.evaluation.wording import contaminated, number, percent, synthetic, things
 
-ROUNDING = 1e-4  # metrics/eval.json keeps four digits
+ROUNDING = 1e-4  # metrics/details.json keeps four digits
 TRUTH = ["clip_id", "corpus", "speaker", "label"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A revision: what ``metrics/eval.json`` says, and its predictions or why they are not there."""
+    """A revision: what ``metrics/details.json`` says, and its predictions or why they are not there."""
 
     name: str
     figures: Mapping[str, Any]
@@ -47,11 +47,11 @@ def uar(table: pd.DataFrame) -> float:
 
 
 def checked(side: Side) -> Side:
-    """Leave out predictions that do not give the UAR of ``metrics/eval.json``: they are of another run."""
+    """Leave out predictions that do not give the UAR of ``metrics/details.json``: they are of another run."""
     known = value(side, "", "uar")
     if side.lack or (known is not None and abs(uar(side.rows) - known) <= ROUNDING):
         return side
-    return replace(side, lack=f"the predictions of {side.name} do not give the UAR of its metrics/eval.json")
+    return replace(side, lack=f"the predictions of {side.name} do not give the UAR of its metrics/details.json")
 
 
 def faults(one: Side, two: Side) -> list[str]:
@@ -87,7 +87,7 @@ def names(one: Side, two: Side) -> Iterator[str]:
 
 
 def clips(one: Side, two: Side) -> Iterator[str]:
-    """Say how the tested clips differ, by the predictions, or without them by what eval.json counts."""
+    """Say how the tested clips differ, by the predictions, or without them by what they count."""
     if not (one.lack or two.lack):
         first, second = (Counter(map(tuple, side.rows[TRUTH].to_numpy().tolist())) for side in (one, two))
         if first != second:
@@ -99,7 +99,7 @@ def clips(one: Side, two: Side) -> Iterator[str]:
 
 
 def counts(side: Side) -> list[float | None]:
-    """List what eval.json counts: clips and speakers, of all and of each corpus, and rows of each class."""
+    """List what they count: clips and speakers, of all and of each corpus, and rows of each class."""
     sections = ["", *sorted(part(side.figures, "corpus"))]
     classes = sorted(part(side.figures, "class"))
     sizes = [value(side, name, what) for name in sections for what in ("clips", "speakers")]

@@ -1,4 +1,4 @@
-"""Turn a table of predictions into the figures of ``metrics/eval.json``."""
+"""Turn a table of predictions into scores."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ Probabilities = npt.NDArray[np.floating]
 def summary(
     predictions: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
 ) -> dict[str, Any]:
-    """Gather all scores of ``metrics/eval.json``: pooled, by fold, corpus, class, sex and speaker.
+    """Gather all scores: pooled, by fold, corpus, class, sex and speaker.
 
     Args:
         predictions: a row per tested clip: ``clip_id fold corpus speaker sex label``.
@@ -44,6 +44,25 @@ def summary(
         "speaker": extremes(rows[rows["speaker"] != ""], classes),
     }
     return {name: rounded(part) for name, part in found.items()}
+
+
+def headline(figures: Mapping[str, Any], *, arch: str) -> dict[str, float]:
+    """Give the few figures of ``metrics/eval.json``, flat; an interval that is unknown is left out.
+
+    ``svm`` is the UAR of the baseline on the same rows, ``leaks`` the share of test rows with a fault.
+    """
+    test = figures["test"]
+    svm = test if arch == "svm" else figures["baseline"].get("svm", {})
+    found = {
+        "uar": test["uar"],
+        "uar_low": test["uar_ci95"]["low"],
+        "uar_high": test["uar_ci95"]["high"],
+        "accuracy": test["wa"],
+        "f1": test["macro_f1"],
+        "svm": svm.get("uar"),
+        "leaks": figures["leak"]["contaminated"],
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:

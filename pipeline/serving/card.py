@@ -14,7 +14,7 @@ from pipeline.corpora.files import is_system
 from pipeline.errors import StoreError
 from pipeline.store import files
 
-FORMAT = 4  # raise it when old bundles can no longer be read
+FORMAT = 5  # raise it when old bundles can no longer be read
 NAME = "bundle.json"
 RUNTIMES = ("keras", "onnx", "litert")
 
@@ -37,7 +37,8 @@ class Card:
     params: Mapping[str, Any]  # what the train stage was told
     versions: Mapping[str, str]
     files: Mapping[str, str]  # path -> sha256
-    scores: Mapping[str, Any] = field(default_factory=dict)  # metrics/eval.json, empty before evaluation
+    training: Mapping[str, Any] = field(default_factory=dict)  # figures of each fold and seed, and the speed
+    scores: Mapping[str, Any] = field(default_factory=dict)  # all of them, empty before evaluation
     longest: float = 0.0  # s, of the clips it was trained and tested on
     runtime: str = "keras"  # what runs it: one of RUNTIMES
     format: int = FORMAT

@@ -17,7 +17,7 @@ def release(trained: Path, output: Path, scores: Mapping[str, Any], *, longest: 
     Args:
         trained: a bundle without scores.
         output: the bundle to write.
-        scores: metrics/eval.json.
+        scores: all that evaluate found.
         longest: s, of the clips it was trained and tested on.
     """
     judged = replace(cards.read(trained, stage="train"), scores=scores, longest=longest)

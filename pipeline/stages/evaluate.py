@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline import config
 from pipeline.evaluation import leaks, truth, wording
-from pipeline.evaluation.summary import chance, spread, summary
+from pipeline.evaluation.summary import chance, headline, spread, summary
 from pipeline.networks import names
 from pipeline.networks.settings import Train
 from pipeline.serving import bundle, models
@@ -35,7 +35,7 @@ def run(
     seed: int,
     cache: Path,
 ) -> dict[str, Any]:
-    """Predict the test rows of every trained fold; write predictions, scores, and the bundle that carries them.
+    """Predict the test rows of every trained fold; write predictions, the headline, and the bundle with all scores.
 
     Raises:
         StoreError: an artefact is missing or does not fit the others; the sentence names the stage to run.
@@ -55,8 +55,8 @@ def run(
     figures = stamp(card, leak) | scores
     predictions.write(tested, probabilities, card.labels, output)
     release(folder, whole, figures, longest=longest(manifests, clips))
-    files.write_json(figures, metrics)
-    print(headline(figures))
+    files.write_json(headline(figures, arch=card.arch), metrics)
+    print(told(figures))
     return figures
 
 
@@ -158,7 +158,7 @@ def soft(card: cards.Card) -> str | None:
     return None if card.arch == names.SVM else trained_by(card).soft_labels
 
 
-def headline(figures: Mapping[str, Any]) -> str:
+def told(figures: Mapping[str, Any]) -> str:
     """Put the result into one line."""
     test, span = figures["test"], figures["test"]["uar_ci95"]
     known = span["low"] is not None

@@ -1,4 +1,4 @@
-"""What ``metrics/train.json`` tells of each fold and seed."""
+"""What is told of the training of each fold and seed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +34,17 @@ def folds(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
         if len(seeds) > 1:
             found[str(fold)] = found[str(fold)] | spread(seeds)
     return found
+
+
+def headline(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Give what ``metrics/train.json`` holds: the validation UAR, its mean over folds; nothing where none was judged.
+
+    >>> headline({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
+    {'val_uar': 0.6}
+    """
+    each = [fold.get("val_uar_mean", fold.get("val_uar")) for fold in figures["folds"].values()]
+    known = [value for value in each if value is not None]
+    return {"val_uar": round(sum(known) / len(known), 4)} if known else {}
 
 
 def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,8 +26,6 @@ Figures = dict[str, Figure]  # by the name of the PNG file
 
 def run(
     *,
-    evaluation: Path,
-    training: Path,
     audit: Path,
     manifests: Sequence[Path],
     bundle: Path,
@@ -35,12 +33,11 @@ def run(
     params: Mapping[str, Any],
     plots: Path,
     page: Path,
+    details: Path,
 ) -> None:
-    """Write CSV tables and PNG pictures into the folder ``plots``, and the page that shows them.
+    """Write CSV tables and PNG pictures into the folder ``plots``, the page that shows them, and all scores as JSON.
 
     Args:
-        evaluation: metrics/eval.json.
-        training: metrics/train.json.
         audit: metrics/audit.json.
         manifests: data/manifest/<corpus>.parquet of each corpus.
         bundle: folder of the model, with bundle.json and fold-<k>/history.csv.
@@ -48,13 +45,14 @@ def run(
         params: the settings to show, by section.
         plots: folder to write; what stood there is replaced.
         page: HTML file to write.
+        details: metrics/details.json to write.
 
     Raises:
         StoreError: an artefact is missing, damaged or does not fit the others; the sentence names the stage to run.
     """
-    scores = read_scores(evaluation)
-    trained, leaks = files.read_json(training, stage="train"), files.read_json(audit, stage="split")
+    leaks = files.read_json(audit, stage="split")
     card = read_card(bundle / "bundle.json")
+    scores, trained = part(card, "scores"), part(card, "training")
     found = {path.stem: manifest.read(path) for path in manifests}
     heard = read_heard(predictions, card["labels"])
     tables = {
@@ -79,29 +77,21 @@ def run(
     )
     with files.aside(page) as aside:
         aside.write_text(text, encoding="utf-8")
-
-
-def read_scores(path: Path) -> Values:
-    """Read metrics/eval.json.
-
-    Raises:
-        StoreError: it is missing, damaged or holds no score.
-    """
-    scores: Values = files.read_json(path, stage="evaluate")
-    if wording.number(part(scores, "test").get("uar")) is None:
-        raise StoreError(f"{path} holds no test.uar: run 'dvc repro -f evaluate'.")
-    return scores
+    timeless = {name: value for name, value in trained.items() if name != "speed"}  # git shows what has changed
+    files.write_json({**scores, "training": timeless}, details)
 
 
 def read_card(path: Path) -> Values:
     """Read a bundle's card, without Keras, which the weights would need.
 
     Raises:
-        StoreError: it is missing, damaged or does not name classes and folds.
+        StoreError: it is missing, damaged, does not name classes and folds, or holds no score.
     """
     card: Values = files.read_json(path, stage="evaluate")
     if not card.get("labels") or "folds" not in card:
         raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f evaluate'.")
+    if wording.number(part(card, "scores", "test").get("uar")) is None:
+        raise StoreError(f"{path} holds no scores: run 'dvc repro -f evaluate'.")
     return card
 
 
@@ -169,8 +159,6 @@ def main() -> None:
     params = config.read()
     bundle = Path("models/bundle")
     run(
-        evaluation=Path("metrics/eval.json"),
-        training=Path("metrics/train.json"),
         audit=Path("metrics/audit.json"),
         manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
         bundle=bundle,
@@ -178,6 +166,7 @@ def main() -> None:
         params=settings(read_card(bundle / "bundle.json")),
         plots=Path("metrics/plots"),
         page=Path("metrics/report.html"),
+        details=Path("metrics/details.json"),
     )
 
 

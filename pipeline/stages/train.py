@@ -33,7 +33,7 @@ def run(
     params: Mapping[str, Any],
     cache: Path,
 ) -> None:
-    """Train on the roles of ``source``; write the bundle ``output``, still without scores, and the figures ``metrics``.
+    """Train on the roles of ``source``; write the bundle ``output``, without scores yet, and the headline ``metrics``.
 
     What was trained before this process was killed is gone on with, from ``cache``.
 
@@ -63,8 +63,10 @@ def run(
             fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
             taught, size = len(task.taught(arch)[0]), trained.model.size
             done[fold, seed] = logbook.figures(trained.history, settings, rows=taught, judged=len(task.judged[0]))
-        cards.write(part, card(part, clips, table, params, fitted, seeds, stamp))
-        files.write_json(summary(params, bench, size, logbook.folds(done), stamp), metrics)
+        figures = summary(params, bench, size, logbook.folds(done), stamp)
+        about = card(part, clips, table, params, fitted, seeds, figures)
+        cards.write(part, about)
+        files.write_json(logbook.headline(figures), metrics)
     checkpoints.clear(cache, own_key)
 
 
@@ -137,7 +139,7 @@ def card(
     params: Mapping[str, Any],
     fitted: Mapping[str, Any],
     seeds: Sequence[int],
-    stamp: str,
+    figures: Mapping[str, Any],
 ) -> cards.Card:
     """Describe the bundle."""
     return cards.Card(
@@ -151,7 +153,8 @@ def card(
         corpora={name: clips.attrs["corpora"][name] for name in sorted(clips["corpus"].unique())},
         layout=vars(table.layout),
         statistics=fitted,
-        stamp=stamp,
+        stamp=figures["stamp"],
+        training=figures,
         params=told(params),
         versions={name: version(name) for name in PACKAGES} | {"backend": keras.backend.backend()},
         files=cards.checksums(folder),
@@ -168,7 +171,7 @@ def told(params: Mapping[str, Any]) -> dict[str, Any]:
 def summary(
     params: Mapping[str, Any], bench: Workbench, size: int, folds: Mapping[str, Any], stamp: str
 ) -> dict[str, Any]:
-    """The figures of all folds, for ``dvc metrics``; those of ``speed`` are other ones each time."""
+    """The figures of all folds; those of ``speed`` are other ones each time."""
     return {
         "arch": config.get(params, "model.arch"),
         "view": config.get(params, "model.features"),

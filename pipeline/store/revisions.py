@@ -27,7 +27,8 @@ from pipeline.evaluation.wording import number
 from pipeline.store import predictions
 
 WORKSPACE = "workspace"  # DVC's own word
-METRICS, PREDICTIONS = "metrics/eval.json", "models/predictions.parquet"
+METRICS, PREDICTIONS = "metrics/details.json", "models/predictions.parquet"
+BEFORE = "metrics/eval.json"  # where all scores were until 0.1
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,25 @@ def _is_shallow(scm: Git) -> bool:
 def read_figures(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
     """Read the scores of a revision."""
     try:
-        figures = json.loads(project.read(METRICS))
+        figures = json.loads(_scores(project))
     except FileNotFoundError:
         raise _without_scores(project, revision) from None
     except ValueError as error:
-        raise StoreError(f"{METRICS} of {revision} is damaged ({error}): run 'dvc repro -f evaluate' there.") from error
+        raise StoreError(f"{METRICS} of {revision} is damaged ({error}): run 'dvc repro -f report' there.") from error
     if number(part(figures, "test").get("uar")) is None:
-        raise StoreError(f"{METRICS} of {revision} holds no test.uar: run 'dvc repro -f evaluate' there.")
+        raise StoreError(f"{METRICS} of {revision} holds no test.uar: run 'dvc repro -f report' there.")
     return dict(figures)
+
+
+def _scores(project: _Workspace | _Commit) -> bytes:
+    """Read the file of all scores, or what held them before there was one."""
+    try:
+        return project.read(METRICS)
+    except FileNotFoundError:
+        old = project.read(BEFORE)
+        if b'"test"' not in old:
+            raise
+        return old
 
 
 def _without_scores(project: _Workspace | _Commit, revision: str) -> SettingError:
@@ -146,7 +158,7 @@ def _without_scores(project: _Workspace | _Commit, revision: str) -> SettingErro
     if config.project() is None:
         return SettingError(f"no dvc.yaml lies in {Path.cwd()} or above it: go to the folder of the project.")
     path = METRICS if revision == WORKSPACE else posixpath.join(str(project.folder), METRICS).lstrip("/")
-    return SettingError(f"{revision} has no {path}: run 'dvc repro evaluate' and commit it, or name another revision.")
+    return SettingError(f"{revision} has no {path}: run 'dvc repro' and commit it, or name another revision.")
 
 
 def _cached(repo: Repo, path: str) -> Path:
