@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 help:
-	@echo "make repro  set up everything, run the whole pipeline on the demo corpora, show the metrics"
+	@echo "make repro  set up everything, run the whole pipeline on the demo corpora, say how good the model is"
 	@echo "make test   set up everything, run the tests"
 	@echo "make test-backends  networks, training and bundles on TensorFlow, JAX and torch, each in its own environment"
 	@echo "make lint   ruff and mypy"
@@ -42,7 +42,8 @@ endif
 
 repro: .venv/.ready
 	dvc repro
-	@echo "$$(ser-features model show --line) More in metrics/report.html"
+	@ser-features model show --line
+	@echo "The report, with pictures: metrics/report.html"
 
 test: .venv/.ready
 	python -m pytest -n auto --dist loadfile

@@ -13,7 +13,7 @@ PYTHON = """#!/bin/bash
 echo "python $*" >> "$LOG"
 case "$*" in
   --version) echo "Python 3.12.0" ;;
-  "-m venv"*) mkdir -p .venv/bin; for name in python dvc; do cp "$0" ".venv/bin/$name"; done ;;
+  "-m venv"*) mkdir -p .venv/bin; for name in python dvc ser-features; do cp "$0" ".venv/bin/$name"; done ;;
 esac
 """
 REMEDY = "  git init -q && git add -A && git commit -qm 'As downloaded'"
@@ -71,7 +71,7 @@ def served(download, goal: str, **more: str) -> None:
     """Run make where it goes well."""
     done = download.run("make", goal, **more)
     assert done.returncode == 0, done.stderr
-    assert ("python repro\npython metrics show\n" if goal == "repro" else "python -m pytest") in download.asked
+    assert ("python repro\npython model show --line\n" if goal == "repro" else "python -m pytest") in download.asked
     assert "-m pip install" in download.asked
 
 
