@@ -195,3 +195,12 @@ def test_fewer_folds_are_proposed_before_speakers_who_are_heard_in_training():
         split(even(3, 2, 10), Split(folds=5))
     assert "-S split.folds=3" in str(caught.value)
     assert "protocol" not in str(caught.value)
+
+
+def test_copies_count_where_the_protocol_splits_them_as_published():
+    """One clip a class: the copies alone make folds that can be trained."""
+    with pytest.raises(SettingError) as caught:
+        split(even(1, 2, 1), Split(protocol="published", folds=10))
+    settings = changed(Split(protocol="published", folds=10), str(caught.value))
+    assert settings.protocol == "published"
+    verify(split(even(1, 2, 1), settings), settings)

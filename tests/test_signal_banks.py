@@ -93,3 +93,16 @@ def test_the_commands_say_it_too(command, views, crowded, monkeypatch):
     assert done.exit_code == 0, done.output
     assert done.stderr.count("hold no bin of the FFT") == 1
     assert done.stderr.startswith(views)
+
+
+@pytest.mark.parametrize("n_mels", range(200, 257, 8))
+def test_the_number_of_bands_proposed_is_full_and_one_more_is_not(n_mels):
+    [note] = notes([LogMel(n_fft=512, n_mels=n_mels)], 16_000)
+    proposed = int(re.search(r"lower n_mels to (\d+)", note)[1])
+    assert empty_bands(LogMel(n_fft=512, n_mels=proposed), 16_000) == 0
+    assert empty_bands(LogMel(n_fft=512, n_mels=proposed + 1), 16_000) > 0
+
+
+def test_bands_beyond_half_the_sample_rate_are_refused():
+    with pytest.raises(SettingError, match="fmax is 5000.0 Hz, but a signal at 8000 Hz ends at 4000.0 Hz"):
+        notes([LogMel(fmax=5000.0)], 8000)

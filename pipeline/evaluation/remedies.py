@@ -57,7 +57,7 @@ def nearest(clips: pd.DataFrame, settings: Split, *, variants: Sequence[str], se
     if settings.labels.source == "intended" and clips["emotion"].nunique() < 2:
         return None  # no setting makes a second class
     names = variants if settings.protocol == "published" else (ORIGINAL,)  # copies never decide the other protocols
-    for other in candidates(settings, clips):
+    for other in candidates(settings, clips, versions=len(names)):
         try:
             learnable(clips, other, variants=names, seed=seed)
         except SplitError:
@@ -66,9 +66,9 @@ def nearest(clips: pd.DataFrame, settings: Split, *, variants: Sequence[str], se
     return None
 
 
-def candidates(settings: Split, clips: pd.DataFrame) -> Iterator[Split]:
+def candidates(settings: Split, clips: pd.DataFrame, *, versions: int) -> Iterator[Split]:
     """Give other settings that could split these clips, those first that change least."""
-    parts = alternatives(settings, clips)
+    parts = alternatives(settings, clips, versions=versions)
     ways = [dict(pair for part in way for pair in part.items()) for way in product(*parts)]
     for way in sorted(ways, key=lambda way: sum(COST[name] for name in way)):
         try:
@@ -77,12 +77,12 @@ def candidates(settings: Split, clips: pd.DataFrame) -> Iterator[Split]:
             continue
 
 
-def alternatives(settings: Split, clips: pd.DataFrame) -> list[list[Mapping[str, Any]]]:
-    """Give for each setting what it could be instead, first of all what it is."""
+def alternatives(settings: Split, clips: pd.DataFrame, *, versions: int) -> list[list[Mapping[str, Any]]]:
+    """Give for each setting what it could be instead, first of all what it is; each clip is split as so many rows."""
     people = clips["speaker"][clips["speaker"].fillna("") != ""].nunique()
     others: dict[str, Sequence[Any]] = {
         "validation": [0.0],
-        "folds": numbers(settings, most=max(people, int(clips["emotion"].value_counts().max()))),
+        "folds": numbers(settings, most=max(people, versions * int(clips["emotion"].value_counts().max()))),
         "shuffle": [False],
         "labels": labellings(settings.labels, clips),
         "protocol": ["speaker", "random"] if people > 1 else ["random"],
