@@ -68,14 +68,26 @@ def test_the_published_fault_is_shown_and_let_pass(audited):
     assert "99.0 %" in result.output
 
 
+@pytest.mark.parametrize("path", ["metrics/details.json", "models/bundle/bundle.json"])
 @pytest.mark.parametrize(("protocol", "code"), [("speaker", 1), ("corpus", 0)])
-def test_a_model_that_saw_test_statistics_fails_where_it_is_of_this_split(audited, tmp_path, protocol, code):
-    (tmp_path / "metrics").mkdir()
+def test_a_model_that_saw_test_statistics_fails_where_it_is_of_this_split(audited, tmp_path, protocol, code, path):
     seen = {"protocol": protocol, "leak": {"statistics": 1.0, "contaminated": 1.0}}
-    (tmp_path / "metrics/details.json").write_text(json.dumps(seen))
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(json.dumps({"scores": seen} if "bundle" in path else seen))
     result = audited()
     assert result.exit_code == code
     assert ("fit them on training rows alone" in result.output) == bool(code)
+
+
+def test_the_bundle_that_stands_is_audited_not_an_older_report(audited, tmp_path):
+    clean = {"protocol": "speaker", "leak": {"statistics": 0.0, "contaminated": 0.0}}
+    for path, values in {
+        "metrics/details.json": clean,
+        "models/bundle/bundle.json": {"scores": clean | {"leak": {"statistics": 1.0, "contaminated": 1.0}}},
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(json.dumps(values))
+    assert audited().exit_code == 1
 
 
 def test_all_figures_on_request(audited, tmp_path):

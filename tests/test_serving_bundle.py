@@ -224,7 +224,9 @@ def test_model_show_says_what_must_be_known(judged):
 
 def test_one_sentence_tells_a_stranger_how_good_it_is(judged, bundle):
     said = CliRunner().invoke(main, ["model", "show", str(judged), "--line"]).output
-    assert said.startswith("The cnn recognises 53.2 % of each emotion on average (UAR, 95 % interval 48.6 to 58.0 %), ")
+    assert said.startswith(
+        "The cnn recognises 53.2 % of the clips of each emotion on average (UAR, 95 % interval 48.6 to 58.0 %), "
+    )
     assert "on speakers it never heard: 240 clips of 6 speakers." in said
     untold = CliRunner().invoke(main, ["model", "show", str(bundle), "--line"]).output
     assert untold == "The cnn was never evaluated: run 'dvc repro'.\n"

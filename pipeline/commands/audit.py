@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-AUDIT, EVALUATION = Path("metrics/audit.json"), Path("metrics/details.json")
+AUDIT, DETAILS, BUNDLE = Path("metrics/audit.json"), Path("metrics/details.json"), Path("models/bundle/bundle.json")
 OF_THE_MODEL = ("statistics", "own_statistics")  # what only evaluate can see
 
 
@@ -24,8 +24,7 @@ def audit(*, as_json: bool) -> None:
     from pipeline.store import files
 
     figures = files.read_json(AUDIT, stage="split")
-    evaluation = files.read_json(EVALUATION, stage="report") if EVALUATION.exists() else {}
-    leak = figures["leak"] | of_the_model(evaluation, figures)
+    leak = figures["leak"] | of_the_model(evaluation(), figures)
     if as_json:
         click.echo(json.dumps(figures | {"leak": leak}, indent=2))
     else:
@@ -36,6 +35,16 @@ def audit(*, as_json: bool) -> None:
         click.echo(table.note.replace(chr(160), " "))
     if leak["contaminated"] and figures["protocol"] != "published":
         raise SystemExit(1)
+
+
+def evaluation() -> dict[str, Any]:
+    """Read the scores of the bundle or, in a clone that has no models, those that git keeps."""
+    from pipeline.evaluation.tables import part  # late: --help starts in a blink
+    from pipeline.store import files
+
+    if BUNDLE.exists():
+        return part(files.read_json(BUNDLE, stage="evaluate"), "scores")
+    return dict(files.read_json(DETAILS, stage="report")) if DETAILS.exists() else {}
 
 
 def of_the_model(evaluation: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, float]:

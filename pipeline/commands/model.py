@@ -25,10 +25,8 @@ def show(folder: Path, form: str | None) -> None:
 
     What it was trained on and on what terms, its scores for speakers never heard, by corpus and by sex, and its limits.
     """
-    from pipeline.serving import (
-        about,  # late: --help starts in a blink
-        markdown,
-    )
+    # late: --help starts in a blink
+    from pipeline.serving import about, markdown
     from pipeline.serving import card as cards
     from pipeline.serving.predictor import read_card
 

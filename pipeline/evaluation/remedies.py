@@ -78,7 +78,7 @@ def candidates(settings: Split, clips: pd.DataFrame, *, versions: int) -> Iterat
 
 
 def alternatives(settings: Split, clips: pd.DataFrame, *, versions: int) -> list[list[Mapping[str, Any]]]:
-    """Give for each setting what it could be instead, first of all what it is; each clip is split as so many rows."""
+    """Give for each setting what it could be instead, first of all what it is; a clip has ``versions`` rows."""
     people = clips["speaker"][clips["speaker"].fillna("") != ""].nunique()
     others: dict[str, Sequence[Any]] = {
         "validation": [0.0],

@@ -87,7 +87,7 @@ def names(one: Side, two: Side) -> Iterator[str]:
 
 
 def clips(one: Side, two: Side) -> Iterator[str]:
-    """Say how the tested clips differ, by the predictions, or without them by what they count."""
+    """Say how the tested clips differ, by the predictions, or without them by what metrics/details.json counts."""
     if not (one.lack or two.lack):
         first, second = (Counter(map(tuple, side.rows[TRUTH].to_numpy().tolist())) for side in (one, two))
         if first != second:
@@ -99,7 +99,7 @@ def clips(one: Side, two: Side) -> Iterator[str]:
 
 
 def counts(side: Side) -> list[float | None]:
-    """List what they count: clips and speakers, of all and of each corpus, and rows of each class."""
+    """List what metrics/details.json counts: clips and speakers, of all and of each corpus, and rows of each class."""
     sections = ["", *sorted(part(side.figures, "corpus"))]
     classes = sorted(part(side.figures, "class"))
     sizes = [value(side, name, what) for name in sections for what in ("clips", "speakers")]

@@ -21,13 +21,13 @@ def line(card: Card) -> str:
 
 
 def sentence(card: Card) -> str:
-    """Say to somebody who is new here how good a bundle is, on whom, and what must be read with it."""
+    """Say in plain words how good a bundle is, on whom that was measured, and what must be read with it."""
     test = part(card.scores, "test")
     if wording.number(test.get("uar")) is None:
         return f"The {card.arch} was never evaluated: run 'dvc repro'."
     span = wording.between(test.get("uar_ci95"))
     known = f", 95 % interval {span}" if span != wording.MISSING else ""
-    share = f"{wording.percent(test['uar'])} of each emotion on average (UAR{known})"
+    share = f"{wording.percent(test['uar'])} of the clips of each emotion on average (UAR{known})"
     where = f"{wording.things(test.get('clips'), 'clip')} of {wording.people(test.get('speakers'))}"
     marks = f" {stamp(card)}." if stamp(card) else ""
     text = f"The {card.arch} recognises {share}, {STRANGERS.get(card.split['protocol'], '')}: {where}.{marks}"

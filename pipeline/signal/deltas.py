@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float32]  # not imported from spectra: train reaches this module and must not reach the FFT
 WIDTH = 9  # frames a polynomial is fitted to
 
 

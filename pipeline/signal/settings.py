@@ -1,6 +1,6 @@
 """The settings of signals and views: sections audio, augment, features.mfcc and features.logmel of params.yaml.
 
-It imports no signal processing, so that whoever needs a name alone does not depend on any.
+It imports no signal processing, so that a stage that needs the names of the copies does not depend on the FFT.
 """
 
 import re

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pipeline import extras
 from pipeline.errors import SerError, SettingError
+from pipeline.stages.crew import Mapper
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,8 +16,8 @@ ANSWER = 10  # s that a scheduler has to answer
 PATIENCE = 120  # s to wait for the first worker
 
 
-def at(scheduler: str) -> Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]] | None:
-    """Give what maps over the workers of the cluster at an address; None where there is no address."""
+def at(scheduler: str) -> Mapper | None:
+    """Give what maps over the workers of the cluster at ``scheduler``; None for an empty address."""
     return partial(spread, scheduler=scheduler) if scheduler else None
 
 

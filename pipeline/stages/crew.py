@@ -48,7 +48,7 @@ class Crew:
     """Some processes on this machine, or the workers of a Dask cluster."""
 
     processes: int = 1
-    cluster: Mapper | None = None  # `cluster.at` makes it; told by its user, since most know nothing of Dask
+    cluster: Mapper | None = None  # of `cluster.at`; passed in, so that only extract depends on Dask
 
 
 def spread(

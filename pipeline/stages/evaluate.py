@@ -55,8 +55,8 @@ def run(
     figures = stamp(card, leak) | scores
     predictions.write(tested, probabilities, card.labels, output)
     release(folder, whole, figures, longest=longest(manifests, clips))
-    files.write_json(headline(figures, arch=card.arch), metrics)
-    print(told(figures))
+    files.write_json(headline(figures), metrics)
+    print(result_line(figures))
     return figures
 
 
@@ -158,7 +158,7 @@ def soft(card: cards.Card) -> str | None:
     return None if card.arch == names.SVM else trained_by(card).soft_labels
 
 
-def told(figures: Mapping[str, Any]) -> str:
+def result_line(figures: Mapping[str, Any]) -> str:
     """Put the result into one line."""
     test, span = figures["test"], figures["test"]["uar_ci95"]
     known = span["low"] is not None

@@ -64,8 +64,7 @@ def run(
             taught, size = len(task.taught(arch)[0]), trained.model.size
             done[fold, seed] = logbook.figures(trained.history, settings, rows=taught, judged=len(task.judged[0]))
         figures = summary(params, bench, size, logbook.folds(done), stamp)
-        about = card(part, clips, table, params, fitted, seeds, figures)
-        cards.write(part, about)
+        cards.write(part, card(part, clips, table, params, fitted, seeds, figures))
         files.write_json(logbook.headline(figures), metrics)
     checkpoints.clear(cache, own_key)
 

@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-ABOUT = {b"about", b"synthetic"}  # metadata
+_METADATA = {b"about", b"synthetic"}
 
 
 def write(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: bool, about: Mapping[str, str]) -> None:
@@ -67,10 +67,10 @@ def read(path: Path) -> pd.DataFrame:
     stage = f"ingest@{path.stem}"
     table = files.read_table(path, stage=stage)
     told = table.schema.metadata or {}
-    if not table.schema.equals(SCHEMA) or not set(told) >= ABOUT:
+    if not table.schema.equals(SCHEMA) or not set(told) >= _METADATA:
         raise files.other_layout(path, stage)
     frame: pd.DataFrame = table.to_pandas()
-    frame.attrs = {name.decode(): json.loads(told[name]) for name in sorted(ABOUT)}
+    frame.attrs = {name.decode(): json.loads(told[name]) for name in sorted(_METADATA)}
     return frame
 
 

@@ -132,25 +132,41 @@ def _is_shallow(scm: Git) -> bool:
 def read_figures(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
     """Read the scores of a revision."""
     try:
-        figures = json.loads(_scores(project))
+        figures = _read_json(project, METRICS, revision)
     except FileNotFoundError:
-        raise _without_scores(project, revision) from None
-    except ValueError as error:
-        raise StoreError(f"{METRICS} of {revision} is damaged ({error}): run 'dvc repro -f report' there.") from error
-    if number(part(figures, "test").get("uar")) is None:
+        return _figures_until_0_1(project, revision)
+    if _uar(figures) is None:
         raise StoreError(f"{METRICS} of {revision} holds no test.uar: run 'dvc repro -f report' there.")
     return dict(figures)
 
 
-def _scores(project: _Workspace | _Commit) -> bytes:
-    """Read the file of all scores, or what held them before there was one."""
+def _figures_until_0_1(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
+    """Read the scores of a revision from where they were before they had a file of their own."""
     try:
-        return project.read(METRICS)
+        figures = _read_json(project, BEFORE, revision)
     except FileNotFoundError:
-        old = project.read(BEFORE)
-        if b'"test"' not in old:
-            raise
-        return old
+        figures = {}
+    if _uar(figures) is None:  # today that file holds the headline alone
+        raise _without_scores(project, revision)
+    return dict(figures)
+
+
+def _uar(figures: Any) -> float | None:
+    """Give the pooled UAR, None where there is none."""
+    return number(part(figures, "test").get("uar"))
+
+
+def _read_json(project: _Workspace | _Commit, path: str, revision: str) -> Any:
+    """Read a file of metrics.
+
+    Raises:
+        FileNotFoundError: the revision has none.
+        StoreError: it is damaged.
+    """
+    try:
+        return json.loads(project.read(path))
+    except ValueError as error:
+        raise StoreError(f"{path} of {revision} is damaged ({error}): run 'dvc repro -f report' there.") from error
 
 
 def _without_scores(project: _Workspace | _Commit, revision: str) -> SettingError:
