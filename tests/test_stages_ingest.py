@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.corpora import ravdess
 from pipeline.errors import CorpusError, StoreError
 from pipeline.stages import ingest
 from pipeline.store import facts, manifest
@@ -415,3 +416,14 @@ def test_one_voice_under_two_speakers_belongs_to_nobody(tmp_path):
     assert found["status"].to_dict() == {
         "happy/ann/1.wav": "label_conflict", "happy/eve/2.wav": "label_conflict", "sad/eve/3.wav": "ok",
     }  # fmt: skip
+
+
+def test_the_manifest_tells_the_terms_of_its_corpus(folder, tmp_path):
+    say(folder / "Actor_01" / name())
+    ingested(folder, tmp_path)
+    assert manifest.read(tmp_path / "ravdess.parquet").attrs["about"] == {
+        "title": "RAVDESS",
+        "language": "en",
+        "licence": "CC BY-NC-SA 4.0",
+        "citation": ravdess.PAGE.citation,
+    }

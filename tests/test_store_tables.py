@@ -1,5 +1,6 @@
 """Shards, random access to them, statistics, predictions and roles: what is written is what is read."""
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -422,3 +423,13 @@ def test_a_manifest_that_says_nothing_of_its_corpus_is_refused(tmp_path):
         StoreError, match="has another layout than this version writes: .*'dvc repro -f ingest@ravdess'"
     ):
         manifest.read(path)
+
+
+def test_roles_that_say_nothing_of_the_corpora_are_refused(tmp_path):
+    path = tmp_path / "clips.parquet"
+    roles.write(pd.DataFrame(columns=COLUMNS), path, classes=[], synthetic=[], split={}, corpora={})
+    table = pq.read_table(path)
+    about = {"classes": [], "synthetic": [], "split": {}}  # as before 0.1
+    pq.write_table(table.replace_schema_metadata({"ser": json.dumps(about)}), path)
+    with pytest.raises(StoreError, match="has another layout than this version writes.*dvc repro -f split"):
+        roles.read(path)
