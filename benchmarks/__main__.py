@@ -28,8 +28,8 @@ from benchmarks import (
 )  # fmt: skip
 from benchmarks.corpus import Job
 from benchmarks.timing import clocked
-from pipeline.machine import cores
-from pipeline.stages import entry
+from pipeline.core import machine
+from pipeline.core.machine import cores
 
 PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "extraction": extraction.measure,
@@ -97,4 +97,4 @@ def show(every: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

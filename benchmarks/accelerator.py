@@ -17,13 +17,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks.training_probe import CLASSES, settings, table_of
-from pipeline import config
-from pipeline.networks import arithmetic, devices, registry, training
-from pipeline.networks.backend import keras
-from pipeline.networks.settings import Train
-from pipeline.stages import entry
-from pipeline.store import batches, recipe, statistics
-from pipeline.store.inputs import Inputs
+from pipeline.core import config, machine
+from pipeline.dataset import inputs as dataset_inputs
+from pipeline.dataset.inputs import Inputs
+from pipeline.signal import extractor
+from pipeline.train import batches, devices, registry, trainer
+from pipeline.train.backend import keras
+from pipeline.train.settings import Train
 
 
 def main() -> None:
@@ -48,11 +48,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         batch_size=options.batch,
         precision=options.precision,
     )
-    layout = recipe.layout(recipe.from_params(params), params["model"]["features"])
-    plain = statistics.neutral(layout.shape[1])
+    layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
+    plain = dataset_inputs.neutral_statistics(layout.shape[1])
     keras.utils.set_random_seed(0)
     inputs = Inputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
-    learner = training.learner(
+    learner = trainer.build_learner(
         lambda: registry.build(params, layout.shape, CLASSES, statistics=plain),
         plain.mean.shape,
         own,
@@ -64,9 +64,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         inputs, numbers, numbers % CLASSES, weights=weights, batch_size=options.batch, shuffle=(0,),
         resident=not options.mapped,
     )  # fmt: skip
-    course = training.fit(learner, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True))
-    flops = arithmetic.training_flops(learner.network)
-    peak = arithmetic.matrix_rate(options.precision.removeprefix("mixed_"))
+    course = trainer.fit_network(
+        learner, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True)
+    )
+    flops = devices.training_flops(learner.network)
+    peak = devices.matrix_rate(options.precision.removeprefix("mixed_"))
     rate = course.rate or float("nan")
     return {
         "backend": keras.backend.backend(),
@@ -82,4 +84,4 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

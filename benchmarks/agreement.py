@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from benchmarks import corpus, extraction
 from benchmarks.corpus import SAME, Corpus, Job
-from pipeline.signal import augment, conditioning, frontend
-from pipeline.store import audio, recipe
+from pipeline.audio import decode
+from pipeline.signal import augment, extractor, preprocess, views
 
 Array = npt.NDArray[Any]
 Gaps = dict[str, float]  # quantity -> largest difference in one clip
@@ -40,7 +40,7 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def of_recipe(job: Job, settings: recipe.Recipe) -> dict[str, Any]:
+def of_recipe(job: Job, settings: extractor.Recipe) -> dict[str, Any]:
     """Sum up the largest differences of all clips."""
     work = [(each, row) for each in job.corpora for row in extraction.records(each)]
     with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
@@ -67,24 +67,24 @@ def rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def clip(source: Corpus, row: Mapping[str, Any], settings: recipe.Recipe) -> Gaps:
+def clip(source: Corpus, row: Mapping[str, Any], settings: extractor.Recipe) -> Gaps:
     """Compare the views of a clip, and copies of it with the strengths drawn for it."""
-    signal = recipe.condition(audio.fetch(source.folder / row["path"]), settings.audio)
-    fitted = conditioning.fit(signal, settings.samples)
+    signal = extractor.condition(decode.fetch(source.folder / row["path"]), settings.audio)
+    fitted = preprocess.fit_length(signal, settings.samples)
     return compare_views(fitted, settings) | compare_effects(signal, row["samples_sha256"], settings)
 
 
-def compare_views(signal: Array, settings: recipe.Recipe) -> Gaps:
+def compare_views(signal: Array, settings: extractor.Recipe) -> Gaps:
     """Compare both views of a signal."""
     rate = settings.audio.sample_rate
-    ours = frontend.views(signal, rate, {view: settings.view(view) for view in recipe.DTYPES})
+    ours = views.compute_views(signal, rate, {view: settings.view(view) for view in extractor.DTYPES})
     zcr, rms, *cepstrum = ours["mfcc"].T
     other = librosas(signal, rate, settings.features)
     own = (ours["logmel"].T, np.array(cepstrum), rms, zcr)
     return {name: float(np.abs(a - b).max()) for name, a, b in zip(LIMITS, own, other, strict=False)}
 
 
-def librosas(signal: Array, rate: int, features: recipe.Features) -> tuple[Array, Array, Array, Array]:
+def librosas(signal: Array, rate: int, features: extractor.Features) -> tuple[Array, Array, Array, Array]:
     """Make librosa's log-mel, MFCC, RMS and ZCR."""
     mel, cepstral = features.logmel, features.mfcc
     cut = {"frame_length": cepstral.n_fft, "hop_length": cepstral.hop}
@@ -97,7 +97,7 @@ def librosas(signal: Array, rate: int, features: recipe.Features) -> tuple[Array
     )
 
 
-def bands(config: frontend.Bands) -> dict[str, Any]:
+def bands(config: views.Bands) -> dict[str, Any]:
     """Say our settings in librosa's words."""
     return {
         "n_fft": config.n_fft,
@@ -108,7 +108,7 @@ def bands(config: frontend.Bands) -> dict[str, Any]:
     }
 
 
-def compare_effects(signal: Array, recording: str, settings: recipe.Recipe) -> Gaps:
+def compare_effects(signal: Array, recording: str, settings: extractor.Recipe) -> Gaps:
     """Compare stretch and pitch, ours made of one spectrum."""
     some = replace(settings.augment, copies=tuple(EFFECTS))
     drawn = {name: augment.draw(name, some, augment.generator(settings.seed, recording, name)) for name in EFFECTS}

@@ -11,24 +11,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.timing import quiet
-from pipeline import config
+from pipeline.core import config
 from pipeline.corpora import registry
-from pipeline.signal import frontend
+from pipeline.ingest import measure, stage
+from pipeline.signal import extractor, views
 from pipeline.signal.settings import Audio, Augment, Noise
-from pipeline.stages import ingest
-from pipeline.store import facts, recipe
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "data/raw/demo"
 FEWEST = 8  # clips that say anything
 SHORTEST = 1.0  # s: the published window begins at 0.6 s
-EVERYTHING = facts.Limits(max_bad=1)
-SAME = recipe.Recipe(  # what the published way makes
+EVERYTHING = measure.Limits(max_bad=1)
+SAME = extractor.Recipe(  # what the published way makes
     seed=42,
     audio=Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
     augment=Augment(noise=Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
-    features=recipe.Features(
-        mfcc=frontend.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=frontend.LogMel(n_fft=2048, hop=512, n_mels=128)
+    features=extractor.Features(
+        mfcc=views.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=views.LogMel(n_fft=2048, hop=512, n_mels=128)
     ),
 )
 
@@ -61,9 +60,9 @@ class Job:
         return self.corpora[0]
 
 
-def standard() -> recipe.Recipe:
+def standard() -> extractor.Recipe:
     """The recipe of params.yaml."""
-    return recipe.from_params(config.read(ROOT / "params.yaml"))
+    return extractor.from_params(config.read(ROOT / "params.yaml"))
 
 
 def root() -> Path:
@@ -91,7 +90,7 @@ def take(name: str, folder: Path, scratch: Path, *, clips: int, workers: int) ->
     """Ingest a corpus and keep some of its usable clips, spread over all of them."""
     whole, part = scratch / "ingested" / f"{name}.parquet", scratch / f"{name}.parquet"
     with quiet():
-        ingest.run(name, folder, whole, limits=EVERYTHING, processes=workers)
+        stage.run(name, folder, whole, limits=EVERYTHING, processes=workers)
     table = pq.read_table(whole)
     usable = table.filter(pc.and_(pc.equal(table["status"], "ok"), pc.greater(table["seconds"], SHORTEST)))
     if len(usable) < FEWEST:

@@ -21,8 +21,10 @@ from joblib.externals.loky import get_reusable_executor
 from benchmarks import corpus, published_way
 from benchmarks.corpus import SAME, Corpus, Job
 from benchmarks.timing import milliseconds, quiet, ratio, seconds
-from pipeline.stages import batch, crew, extract
-from pipeline.store import manifest, places, recipe
+from pipeline import parallel
+from pipeline.core import tables
+from pipeline.extract import stage, storage, worker
+from pipeline.signal import extractor
 
 ROUNDS = 3  # of all clips
 WARM = 16  # clips before the first block: compiling and late imports are over by then
@@ -97,7 +99,7 @@ def published(group: Corpus, job: Job) -> float:
 def arrays(group: Corpus, job: Job) -> float:
     """Take the seconds of ours up to the arrays, which stay in the workers that write them, a batch at a time."""
     do = partial(ours, folder=group.folder, settings=SAME)
-    return spread(do, extract.batches(pieces(group, SAME)), job)
+    return spread(do, stage.batches(pieces(group, SAME)), job)
 
 
 def to_shards(group: Corpus, job: Job) -> float:
@@ -118,10 +120,10 @@ def theirs(path: Path) -> Any:
     return published_way.clip(path, np.random.default_rng(0))
 
 
-def ours(work: batch.Batch, *, folder: Path, settings: recipe.Recipe) -> int:
+def ours(work: worker.Batch, *, folder: Path, settings: extractor.Recipe) -> int:
     """Make the rows of a batch as our workers do, and give their number."""
-    batch.keep_memory()
-    made = [batch.make(piece, folder, settings) for piece in work.pieces]
+    worker.keep_memory()
+    made = [worker.make(piece, folder, settings) for piece in work.pieces]
     failures = [each for each in made if isinstance(each, str)]
     if failures:
         raise RuntimeError(failures[0])
@@ -130,27 +132,27 @@ def ours(work: batch.Batch, *, folder: Path, settings: recipe.Recipe) -> int:
 
 def records(group: Corpus) -> list[dict[str, Any]]:
     """The rows of a manifest."""
-    return manifest.records(manifest.read(group.manifest))
+    return tables.manifest_records(tables.read_manifest(group.manifest))
 
 
-def pieces(group: Corpus, settings: recipe.Recipe) -> list[batch.Piece]:
+def pieces(group: Corpus, settings: extractor.Recipe) -> list[worker.Piece]:
     """Say of every clip where it is and what to make of it."""
     rows = records(group)
-    every = extract.name(rows, settings, dict.fromkeys(recipe.DTYPES, group.manifest))
+    every = stage.name(rows, settings, dict.fromkeys(extractor.DTYPES, group.manifest))
     return [
-        batch.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+        worker.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
         for row, keys in zip(rows, every, strict=True)
     ]
 
 
-def run(group: Corpus, folder: Path, *, settings: recipe.Recipe, workers: int, out: str = "features") -> int:
+def run(group: Corpus, folder: Path, *, settings: extractor.Recipe, workers: int, out: str = "features") -> int:
     """Extract into a folder that holds cache and shards, as the stage does; give the number of clips decoded."""
     with quiet():
-        return extract.run(
+        return stage.run(
             group.folder,
             group.manifest,
-            {view: folder / out / view / f"{group.name}.parquet" for view in recipe.DTYPES},
+            {view: folder / out / view / f"{group.name}.parquet" for view in extractor.DTYPES},
             settings=settings,
-            place=places.Place(str(folder / "cache")),
-            team=crew.Crew(workers),
+            place=storage.Place(str(folder / "cache")),
+            team=parallel.Crew(workers),
         )

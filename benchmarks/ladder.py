@@ -13,11 +13,9 @@ from typing import Any
 
 from benchmarks import ladder_plot, ladder_table
 from benchmarks.ladder_table import RESULTS
-from pipeline import config
-from pipeline.evaluation import plots
-from pipeline.recipes import catalogue
-from pipeline.stages import entry
-from pipeline.store import files
+from pipeline.core import config, files, machine
+from pipeline.report import figures
+from pipeline.tools import recipes
 
 DETAILS = Path("metrics/details.json")
 Row = dict[str, Any]
@@ -27,8 +25,8 @@ def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ladder", description=__doc__)
     parser.add_argument("data", nargs="*", metavar="NAME=FOLDER", help="the corpora to run on")
-    parser.add_argument("--recipe", action="append", choices=catalogue.names(), help="[default: all]")
-    parser.add_argument("--rung", action="append", choices=list(catalogue.RUNGS), help="[default: all]")
+    parser.add_argument("--recipe", action="append", choices=recipes.recipe_names(), help="[default: all]")
+    parser.add_argument("--rung", action="append", choices=list(recipes.RUNGS), help="[default: all]")
     parser.add_argument("--svm", action="store_true", help="the svm on the recipe's rows instead of its network")
     parser.add_argument("--draw", action="store_true", help="make picture and page of what was run, and run nothing")
     options = parser.parse_args()
@@ -38,28 +36,28 @@ def main() -> None:
     if not options.data:
         parser.error("name a corpus and its folder, such as ravdess=/data/RAVDESS")
     folders = dict(pair.split("=", 1) for pair in options.data)
-    for name in options.recipe or catalogue.names():
-        for rung in options.rung or catalogue.RUNGS:
-            keep(climb(catalogue.load(name).over(list(folders)), rung, folders, svm=options.svm))
+    for name in options.recipe or recipes.recipe_names():
+        for rung in options.rung or recipes.RUNGS:
+            keep(climb(recipes.load_recipe(name).over(list(folders)), rung, folders, svm=options.svm))
 
 
 def show() -> None:
     """Make picture and page."""
     rows = ladder_table.read()
     ladder_table.insert(rows)
-    plots.save(ladder_plot.draw(rows), ladder_plot.PICTURE)
+    figures.save_figure(ladder_plot.draw(rows), ladder_plot.PICTURE)
 
 
-def climb(recipe: catalogue.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
+def climb(recipe: recipes.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
     """Run one rung and read its figures."""
-    changes = catalogue.overrides(recipe, rung, config.read(), folders) + ["model.arch=svm"] * svm
+    changes = recipes.overrides(recipe, rung, config.read(), folders) + ["model.arch=svm"] * svm
     settings = [word for change in changes for word in ("-S", change)]
     label = f"{recipe.name}-{'-'.join(folders)}-{rung}{'-svm' * svm}".replace("_", "-")
     subprocess.run(["dvc", "exp", "run", "--force", "-n", label, *settings], check=True)
     return row(recipe, rung, sorted(folders))
 
 
-def row(recipe: catalogue.Published, rung: str, corpora: list[str]) -> Row:
+def row(recipe: recipes.Published, rung: str, corpora: list[str]) -> Row:
     """Take from the metrics what the tables show."""
     scores = files.read_json(DETAILS, stage="report")
     training = scores["training"]
@@ -92,4 +90,4 @@ def name(found: Row) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

@@ -5,9 +5,9 @@ from typing import Any
 
 from benchmarks.corpus import ROOT
 from benchmarks.ladder_table import BASELINE, RUNGS, SVM, Line, Row, lines
-from pipeline.evaluation import canvas
-from pipeline.evaluation.canvas import BLUE, SOFT, STYLE, VERMILLION
-from pipeline.evaluation.drawing import Axes, Figure, PercentFormatter, mpl
+from pipeline.core.plotting import Axes, Figure, PercentFormatter, mpl
+from pipeline.report import style
+from pipeline.report.style import BLUE, SOFT, STYLE, VERMILLION
 
 PICTURE = ROOT / "docs/images/ladder.png"
 COLOURS = (BLUE, VERMILLION, "#00795c", "#a3467c", "#8a6100")
@@ -21,7 +21,7 @@ PLACE = {rung: place for place, rung in enumerate(TICKS)}
 def draw(rows: Sequence[Row]) -> Figure:
     """Draw the accuracy of each system on each rung, chance, and what was claimed."""
     networks = dict(zip(COLOURS, drawn(rows), strict=False))
-    figure = canvas.sheet(4.1, stamp="")
+    figure = style.sheet(4.1, stamp="")
     axes = figure.subplots()
     furnish(axes, chances(rows, {line.recipe for line in networks.values()}))
     for colour, line in networks.items():

@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.corpus import ROOT
 from benchmarks.table import table
-from pipeline.evaluation.wording import MISSING, count
-from pipeline.recipes import catalogue
+from pipeline.report.wording import MISSING, count
+from pipeline.tools import recipes
 
 PAGE = ROOT / "docs/results.md"
 RESULTS = ROOT / "benchmarks/ladder.json"
@@ -57,7 +57,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         own = [each for each in rows if each["recipe"] == recipe]
         networks = {each["rung"]: each for each in own if each["arch"] != "svm"}
         machines = {each["rung"]: each for each in own if each["arch"] == "svm"}
-        system = catalogue.load(recipe)
+        system = recipes.load_recipe(recipe)
         same = {name for each in own for name in each["corpora"]} == set(system.corpora)
         named: dict[str, Any] = {"recipe": recipe, "classes": own[0]["classes"], "same": same}
         beside = {rung: each["baseline"]["svm"] for rung, each in networks.items()}

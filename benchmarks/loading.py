@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
 from benchmarks.timing import Ratio, milliseconds, quiet, ratio, seconds
-from pipeline.stages import assembly
-from pipeline.store import mapped, shards
-from pipeline.store.inputs import Inputs
+from pipeline.dataset import shards
+from pipeline.dataset import table as dataset_table
+from pipeline.dataset.inputs import Inputs
+from pipeline.extract import writer
 
 BATCH = 32  # rows
 SLOW = 3  # batches out of Parquet a round: each reads most of the file
@@ -50,7 +51,7 @@ def grow(source: Path, rows: int, target: Path) -> Path:
 
 def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.Rows]:
     """Give row groups as large as those of extract."""
-    step = max(1, assembly.GROUP // tensors[0].nbytes)
+    step = max(1, writer.GROUP // tensors[0].nbytes)
     for start in range(0, rows, step):
         turn, number = np.divmod(np.arange(start, min(start + step, rows)), len(index))
         some = index.iloc[number]
@@ -62,7 +63,10 @@ def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[
 def compare_batches(path: Path, job: Job) -> dict[str, Any]:
     """Time batches of rows drawn at random: as stored, as float32, as Keras gets them, and out of Parquet."""
     with quiet():
-        table, (file, layout) = mapped.open_table([path], job.scratch / "loading/unpacked"), shards.open_shard(path)
+        table, (file, layout) = (
+            dataset_table.open_table([path], job.scratch / "loading/unpacked"),
+            shards.open_shard(path),
+        )
     fast = job.batches // job.rounds
     rng = np.random.default_rng(0)
     taken: dict[str, list[float]] = {name: [] for name in ("stored", "float32", "keras", "parquet")}
@@ -80,7 +84,7 @@ def compare_batches(path: Path, job: Job) -> dict[str, Any]:
     }
 
 
-def draw(rng: np.random.Generator, table: mapped.Table, count: int) -> list[Numbers]:
+def draw(rng: np.random.Generator, table: dataset_table.Table, count: int) -> list[Numbers]:
     """Draw the rows of some batches."""
     return [rng.choice(len(table.rows), BATCH) for _ in range(count)]
 
@@ -91,9 +95,9 @@ def typical(fetch: Callable[[Numbers], Any], every: Sequence[Numbers]) -> float:
     return statistics.median(seconds(partial(fetch, numbers)) for numbers in every)
 
 
-def of_keras(table: mapped.Table, count: int) -> float:
+def of_keras(table: dataset_table.Table, count: int) -> float:
     """Take the median seconds of an item of what Keras trains from: patches, one-hot labels and weights."""
-    from pipeline.store import batches  # late: it brings Keras
+    from pipeline.train import batches  # late: it brings Keras
 
     numbers = np.arange(len(table.rows))
     weights = np.ones(CLASSES, np.float32)
@@ -121,8 +125,8 @@ def compare_whole(path: Path, job: Job) -> dict[str, Any]:
     cache, lines = job.scratch / "loading/unpacked", job.scratch / "loading/table.csv"
     write_csv(np.concatenate(list(shards.tensors(file, layout))).astype(np.float32), lines)
     ways: dict[str, Callable[[], Any]] = {
-        "stored": lambda: whole(path, cache, mapped.Table.stored),
-        "float32": lambda: whole(path, cache, mapped.Table.gather),
+        "stored": lambda: whole(path, cache, dataset_table.Table.stored),
+        "float32": lambda: whole(path, cache, dataset_table.Table.gather),
         "parquet": lambda: [*shards.tensors(*shards.open_shard(path))],
         "csv": lambda: pd.read_csv(lines),
     }
@@ -140,9 +144,9 @@ def against_csv(taken: dict[str, list[float]]) -> dict[str, Ratio]:
     return {f"csv_over_{name}": ratio(taken["csv"], every) for name, every in taken.items() if name != "csv"}
 
 
-def whole(path: Path, cache: Path, fetch: Callable[[mapped.Table, Numbers], shards.Tensors]) -> shards.Tensors:
+def whole(path: Path, cache: Path, fetch: Callable[[dataset_table.Table, Numbers], shards.Tensors]) -> shards.Tensors:
     """Open the unpacked table and fetch all rows."""
-    table = mapped.open_table([path], cache)
+    table = dataset_table.open_table([path], cache)
     return fetch(table, np.arange(len(table.rows)))
 
 

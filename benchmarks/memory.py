@@ -18,8 +18,8 @@ import soundfile
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Corpus, Job
 from benchmarks.workspace import Workspace, furnish
-from pipeline import extras
-from pipeline.store import audio, files, manifest
+from pipeline.audio import decode
+from pipeline.core import extras, files, tables
 
 with extras.needed("dev"):
     import psutil
@@ -49,7 +49,7 @@ def multiply(source: Corpus, count: int, job: Job) -> Corpus:
             for row, turn in zip(originals, turns, strict=False)
         )
     target = job.scratch / f"memory/{source.name}.parquet"
-    manifest.write([row for some in rows for row in some], target, synthetic=True, about={})
+    tables.write_manifest([row for some in rows for row in some], target, synthetic=True, about={})
     return Corpus(source.name, folder, target)
 
 
@@ -71,7 +71,7 @@ def write(samples: Any, rate: int, numbers: range, folder: Path, name: str) -> I
             "corpus": name,
             "path": path.name,
             "sha256": files.file_hash(path),
-            "samples_sha256": audio.samples_hash(altered),
+            "samples_sha256": decode.samples_hash(altered),
             "sample_rate": rate,
             "status": "ok",
         }

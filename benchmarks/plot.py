@@ -9,9 +9,10 @@ from benchmarks.corpus import ROOT
 from benchmarks.figures import Results, Times
 from benchmarks.results import SYNTHETIC
 from benchmarks.table import times
-from pipeline.evaluation import canvas, plots
-from pipeline.evaluation.canvas import AMBER, BLUE, INK, SKY, SOFT, STYLE, VERMILLION
-from pipeline.evaluation.drawing import Axes, Figure, NullLocator, mpl, to_rgb
+from pipeline.core.plotting import Axes, Figure, NullLocator, mpl, to_rgb
+from pipeline.report import figures as report_figures
+from pipeline.report import style
+from pipeline.report.style import AMBER, BLUE, INK, SKY, SOFT, STYLE, VERMILLION
 
 PICTURE = ROOT / "docs/images/performance.png"
 ROW = 0.27  # inches a bar
@@ -30,7 +31,7 @@ def draw(results: Results) -> Figure:
     heights = {draw_ratios: 1.1 + ROW * len(figures.ratios(results)), draw_shares: 1.9}
     some = [function for function, values in drawings.items() if values]
     synthetic = any(run["audio"] == SYNTHETIC for run in results["runs"].values())
-    figure = canvas.sheet(sum(heights[each] for each in some), stamp="DEMO: synthetic speech" if synthetic else "")
+    figure = style.sheet(sum(heights[each] for each in some), stamp="DEMO: synthetic speech" if synthetic else "")
     every = figure.subplots(len(some), squeeze=False, height_ratios=[heights[each] for each in some])
     for axes, function in zip(every[:, 0], some, strict=True):
         function(axes, drawings[function])
@@ -105,4 +106,4 @@ def on(colour: str) -> str:
 def save(results: Results, path: Path = PICTURE) -> None:
     """Write the picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    plots.save(draw(results), path)
+    report_figures.save_figure(draw(results), path)

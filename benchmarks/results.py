@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks import corpus
 from benchmarks.corpus import Job
-from pipeline import extras
-from pipeline.machine import cores
+from pipeline.core import extras
+from pipeline.core.machine import cores
 
 with extras.needed("dev"):
     import psutil

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks import corpus, extraction, published_way
 from benchmarks.corpus import SAME, Job
 from benchmarks.timing import milliseconds, ratio, seconds
-from pipeline.signal import conditioning, frontend, vocoder
-from pipeline.stages import batch
-from pipeline.store import audio, recipe
+from pipeline.audio import decode
+from pipeline.extract import worker
+from pipeline.signal import extractor, preprocess, views, vocoder
 
 CLIPS = 30  # whose signals are used, several times
 RATE = SAME.audio.sample_rate
@@ -25,7 +25,7 @@ Function = Callable[[Array], Any]
 
 def our_views(*names: str) -> Function:
     """Make views under the published settings."""
-    return lambda signal: frontend.views(signal, RATE, {name: SAME.view(name) for name in names})
+    return lambda signal: views.compute_views(signal, RATE, {name: SAME.view(name) for name in names})
 
 
 def log_mel(signal: Array) -> Array:
@@ -45,11 +45,11 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
         lambda signal: librosa.effects.pitch_shift(signal, sr=RATE, n_steps=SEMITONES),
     ),
     "trim": (
-        lambda signal: conditioning.trim(signal, top_db=TOP_DB),
+        lambda signal: preprocess.trim(signal, top_db=TOP_DB),
         lambda signal: librosa.effects.trim(signal, top_db=TOP_DB),
     ),
     "resample": (
-        lambda signal: audio.resample(signal, SOURCE_RATE, RATE),
+        lambda signal: decode.resample(signal, SOURCE_RATE, RATE),
         lambda signal: librosa.resample(signal, orig_sr=SOURCE_RATE, target_sr=RATE),
     ),
 }
@@ -58,7 +58,7 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
 def measure(job: Job) -> dict[str, Any]:
     """Give the ratio of each pair; resampling is the same code on both sides and shows what the machine adds."""
     heard = signals(job)
-    batch.keep_memory()  # as our workers do; here librosa has it too
+    worker.keep_memory()  # as our workers do; here librosa has it too
     with threadpool_limits(1):
         return {name: compare(ours, theirs, heard, rounds=job.rounds) for name, (ours, theirs) in PAIRS.items()}
 
@@ -67,8 +67,8 @@ def signals(job: Job) -> list[Array]:
     """Decode and cut some clips as the published way does."""
     rows = extraction.records(job.first)
     some = [rows[index] for index in corpus.spread(len(rows), CLIPS)]
-    heard = [recipe.condition(audio.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
-    return [conditioning.fit(signal, SAME.samples) for signal in heard]
+    heard = [extractor.condition(decode.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
+    return [preprocess.fit_length(signal, SAME.samples) for signal in heard]
 
 
 def compare(ours: Function, theirs: Function, heard: Sequence[Array], *, rounds: int) -> dict[str, Any]:

@@ -8,25 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import config
-from pipeline.serving import quiet
-from pipeline.serving.heard import hear
+from pipeline.audio import decode
+from pipeline.core import config, machine, tables
+from pipeline.serving.inputs import hear
 from pipeline.serving.predictor import open_all
-from pipeline.stages import entry
-from pipeline.store import audio, manifest, predictions
 
 
 def main() -> None:
     """Compare fold by fold and print the largest difference."""
     bundle = Path(sys.argv[1] if len(sys.argv) > 1 else "models/bundle")
-    frame, written, _ = predictions.read(Path("models/predictions.parquet"))
+    frame, written, _ = tables.read_predictions(Path("models/predictions.parquet"))
     paths = recordings()
     worst, count = 0.0, 0
     for fold, some in frame.groupby("fold"):
-        with quiet.startup():
+        with machine.suppress_stderr():
             predictor = open_all([bundle], fold=int(str(fold)))
         plan = predictor.plan()
-        heard = [hear(audio.fetch(paths[name]), predictor.hearings, plan, name=name) for name in some["clip_id"]]
+        heard = [hear(decode.fetch(paths[name]), predictor.hearings, plan, name=name) for name in some["clip_id"]]
         found = np.stack([answer.probabilities for answer in predictor.answers(heard)])
         worst, count = max(worst, float(np.abs(found - written[some.index]).max())), count + len(some)
     print(f"{bundle}: {count:,} test clips, largest difference from evaluate {worst:.1e}")
@@ -38,9 +36,9 @@ def recordings() -> dict[str, Path]:
     return {
         row["clip_id"]: Path(place, row["path"])
         for corpus, place in places.items()
-        for row in manifest.records(manifest.read(Path(f"data/manifest/{corpus}.parquet")))
+        for row in tables.manifest_records(tables.read_manifest(Path(f"data/manifest/{corpus}.parquet")))
     }
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

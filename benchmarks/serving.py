@@ -19,8 +19,8 @@ import soundfile
 from benchmarks import untrained
 from benchmarks.corpus import ROOT, Job
 from benchmarks.timing import clocked, milliseconds, ratio
-from pipeline import config
-from pipeline.store import audio, manifest
+from pipeline.audio import decode
+from pipeline.core import config, tables
 
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CLIP = 3.0  # s
@@ -51,17 +51,17 @@ def measure(job: Job) -> dict[str, Any]:
 
 def gathered(job: Job) -> list[Path]:
     """Name the recordings of the first corpus."""
-    return [job.first.folder / row["path"] for row in manifest.records(manifest.read(job.first.manifest))]
+    return [job.first.folder / row["path"] for row in tables.manifest_records(tables.read_manifest(job.first.manifest))]
 
 
 def write(target: Path, sounds: list[Path], length: float) -> None:
     """Write a 16-bit WAV of one recording after the other, cut to a length in s, at the rate of the first."""
-    recordings = map(audio.fetch, sounds)
+    recordings = map(decode.fetch, sounds)
     first = next(recordings)
-    parts, size = [audio.mono(first.samples)], round(length * first.sample_rate)
+    parts, size = [decode.mono(first.samples)], round(length * first.sample_rate)
     while sum(map(len, parts)) < size:
         after = next(recordings)
-        parts.append(audio.resample(audio.mono(after.samples), after.sample_rate, first.sample_rate))
+        parts.append(decode.resample(decode.mono(after.samples), after.sample_rate, first.sample_rate))
     soundfile.write(target, np.concatenate(parts)[:size], first.sample_rate, subtype="PCM_16")
 
 
@@ -75,15 +75,16 @@ def bundle(folder: Path) -> Path:
 
 def exported(source: Path, folder: Path, sounds: list[Path]) -> dict[str, Path]:
     """Export a bundle to every format; give all of them with where they are."""
-    from pipeline.serving import card as cards
-    from pipeline.serving import export, hearing
+    from pipeline.export import command as export_command
+    from pipeline.serving import inputs
+    from pipeline.train import bundle as train_bundle
 
-    own = hearing.of(cards.read(source), name=source.name)
-    samples = np.stack([own.values(audio.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
+    own = inputs.of(train_bundle.read(source), name=source.name)
+    samples = np.stack([own.values(decode.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
     places = {"keras": source}
     for target in TARGETS:
         places[target] = folder / target
-        export.export(source, places[target], target=target, samples=samples)
+        export_command.export(source, places[target], target=target, samples=samples)
     return places
 
 
@@ -117,7 +118,7 @@ def summary(taken: Mapping[str, Any]) -> dict[str, Any]:
 
 def command(model: Path, what: Path) -> float:
     """Take the seconds of ``ser-features predict``, start-up and all."""
-    words = ["-c", "from pipeline.cli import main; main()", "predict", "--csv", "--model", str(model), str(what)]
+    words = ["-c", "from pipeline.cli.main import main; main()", "predict", "--csv", "--model", str(model), str(what)]
     options: dict[str, Any] = {"cwd": ROOT, "env": os.environ, "stdout": subprocess.DEVNULL, "check": True}
     taken, _ = clocked(lambda: subprocess.run([sys.executable, *words], **options))
     return taken

@@ -16,12 +16,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks.timing import seconds
-from pipeline.serving import live
-from pipeline.serving.answers import Answer
-from pipeline.serving.heard import Plan, hear
+from pipeline.audio import decode
+from pipeline.core import machine
+from pipeline.serving import stream as serving_stream
+from pipeline.serving.inputs import Plan, hear
 from pipeline.serving.predictor import Predictor, open_all
-from pipeline.stages import entry
-from pipeline.store import audio
+from pipeline.serving.results import Answer
 
 CALLS = 40  # a round
 SLOW = 10  # calls a round of the way of notebooks
@@ -56,15 +56,15 @@ def keep_to_one_core() -> None:
 
 def answer(clip: Path, predictor: Predictor, plan: Plan) -> Answer:
     """Go from a file to its probabilities."""
-    heard = hear(audio.fetch(clip), predictor.hearings, plan, name=clip.name)
+    heard = hear(decode.fetch(clip), predictor.hearings, plan, name=clip.name)
     (found,) = predictor.answers([heard])
     return found
 
 
 def listened(stream: Path, predictor: Predictor) -> int:
     """Listen to a file as fast as it goes; give the number of windows."""
-    blocks, rate = live.replay(stream, speed=0)
-    return sum(1 for _ in live.listen(blocks, rate, predictor, predictor.plan(windows=True)))
+    blocks, rate = serving_stream.replay(stream, speed=0)
+    return sum(1 for _ in serving_stream.predict_stream(blocks, rate, predictor, predictor.plan(windows=True)))
 
 
 def notebook(clip: Path, predictor: Predictor) -> Callable[[], Any]:
@@ -87,4 +87,4 @@ def notebook(clip: Path, predictor: Predictor) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

@@ -12,22 +12,22 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
-from pipeline.signal import frontend, noise, vocoder
-from pipeline.stages import assembly, batch, extract
-from pipeline.store import audio, clips, recipe
+from pipeline.audio import decode
+from pipeline.extract import cache, stage, worker, writer
+from pipeline.signal import augment, extractor, views, vocoder
 
 REST = "rest"
 STEPS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "read and check the file": ((audio, "fetch"),),
-    "decode": ((audio, "decode"),),
-    "mix, resample, trim": ((recipe, "condition"),),
-    "noise": ((noise, "add_by_snr"), (noise, "add_by_share")),
+    "read and check the file": ((decode, "fetch"),),
+    "decode": ((decode, "decode"),),
+    "mix, resample, trim": ((extractor, "condition"),),
+    "noise": ((augment, "add_by_snr"), (augment, "add_by_share")),
     "vocoder": ((vocoder, "analyse"), (vocoder, "pitch"), (vocoder, "stretch")),
-    "STFT, mel bands": ((frontend, "band_power"), (vocoder, "planes")),  # one loop does both
-    "dB, DCT, RMS, zero crossings": ((frontend, "views"),),
-    "names, look-up": ((extract, "name"), (extract, "look"), (extract, "piece")),
-    "write segments": ((clips, "write"), (batch, "gather")),
-    "write shards": ((assembly, "write"),),
+    "STFT, mel bands": ((views, "band_power"), (vocoder, "planes")),  # one loop does both
+    "dB, DCT, RMS, zero crossings": ((views, "views"),),
+    "names, look-up": ((stage, "name"), (stage, "look"), (stage, "piece")),
+    "write segments": ((cache, "write"), (worker, "gather")),
+    "write shards": ((writer, "write"),),
 }
 
 
@@ -77,7 +77,7 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def of_recipe(job: Job, settings: recipe.Recipe, name: str) -> dict[str, float]:
+def of_recipe(job: Job, settings: extractor.Recipe, name: str) -> dict[str, float]:
     """Extract twice, into two empty caches, and give the shares of the second run; they sum to 1."""
     clock = Clock()
     with threadpool_limits(1):
@@ -96,13 +96,13 @@ def watched(clock: Clock) -> Iterator[None]:
             for owner, attribute in functions:
                 timed = clock.timed(getattr(owner, attribute), name)
                 stack.enter_context(mock.patch.object(owner, attribute, timed))
-        stack.enter_context(mock.patch.object(assembly, "writing", afterwards))
+        stack.enter_context(mock.patch.object(writer, "writing", afterwards))
         yield
 
 
 @contextmanager
-def afterwards(work: assembly.Work, front: assembly.Front) -> Iterator[None]:
+def afterwards(work: writer.Work, front: writer.Front) -> Iterator[None]:
     """Write the shards when the block has ended, since a clock can follow but one thing at a time."""
     yield
     for view in work.outputs:
-        assembly.write(work, view, front)
+        writer.write(work, view, front)

@@ -18,14 +18,14 @@ import pandas as pd
 
 from benchmarks import corpus
 from benchmarks.timing import seconds
-from pipeline import config
-from pipeline.networks import arithmetic, registry, training
-from pipeline.networks.backend import keras
-from pipeline.networks.settings import Train
-from pipeline.recipes import catalogue
-from pipeline.stages import entry, memory
-from pipeline.store import batches, mapped, recipe, statistics
-from pipeline.store.inputs import Inputs
+from pipeline.core import config, machine
+from pipeline.dataset import inputs, table
+from pipeline.dataset.inputs import Inputs
+from pipeline.signal import extractor
+from pipeline.tools import recipes
+from pipeline.train import batches, devices, registry, stage, trainer
+from pipeline.train.backend import keras
+from pipeline.train.settings import Train
 
 OWN = ("cnn", "crnn")
 CLASSES = 7
@@ -41,15 +41,15 @@ class Bench:
         params = settings(name)
         own = config.section(Train, params, "train")
         self.config = replace(own, epochs=1, batch_size=min(own.batch_size, BATCH))
-        layout = recipe.layout(recipe.from_params(params), params["model"]["features"])
-        plain = statistics.neutral(layout.shape[1])
+        layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
+        plain = inputs.neutral_statistics(layout.shape[1])
         keras.utils.set_random_seed(0)
 
         def build() -> keras.Model:
             return registry.build(params, layout.shape, CLASSES, statistics=plain)
 
-        self.learner = training.learner(build, plain.mean.shape, self.config)
-        self.flops = arithmetic.training_flops(self.learner.network)
+        self.learner = trainer.build_learner(build, plain.mean.shape, self.config)
+        self.flops = devices.training_flops(self.learner.network)
         size = self.config.batch_size
         self.rows = size * max(1, int(min(MOST, ROUND / self.flops) / size))
         table = table_of(layout, self.rows, folder / f"{name}-{keras.backend.backend()}.npy")
@@ -59,14 +59,14 @@ class Bench:
         )
         self.bare = build()
         loss = "categorical_crossentropy"
-        self.bare.compile(optimizer=training.optimizer(self.config), loss=loss, metrics=["accuracy"])
+        self.bare.compile(optimizer=trainer.optimizer(self.config), loss=loss, metrics=["accuracy"])
         self.x, self.y = table.gather(numbers), np.eye(CLASSES, dtype=np.float32)[numbers % CLASSES]
         self.weights = np.ones(self.rows, np.float32)
         self.ours(), self.script()
 
     def ours(self) -> None:
         """Train an epoch as the stage does."""
-        training.fit(self.learner, self.feed, None, self.config, rows=self.rows)
+        trainer.fit_network(self.learner, self.feed, None, self.config, rows=self.rows)
 
     def script(self) -> None:
         """Train an epoch as a bare script does, on arrays in memory."""
@@ -89,16 +89,16 @@ def settings(name: str) -> dict[str, Any]:
     if name in OWN:
         params["model"] |= {"arch": name, "features": "logmel"}
         return params
-    return catalogue.laid(params, name)
+    return recipes.laid(params, name)
 
 
-def table_of(layout: Any, rows: int, path: Path) -> mapped.Table:
+def table_of(layout: Any, rows: int, path: Path) -> table.Table:
     """Map a table of noise: what a step takes does not depend on what is heard."""
     noise = np.random.default_rng(0).standard_normal((rows, *layout.shape), np.float32)
     np.save(path, noise.astype(layout.dtype))
     array = np.load(path, mmap_mode="r").view(np.ndarray)
     index = pd.Series(range(rows), index=pd.MultiIndex.from_product([map(str, range(rows)), ["original"]]))
-    return mapped.Table(layout, (array,), np.zeros(1, np.int64), index, np.full(rows, layout.shape[0], np.int32))
+    return table.Table(layout, (array,), np.zeros(1, np.int64), index, np.full(rows, layout.shape[0], np.int32))
 
 
 def about(bench: Bench) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def about(bench: Bench) -> dict[str, Any]:
 
 def main() -> None:
     """Serve rounds until the input ends; the last network is kept, since the others take memory."""
-    memory.keep_freed()
-    print(json.dumps({"matrix": arithmetic.matrix_rate()}), flush=True)
+    stage.keep_freed()
+    print(json.dumps({"matrix": devices.matrix_rate()}), flush=True)
     name, bench = "", None
     for line in sys.stdin:
         if line.strip() != name or bench is None:
@@ -121,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.stage(main)
+    machine.run_stage(main)

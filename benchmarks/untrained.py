@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.corpora import registry as corpora
-from pipeline.serving import card as cards
-from pipeline.store import recipe
+from pipeline.signal import extractor
+from pipeline.train import bundle
 
 
 def write(
@@ -28,7 +28,7 @@ def write(
         (folder / f"fold-{fold}").mkdir(parents=True)
         model.save(folder / f"fold-{fold}")
     page = corpora.page("ravdess")
-    card = cards.Card(
+    card = bundle.Card(
         arch=arch,
         view=view,
         labels=list(labels),
@@ -37,26 +37,28 @@ def write(
         split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
         synthetic=["ravdess"],
         corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},
-        layout=vars(recipe.layout(recipe.from_params(params), view)),
+        layout=vars(extractor.layout(extractor.from_params(params), view)),
         statistics={str(fold): {"mean": [], "variance": []} for fold in models},
         stamp="DEMO: synthetic speech, says nothing about people",
         params={name: params[name] for name in ("seed", "train", "model")},
         versions={"ser-features": "0.1.0"},
-        files=cards.checksums(folder),
+        files=bundle.checksums(folder),
         longest=longest,
     )
-    cards.write(folder, card)
+    bundle.write(folder, card)
     return folder
 
 
 def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
     """Build the network that ``model.arch`` names, with random weights, for features of a usual size."""
-    from pipeline.networks import registry  # late: parts that need no network start sooner
-    from pipeline.networks.backend import keras
-    from pipeline.serving import models
-    from pipeline.store.statistics import Statistics
+    from pipeline.dataset.inputs import Statistics
+    from pipeline.train import (
+        models,
+        registry,  # late: parts that need no network start sooner
+    )
+    from pipeline.train.backend import keras
 
     keras.utils.set_random_seed(seed)
-    shape = recipe.layout(recipe.from_params(params), params["model"]["features"]).shape
+    shape = extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
     usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
     return models.Network(registry.build(params, shape, classes, statistics=usual))

@@ -1,4 +1,4 @@
-"""A folder in which the real command extracts a corpus: ``python -m pipeline.stages.extract``, start-up and all."""
+"""A folder in which the real command extracts a corpus: ``python -m pipeline.extract``, start-up and all."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ class Workspace:
     @property
     def command(self) -> list[str]:
         """What to run, in ``folder``."""
-        return [sys.executable, "-m", "pipeline.stages.extract", self.corpus]
+        return [sys.executable, "-m", "pipeline.extract", self.corpus]
 
     @property
     def environment(self) -> dict[str, str]:

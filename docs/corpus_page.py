@@ -7,7 +7,7 @@ whatever somebody would have to ask the publisher: which codes mean what, what i
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:

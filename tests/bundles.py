@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import untrained
-from pipeline import config
-from pipeline.networks.names import SVM
+from pipeline.core import config
+from pipeline.train.settings import SVM
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("angry", "happy", "neutral", "sad")
@@ -61,12 +61,11 @@ def told(arch: str, view: str, audio_settings: dict[str, Any]) -> dict[str, Any]
 
 def model(params: dict[str, Any], classes: int, *, seed: int) -> Any:
     """Make a model with random weights."""
-    from pipeline.networks import registry, svm
-    from pipeline.serving import models
-    from pipeline.store import recipe
-    from pipeline.store.statistics import Statistics
+    from pipeline.dataset.inputs import Statistics
+    from pipeline.signal import extractor
+    from pipeline.train import models, registry, svm
 
-    shape = recipe.layout(recipe.from_params(params), params["model"]["features"]).shape
+    shape = extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
     rng = np.random.default_rng(seed)
     if params["model"]["arch"] == SVM:
         values = rng.normal(-20, 20, (40 * classes, 4 * shape[1])).astype(np.float32)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import config
-from pipeline.recipes import catalogue
+from pipeline.core import config
+from pipeline.tools import recipes
 
 ROOT = Path(__file__).parents[1]
 RATE = 48_000
@@ -51,7 +51,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published() -> Callable[[str], dict[str, Any]]:
     """Give what lays the settings of a recipe over params.yaml."""
 
-    return lambda name: catalogue.laid(config.read(ROOT / "params.yaml"), name)
+    return lambda name: recipes.laid(config.read(ROOT / "params.yaml"), name)
 
 
 class Workplace:
@@ -74,7 +74,7 @@ class Workplace:
 
     def start(self, *words: str, **more: object) -> subprocess.Popen[str]:
         """Start an extraction as the leader of a process group; more are environment variables."""
-        command = [sys.executable, "-m", "pipeline.stages.extract", "ravdess", *words]
+        command = [sys.executable, "-m", "pipeline.extract", "ravdess", *words]
         return subprocess.Popen(
             command, cwd=self.folder, env=self.environment(more), text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -117,33 +117,33 @@ class Workplace:
 
     def whole_clips(self, below: Path | None = None) -> int:
         """How many clips have all their rows in the cache, each in one whole segment."""
-        from pipeline.store import segments
+        from pipeline.extract import cache
 
         drawers: dict[str, list[str]] = {}
         for path in (below or self.cache).rglob("*.arrow"):
-            assert segments.is_whole(path), path
-            drawers.setdefault(path.parent.name, []).extend(segments.read(path).keys)
+            assert cache.is_whole_segment(path), path
+            drawers.setdefault(path.parent.name, []).extend(cache.read_segment(path).keys)
         assert all(count == 1 for keys in drawers.values() for count in Counter(keys).values()), "a row was made twice"
         return self.clips_of(drawers)
 
     def clips_of(self, drawers: dict[str, list[str]]) -> int:
         """How many clips have all their rows among these keys, by drawer."""
-        from pipeline import config
-        from pipeline.store import clips, manifest, recipe
+        from pipeline.core import config, tables
+        from pipeline.extract import cache
+        from pipeline.signal import extractor
 
-        settings = recipe.from_params(config.read(self.folder / "params.yaml"))
-        names = {view: clips.drawer_name(recipe.identity(settings, view)) for view in recipe.DTYPES}
+        settings = extractor.from_params(config.read(self.folder / "params.yaml"))
+        names = {view: cache.drawer_name(extractor.identity(settings, view)) for view in extractor.DTYPES}
         had = {view: set(drawers.get(name, ())) for view, name in names.items()}
-        rows = manifest.records(manifest.read(self.folder / "data/manifest/ravdess.parquet"))
+        rows = tables.manifest_records(tables.read_manifest(self.folder / "data/manifest/ravdess.parquet"))
         recordings = [(row["samples_sha256"], int(row["sample_rate"])) for row in rows]
-        keys = recipe.keys(settings, recipe.DTYPES, recordings)
-        return sum(all(set(own[view].values()) <= had[view] for view in recipe.DTYPES) for own in keys)
+        keys = extractor.keys(settings, extractor.DTYPES, recordings)
+        return sum(all(set(own[view].values()) <= had[view] for view in extractor.DTYPES) for own in keys)
 
 
 def recordings(folder: Path, count: int, seconds: float) -> Path:
     """A corpus of stereo clips at 48 kHz, each another chirp on one channel and noise on the other; its manifest."""
-    from pipeline.stages import ingest
-    from pipeline.store import facts
+    from pipeline.ingest import measure, stage
 
     times = np.arange(round(seconds * RATE)) / RATE
     for number in range(count):
@@ -153,7 +153,7 @@ def recordings(folder: Path, count: int, seconds: float) -> Path:
         chirp = 0.3 * np.sin(2 * np.pi * (110 + 3 * number + 200 * times) * times) * np.sin(np.pi * times / seconds)
         noise = 0.01 * np.random.default_rng(number).standard_normal(len(times))
         soundfile.write(path, np.stack([chirp, noise], axis=1), RATE)
-    ingest.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=facts.Limits(min_seconds=0.1))
+    stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.Limits(min_seconds=0.1))
     return folder
 
 

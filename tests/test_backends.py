@@ -37,9 +37,9 @@ from pathlib import Path
 import numpy as np
 from pipeline import config
 from pipeline.networks import registry, training
-from pipeline.networks.settings import Train
+from pipeline.train.settings import Train
 from pipeline.store import batches, mapped, statistics
-from pipeline.store.inputs import Inputs
+from pipeline.dataset.inputs import Inputs
 from tests.training import CLASSES, params
 folder, arch, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 values = params(arch=arch, epochs=3, learning_rate=0.003, patience=None, augment={"mixup": 0.2})

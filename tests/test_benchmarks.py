@@ -30,9 +30,10 @@ from benchmarks import (
     shares,
     table,
 )
+from pipeline.dataset import shards
+from pipeline.dataset import table as dataset_table
+from pipeline.extract import worker
 from pipeline.serving.predictor import open_all
-from pipeline.stages import batch
-from pipeline.store import mapped, shards
 
 RATE = 48_000
 CLIPS = 9
@@ -72,8 +73,8 @@ def test_the_clips_are_spread_over_the_corpus(job):
 def test_both_ways_make_the_same_rows(job):
     """But for noise, which is drawn, and log-mel, which ours rounds to steps of 0.03 dB."""
     piece = extraction.pieces(job.first, corpus.SAME)[0]
-    own = batch.make(piece, job.first.folder, corpus.SAME)
-    assert extraction.ours(batch.Batch((piece,)), folder=job.first.folder, settings=corpus.SAME) == 8
+    own = worker.make(piece, job.first.folder, corpus.SAME)
+    assert extraction.ours(worker.Batch((piece,)), folder=job.first.folder, settings=corpus.SAME) == 8
     other = extraction.theirs(job.first.folder / piece.path)
     assert len(other) == len(own["mfcc"].tensors) == len(own["logmel"].tensors) == 4
     for number, tolerance in ((0, 1e-3), (2, 0.5)):  # the original, and the pitched copy by librosa's float32 vocoder
@@ -142,7 +143,7 @@ def test_loading_reads_the_same_rows_everywhere(job):
     assert all(is_ratio(each) for part in found.values() for name, each in part.items() if "_over_" in name)
     assert (found["batch"]["rows"], found["whole"]["rows"]) == (40, 24)
     path, lines = job.scratch / "loading/24.parquet", job.scratch / "loading/table.csv"
-    every = mapped.open_table([path], job.scratch / "loading/unpacked").gather(np.arange(24))
+    every = dataset_table.open_table([path], job.scratch / "loading/unpacked").gather(np.arange(24))
     some = np.array([20, 3, 3, 11])
     np.testing.assert_array_equal(loading.out_of_parquet(*shards.open_shard(path), some), every[some])
     np.testing.assert_allclose(pd.read_csv(lines).to_numpy(), every.reshape(24, -1), rtol=1e-6)

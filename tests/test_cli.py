@@ -12,10 +12,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.commands.features import VIEWS
-from pipeline.store import places, recipe, references, segments
-from pipeline.store.clips import drawer_name, put
+from pipeline.cli.features import VIEWS
+from pipeline.cli.main import main
+from pipeline.extract import cache as extract_cache
+from pipeline.extract import storage
+from pipeline.extract.cache import drawer_name, put
+from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
 
@@ -205,7 +207,7 @@ def test_without_settings_the_folder_is_named(clips, command):
 
 
 def test_the_views_are_those_of_the_recipe():
-    assert set(VIEWS) == set(recipe.DTYPES)
+    assert set(VIEWS) == set(extractor.DTYPES)
 
 
 def test_the_program_itself(clips):
@@ -224,7 +226,7 @@ COMMANDS = [[], ["extract"], ["inspect"], ["corpora"], ["compare"]]
 def test_help_imports_nothing_heavy(words):
     """What takes its time to start: no stopwatch, which a busy machine would stop too late."""
     script = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from pipeline.cli.main import main\n"
         f"try: main({words})\n"
         "except SystemExit: print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
@@ -242,15 +244,15 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("SER_STORE_URL", str(folder))
     monkeypatch.chdir(tmp_path)
-    place, identity = places.Place(str(folder)), {"view": "logmel", "settings": {"logmel": {"hop": 320}}}
+    place, identity = storage.Place(str(folder)), {"view": "logmel", "settings": {"logmel": {"hop": 320}}}
     for number in range(2):
         keys = [f"{number:02}" * 32]
-        put(place, identity, segments.Rows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
+        put(place, identity, extract_cache.Rows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
     shard = tmp_path / "features/logmel/own.parquet"
     shard.parent.mkdir(parents=True)
     shard.touch()
     needed, _ = sorted(path.name for path in folder.glob("logmel-*/*.arrow"))
-    references.write(place, {shard: (drawer_name(identity), [needed])})
+    storage.write_references(place, {shard: (drawer_name(identity), [needed])})
     for path in folder.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     return folder

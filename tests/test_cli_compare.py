@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.evaluation.summary import summary
-from pipeline.store import files, predictions
+from pipeline.cli.main import main
+from pipeline.core import files, tables
+from pipeline.evaluate.metrics import summarize
 
 STAGE = """stages:
   evaluate:
@@ -33,9 +33,11 @@ def evaluate(folder, share, **changes):
     table = pd.DataFrame(rows, columns=["clip_id", "fold", "corpus", "speaker", "sex", "label"])
     column = (np.arange(160) + (rng.random(160) > share)) % 2
     probabilities = np.eye(2, dtype=np.float32)[column]
-    scores = {"protocol": "speaker", "synthetic": {}, **summary(table, probabilities, CLASSES, seed=0), **changes}
+    scores = {"protocol": "speaker", "synthetic": {}, **summarize(table, probabilities, CLASSES, seed=0), **changes}
     table["predicted"] = np.array(CLASSES)[column]
-    predictions.write(table.assign(variant="original"), probabilities, CLASSES, folder / "models/predictions.parquet")
+    tables.write_predictions(
+        table.assign(variant="original"), probabilities, CLASSES, folder / "models/predictions.parquet"
+    )
     files.write_json(scores, folder / "metrics/details.json")
 
 

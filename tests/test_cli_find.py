@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from dvc.utils.hydra import apply_overrides
 
-from pipeline import config
-from pipeline.cli import main
-from pipeline.corpora import tables
+from pipeline.cli.main import main
+from pipeline.core import config
+from pipeline.corpora import checksums
 
 ROOT = Path(__file__).parents[1]
 CORPORA = {"ravdess": "RAVDESS of 2018", "emodb": "EmoDB"}
@@ -25,7 +25,7 @@ def disk(tmp_path, monkeypatch):
     project.mkdir()
     shutil.copy(ROOT / "params.yaml", project)
     monkeypatch.chdir(project)
-    files = [data / CORPORA[name] / path for name in CORPORA for path in tables.table(name)["path"]]
+    files = [data / CORPORA[name] / path for name in CORPORA for path in checksums.table(name)["path"]]
     for path in [*files, data / "Mine/angry/1.wav"]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.recipes import catalogue
+from pipeline.cli.main import main
+from pipeline.tools import recipes
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ def settings(text):
 
 def test_without_a_name_all_are_listed_with_their_claims(typed):
     lines = typed().output.splitlines()
-    assert [line.split()[0] for line in lines] == catalogue.names()
+    assert [line.split()[0] for line in lines] == recipes.recipe_names()
     assert "96.88 %" in next(line for line in lines if line.startswith("conv2d_mfcc"))
 
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from pipeline import config, yamlfile
-from pipeline.errors import SettingError, UnknownNameError
+from pipeline.core import config, yaml_reader
+from pipeline.core.errors import SettingError, UnknownNameError
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,13 +104,13 @@ def test_a_wrong_path_into_the_parameters_is_said():
 
 
 def test_every_section_of_the_project_reads():
-    from pipeline.evaluation.folds import Split
-    from pipeline.networks.registry import ARCHS
-    from pipeline.networks.settings import Train
-    from pipeline.stages.crew import Execute
-    from pipeline.stages.demo import Demo
-    from pipeline.store import recipe
-    from pipeline.store.facts import Limits
+    from pipeline.demo.stage import Demo
+    from pipeline.ingest.measure import Limits
+    from pipeline.parallel import Execute
+    from pipeline.signal import extractor
+    from pipeline.split.protocols import Split
+    from pipeline.train.registry import ARCHS
+    from pipeline.train.settings import Train
 
     params = config.read(ROOT / "params.yaml")
     for cls, name in [
@@ -123,7 +123,7 @@ def test_every_section_of_the_project_reads():
         config.section(cls, params, name)
     for name, arch in ARCHS.items():
         config.section(arch.config, params, f"model.{name}")
-    assert recipe.from_params(params).samples == 48_000
+    assert extractor.from_params(params).samples == 48_000
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True])
@@ -236,7 +236,7 @@ def test_a_file_in_another_encoding_is_named_and_the_remedy_works(tmp_path, code
 @pytest.mark.parametrize("line", ["\n", "\r\n", "\r"])
 def test_marks_and_ends_of_lines_change_nothing(tmp_path, head, line):
     (tmp_path / "params.yaml").write_bytes(head + SHIPPED.replace("\n", line).encode())
-    assert yamlfile.decoded(b"\xef\xbb\xbfa: 1", tmp_path) == "a: 1"
+    assert yaml_reader.decoded(b"\xef\xbb\xbfa: 1", tmp_path) == "a: 1"
     assert config.read(tmp_path / "params.yaml") == config.read(ROOT / "params.yaml")
 
 
@@ -313,20 +313,21 @@ def write_bytes(folder: Path, content: bytes) -> Path:
 
 def every_section(params):
     """Read what the stages read."""
-    from pipeline.evaluation.folds import Split
-    from pipeline.networks import registry
-    from pipeline.networks.settings import Train
-    from pipeline.stages.crew import Execute
-    from pipeline.stages.demo import Demo
-    from pipeline.store import places, recipe
-    from pipeline.store.facts import Limits
+    from pipeline.demo.stage import Demo
+    from pipeline.extract import storage
+    from pipeline.ingest.measure import Limits
+    from pipeline.parallel import Execute
+    from pipeline.signal import extractor
+    from pipeline.split.protocols import Split
+    from pipeline.train import registry
+    from pipeline.train.settings import Train
 
     sections = {
-        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": Limits, "store": places.Store,
+        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": Limits, "store": storage.Store,
     }  # fmt: skip
     for name, cls in sections.items():
         config.section(cls, params, name)
-    recipe.from_params(params).view(config.get(params, "model.features"))
+    extractor.from_params(params).view(config.get(params, "model.features"))
     config.seed(params)
     config.corpora(params)
     name = config.get(params, "model.arch")
@@ -372,12 +373,12 @@ def test_a_value_written_another_way_is_named_once_with_what_to_write(hint, valu
 
 
 def test_the_settings_of_features_are_named_once():
-    from pipeline.store import recipe
+    from pipeline.signal import extractor
 
     params = config.read(ROOT / "params.yaml")
     params["audio"]["seconds"] = "3,0"
     with pytest.raises(SettingError, match=r"^params.yaml: audio.seconds is '3,0', expected a number: write 3.0\.$"):
-        recipe.from_params(params)
+        extractor.from_params(params)
     params["audio"] = 3
     with pytest.raises(SettingError, match=r"^params.yaml: audio is 3, expected a section\.$"):
-        recipe.from_params(params)
+        extractor.from_params(params)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpora.clip import NameRefused
+from pipeline.core.labels import EMOTIONS
 from pipeline.corpora.folders import alias, page
-from pipeline.labels import EMOTIONS
+from pipeline.corpora.info import NameRefused
 
 ALIASES = {
     "angry": "angry anger ang wut",

@@ -12,14 +12,13 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.commands import export
-from pipeline.corpora import formats
-from pipeline.corpora.gather import gather
-from pipeline.errors import AudioError, CorpusError
-from pipeline.serving import live
-from pipeline.stages import ingest
-from pipeline.store import audio, facts
+from pipeline.audio import decode, formats
+from pipeline.cli import models
+from pipeline.cli.main import main
+from pipeline.core.errors import AudioError, CorpusError
+from pipeline.ingest import measure, stage
+from pipeline.serving import stream
+from pipeline.tools.find_audio import find_audio_files
 
 ROOT = Path(__file__).parents[1]
 RATE = 16_000
@@ -89,7 +88,7 @@ def test_what_ffmpeg_writes_is_told_by_content_and_not_read(ffmpeg, suffix, tmp_
     found = formats.by_content(data[: formats.HEAD])
     assert found is formats.by_name(PurePath(f"x.{suffix}"))
     with pytest.raises(AudioError, match=rf"^x\.wav is {re.escape(found.title)} under the name \.wav") as refused:
-        audio.decode(data, name="x.wav", path="x.wav")
+        decode.decode(data, name="x.wav", path="x.wav")
     assert refused.value.status == "unreadable"
 
 
@@ -106,7 +105,7 @@ def test_what_is_read_is_taken_for_none_of_them(container, subtype):
 
 
 def test_no_suffix_is_both_read_and_not():
-    from pipeline.corpora.files import AUDIO
+    from pipeline.core.files import AUDIO
 
     assert not AUDIO & formats.BY_SUFFIX.keys()
     assert PurePath("x.old").suffix not in AUDIO | formats.BY_SUFFIX.keys()
@@ -125,7 +124,7 @@ NAMES = [
 def test_the_line_for_one_file_converts_it(ffmpeg, name, tmp_path):
     shutil.copy(ffmpeg("m4a"), tmp_path / name)
     with pytest.raises(AudioError) as refused:
-        audio.decode((tmp_path / name).read_bytes(), name=name, path=name)
+        decode.decode((tmp_path / name).read_bytes(), name=name, path=name)
     line = str(refused.value).partition("; convert it: ")[2]
     done = bash(line, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -136,11 +135,13 @@ def test_the_line_for_one_file_converts_it(ffmpeg, name, tmp_path):
 def test_a_file_under_another_name_is_given_its_own_and_converted(ffmpeg, name, tmp_path):
     shutil.copy(ffmpeg("m4a"), tmp_path / name)
     with pytest.raises(AudioError) as refused:
-        audio.fetch(tmp_path / name)
+        decode.fetch(tmp_path / name)
     done = bash(str(refused.value).partition("; convert it: ")[2], "/")
     assert done.returncode == 0, done.stderr
     assert seconds((tmp_path / name).with_suffix(".wav")) == pytest.approx(1, abs=0.1)
-    assert all(audio.fetch(path).sample_rate for path in gather([str(tmp_path)]).values())  # nothing is left over
+    assert all(
+        decode.fetch(path).sample_rate for path in find_audio_files([str(tmp_path)]).values()
+    )  # nothing is left over
 
 
 CODINGS = ["wmav2.wav", "ac3.wav", "adpcm_g726.wav", "flac.wav", "aac.caf",
@@ -156,9 +157,9 @@ def test_codings_that_libsndfile_lacks_are_converted_in_place(ffmpeg, kind, tmp_
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip(f"this ffmpeg writes no {kind}")
     with pytest.raises(AudioError, match=rf"is {suffix.upper()} in a coding other than PCM, which is not") as refused:
-        audio.fetch(path)
+        decode.fetch(path)
     assert bash(str(refused.value).partition("; convert it: ")[2], "/").returncode == 0
-    assert [found.name for found in gather([str(tmp_path)]).values()] == ["my take.wav"]
+    assert [found.name for found in find_audio_files([str(tmp_path)]).values()] == ["my take.wav"]
     assert seconds(tmp_path / "my take.wav") == pytest.approx(1, abs=0.2)
 
 
@@ -181,7 +182,7 @@ def folder_of(ffmpeg, folder, names):
 def test_the_line_for_a_folder_converts_all_of_it(ffmpeg, name, names, tmp_path, monkeypatch):
     base = folder_of(ffmpeg, tmp_path / name.replace(".", "x"), names)
     monkeypatch.chdir(tmp_path if name != "." else base)
-    before = gather([str(base)])
+    before = find_audio_files([str(base)])
     unread = formats.unread(before.values())
     assert len(unread) == len(names) + 4
     head, line = formats.told(unread, name)
@@ -190,7 +191,7 @@ def test_the_line_for_a_folder_converts_all_of_it(ffmpeg, name, names, tmp_path,
     assert max(map(len, line.splitlines())) <= 100 + len(name)
     done = bash(line, ".")
     assert done.returncode == 0, done.stderr
-    after = gather([str(base)])
+    after = find_audio_files([str(base)])
     assert len(after) == len(before)  # each file once
     assert not formats.unread(after.values())
     assert all(seconds(path) == pytest.approx(1, abs=0.2) or "call" in path.name for path in after.values())
@@ -212,9 +213,9 @@ def test_what_is_there_is_never_overwritten(ffmpeg, tmp_path):
 def test_two_of_one_name_each_become_a_file(ffmpeg, tmp_path):
     for suffix in ("m4a", "webm"):
         shutil.copy(ffmpeg(suffix), tmp_path / f"a.{suffix}")
-    unread = formats.unread(gather([str(tmp_path)]).values())
+    unread = formats.unread(find_audio_files([str(tmp_path)]).values())
     assert bash(formats.told(unread)[1], tmp_path).returncode == 0
-    assert sorted(path.name for path in gather([str(tmp_path)]).values()) == ["a.m4a.wav", "a.webm.wav"]
+    assert sorted(path.name for path in find_audio_files([str(tmp_path)]).values()) == ["a.m4a.wav", "a.webm.wav"]
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def test_a_file_that_was_converted_is_no_failure(voice):
     wav(voice / "memo.wav")
     wav(voice / "my rec.webm.wav")
     assert invoked("extract", "voice", "--workers", "1").exit_code == 0
-    assert sorted(gather(["voice"])) == ["memo.wav", "my rec.webm.wav", "read.wav"]
+    assert sorted(find_audio_files(["voice"])) == ["memo.wav", "my rec.webm.wav", "read.wav"]
 
 
 def test_a_recording_under_the_name_of_such_a_format_is_read(voice):
@@ -265,20 +266,20 @@ def test_a_recording_under_the_name_of_such_a_format_is_read(voice):
 def test_hours_of_video_are_refused_unread(voice, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read whole"))
     with pytest.raises(AudioError, match="is MPEG-4, which is not read here"):
-        audio.fetch(voice / "memo.m4a")
+        decode.fetch(voice / "memo.m4a")
 
 
 def test_listening_to_such_a_file_is_one_sentence(voice):
     with pytest.raises(AudioError, match=r"convert it: ffmpeg -i voice/memo\.m4a voice/memo\.wav$"):
-        live.replay(voice / "memo.m4a")
+        stream.replay(voice / "memo.m4a")
 
 
 def test_an_export_hears_the_readable(voice, monkeypatch, capsys):
     heard = []
-    monkeypatch.setattr("pipeline.serving.samples.values", lambda paths, _: heard.extend(paths))
-    monkeypatch.setattr("pipeline.serving.card.read", lambda _: None)
-    monkeypatch.setattr("pipeline.serving.hearing.of", lambda *_, **__: None)
-    export.inputs(("voice",), Path("models/bundle"))
+    monkeypatch.setattr("pipeline.export.parity.sample_values", lambda paths, _: heard.extend(paths))
+    monkeypatch.setattr("pipeline.train.bundle.read", lambda _: None)
+    monkeypatch.setattr("pipeline.serving.inputs.of", lambda *_, **__: None)
+    models.inputs(("voice",), Path("models/bundle"))
     assert [path.name for path in heard] == ["read.wav"]
     assert CONVERTED in capsys.readouterr().err
 
@@ -296,7 +297,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def ingested(folder):
-    return ingest.run("mine", folder, Path("data/mine.parquet"), limits=facts.Limits())
+    return stage.run("mine", folder, Path("data/mine.parquet"), limits=measure.Limits())
 
 
 def test_ingest_counts_them_and_writes_the_line(tree, capsys):
@@ -328,18 +329,18 @@ def test_a_class_of_such_files_is_not_called_empty(tree):
 def test_films_of_a_known_corpus_are_no_clips_of_it(tmp_path, capsys):
     wav(tmp_path / "Actor_01/03-01-03-01-01-01-01.wav")
     unreadable(tmp_path / "Actor_01/01-01-03-01-01-01-01.mp4")
-    ingest.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=facts.Limits())
+    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.Limits())
     said = capsys.readouterr().out
     assert "1  not read: .mp4" in said
     assert "this converts" not in said
     unreadable(tmp_path / "Actor_01/03-01-03-01-02-01-01.m4a")
-    ingest.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=facts.Limits())
+    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.Limits())
     assert "1 file is in a format that is not read (1 m4a), such as Actor_01/03-01-03" in capsys.readouterr().out
 
 
 def test_the_manifest_holds_no_path_of_this_machine(tree):
     unreadable(tree / "angry/ann/3.wav")
-    frame = ingest.run("mine", tree.resolve(), Path("data/mine.parquet"), limits=facts.Limits(max_bad=0.5))
+    frame = stage.run("mine", tree.resolve(), Path("data/mine.parquet"), limits=measure.Limits(max_bad=0.5))
     (detail,) = frame.loc[frame["status"] == "unreadable", "detail"]
     assert detail == (
         "angry/ann/3.wav is MPEG-4 under the name .wav, which is not read here; "
@@ -377,7 +378,7 @@ def test_verify_names_them_and_reads_no_film(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", ["", "voice.m4a"])
 def test_bytes_without_a_path_get_a_line_to_go_by(path):
     with pytest.raises(AudioError) as refused:
-        audio.decode(M4A, name=path or "The recording", path=path)
+        decode.decode(M4A, name=path or "The recording", path=path)
     words = "ffmpeg -i voice.m4a voice.wav" if path else "ffmpeg -i recording.m4a recording.wav"
     assert str(refused.value) == f"{path or 'The recording'} is MPEG-4, which is not read here; convert it: {words}"
 

@@ -6,9 +6,9 @@ from pathlib import PurePath
 
 import pytest
 
-from pipeline.corpora import tables
-from pipeline.corpora.clip import NameRefused
-from pipeline.corpora.files import is_audio, is_system
+from pipeline.core.files import is_audio, is_system
+from pipeline.corpora import checksums
+from pipeline.corpora.info import NameRefused
 from pipeline.corpora.registry import KNOWN, page, recognise
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
@@ -28,7 +28,7 @@ RESORTED = {
 
 
 def official(name):
-    return [PurePath(path) for path in tables.table(name)["path"]]
+    return [PurePath(path) for path in checksums.table(name)["path"]]
 
 
 def flat(path):

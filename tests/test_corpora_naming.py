@@ -11,12 +11,12 @@ from dvc.utils.hydra import apply_overrides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import config
-from pipeline.cli import main
-from pipeline.corpora import tables
-from pipeline.corpora.naming import Place, settle, slug
+from pipeline.acquire.search import Place, settle, slug
+from pipeline.cli.main import main
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.corpora import checksums
 from pipeline.corpora.registry import KNOWN
-from pipeline.errors import SettingError
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["mine", "mine_2", "mine_3", "theirs", "tess", "tess_by_emotion"]
@@ -166,7 +166,7 @@ def test_a_name_whose_folder_is_gone_is_free_and_that_is_said(disk):
 def test_a_published_corpus_stays_where_it_is(disk):
     base = disk("mine")
     for where in ("here", "there"):
-        for path in tables.table("emodb")["path"]:
+        for path in checksums.table("emodb")["path"]:
             (base / where / path).parent.mkdir(parents=True, exist_ok=True)
             (base / where / path).touch()
     written(base / "here")

@@ -16,11 +16,11 @@ from pathlib import Path, PurePath
 import pandas as pd
 import pytest
 
-from pipeline.corpora import tables
-from pipeline.corpora.clip import Clip, NameRefused, Page
+from pipeline.core.errors import CorpusError, SettingError, UnknownNameError
+from pipeline.core.labels import EMOTIONS
+from pipeline.corpora import checksums
+from pipeline.corpora.info import Clip, NameRefused, Page
 from pipeline.corpora.registry import KNOWN, page, recognise
-from pipeline.errors import CorpusError, SettingError, UnknownNameError
-from pipeline.labels import EMOTIONS
 
 TEMPLATE = Path(__file__).parents[1] / "docs/corpus_page.py"
 ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
@@ -68,9 +68,9 @@ def corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def published(corpus: Page) -> list[PurePath]:
-    if corpus.name not in tables.names():
+    if corpus.name not in checksums.names():
         return [PurePath(corpus.example)]
-    return [PurePath(path) for path in tables.table(corpus.name)["path"]]
+    return [PurePath(path) for path in checksums.table(corpus.name)["path"]]
 
 
 @cache
@@ -79,7 +79,7 @@ def clips(name: str) -> list[Clip]:
 
 
 def measured(corpus: Page) -> list[Clip]:
-    if corpus.name not in tables.names():
+    if corpus.name not in checksums.names():
         pytest.skip(f"{corpus.name} has no checksum table to count in")
     return clips(corpus.name)
 
@@ -265,7 +265,7 @@ def test_emodb_sentences_and_takes():
 
 @pytest.mark.parametrize("name", FILES)
 def test_tables_hold_the_published_files(name):
-    table = tables.table(name)
+    table = checksums.table(name)
     assert list(table.columns) == ["path", "bytes", "sha256", "samples_sha256"]
     assert table["path"].is_monotonic_increasing
     assert not table.isna().any(axis=None)
@@ -273,19 +273,19 @@ def test_tables_hold_the_published_files(name):
     assert table["samples_sha256"].str.fullmatch("([0-9a-f]{64})?").all()
     samples = set(table["samples_sha256"]) - {""}
     assert (table["bytes"].sum(), table["sha256"].nunique(), len(samples)) == FILES[name]
-    assert tables.hashes(name) == set(table["sha256"]) | samples
+    assert checksums.hashes(name) == set(table["sha256"]) | samples
 
 
 def test_a_table_is_the_caller_s_own():
-    mine = tables.table("savee")
+    mine = checksums.table("savee")
     mine["bytes"] = 0
-    assert tables.table("savee")["bytes"].min() > 0
+    assert checksums.table("savee")["bytes"].min() > 0
 
 
 def test_corpora_without_a_table():
-    assert tables.hashes("my_corpus") == frozenset()
+    assert checksums.hashes("my_corpus") == frozenset()
     with pytest.raises(UnknownNameError, match=r"'emo_db' is unknown, did you mean 'emodb'\?"):
-        tables.table("emo_db")
+        checksums.table("emo_db")
 
 
 @pytest.mark.parametrize(

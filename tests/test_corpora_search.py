@@ -4,9 +4,9 @@ from pathlib import PurePath
 
 import pytest
 
-from pipeline.corpora import tables
+from pipeline.acquire.search import search
+from pipeline.corpora import checksums
 from pipeline.corpora.registry import KNOWN
-from pipeline.corpora.search import search
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
 NESTED = "TESS Toronto emotional speech set data"
@@ -17,7 +17,7 @@ RESORTED = {
 
 
 def official(name):
-    return [PurePath(path) for path in tables.table(name)["path"]]
+    return [PurePath(path) for path in checksums.table(name)["path"]]
 
 
 def flat(name):

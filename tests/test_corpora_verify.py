@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.corpora import tables, wholeness
+from pipeline.acquire import verify
+from pipeline.audio import decode
+from pipeline.cli.main import main
+from pipeline.corpora import checksums
 from pipeline.corpora.registry import KNOWN
-from pipeline.stages import verify
-from pipeline.store import audio, contents
 
 STEMS = [f"03-01-05-01-01-{take}-{actor:02}" for actor in (1, 2) for take in ("01", "02")]
 
@@ -40,13 +40,15 @@ def corpus(tmp_path, monkeypatch):
         path = folder / f"Actor_{stem[-2:]}/{stem}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         samples = tone(number, channels=1 + number % 2)
-        data = contents.plain_wav(samples, 48_000) if number == 2 else padded(samples)
+        data = verify.plain_wav(samples, 48_000) if number == 2 else padded(samples)
         path.write_bytes(data)
-        digest = "" if number == 2 else audio.samples_hash(samples)
+        digest = "" if number == 2 else decode.samples_hash(samples)
         rows.append((path.relative_to(folder).as_posix(), len(data), hashlib.sha256(data).hexdigest(), digest))
     table = pd.DataFrame(rows, columns=["path", "bytes", "sha256", "samples_sha256"])
-    monkeypatch.setattr(tables, "table", lambda name: table)
-    monkeypatch.setattr(tables, "hashes", lambda name: frozenset(table["sha256"]) | frozenset(table["samples_sha256"]))
+    monkeypatch.setattr(checksums, "table", lambda name: table)
+    monkeypatch.setattr(
+        checksums, "hashes", lambda name: frozenset(table["sha256"]) | frozenset(table["samples_sha256"])
+    )
     return folder
 
 
@@ -55,7 +57,7 @@ def clip(corpus, number):
 
 
 def statuses(corpus):
-    found = verify.run("ravdess", corpus)
+    found = verify.verify_folder("ravdess", corpus)
     return found["status"].to_list(), found
 
 
@@ -70,8 +72,8 @@ def test_flac_copies_are_whole_by_their_samples_even_where_only_the_file_was_has
         clip(corpus, number).unlink()
     found, table = statuses(corpus)
     assert found == ["same_samples"] * 4
-    assert wholeness.is_whole(table)
-    assert wholeness.summary(KNOWN["ravdess"], table) == ["ravdess: 4 of 4 clips are as published (4 by samples)"]
+    assert verify.is_whole(table)
+    assert verify.summary_lines(KNOWN["ravdess"], table) == ["ravdess: 4 of 4 clips are as published (4 by samples)"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_spoilt_clip_is_named_with_what_is_wrong(corpus, spoil, status, said):
     found, table = statuses(corpus)
     assert found == ["ok", status, "ok", "ok"]
     assert said in table["detail"][1]
-    assert not wholeness.is_whole(table)
+    assert not verify.is_whole(table)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -103,9 +105,9 @@ def test_a_pointer_says_whether_it_stands_for_the_published_file(corpus, own):
 
 def test_without_a_checksum_of_samples_a_shorter_copy_proves_nothing_and_a_longer_one_is_different(corpus):
     sound = soundfile.read(clip(corpus, 2), dtype="int16")[0]
-    clip(corpus, 2).write_bytes(contents.plain_wav(sound[:-10, None], 48_000))
+    clip(corpus, 2).write_bytes(verify.plain_wav(sound[:-10, None], 48_000))
     assert statuses(corpus)[0][2] == "unproven"
-    clip(corpus, 2).write_bytes(contents.plain_wav(np.append(sound, sound)[:, None], 48_000))
+    clip(corpus, 2).write_bytes(verify.plain_wav(np.append(sound, sound)[:, None], 48_000))
     assert statuses(corpus)[0][2] == "different"
 
 
@@ -117,7 +119,7 @@ def test_a_clip_under_another_name_is_there(corpus):
 
 
 def test_of_two_clips_with_equal_bytes_the_one_that_is_gone_is_missing(corpus):
-    table = tables.table("ravdess")
+    table = checksums.table("ravdess")
     table.loc[1, ["bytes", "sha256", "samples_sha256"]] = table.loc[0, ["bytes", "sha256", "samples_sha256"]]
     clip(corpus, 1).unlink()
     assert statuses(corpus)[0][:2] == ["ok", "missing"]
@@ -130,7 +132,7 @@ def test_a_tree_held_twice_is_whole_with_as_many_extra(corpus):
     found, table = statuses(corpus)
     assert found == ["ok"] * 4 + ["extra"] * 5
     assert set(table["detail"][4:]) == {"no published name", *(f"another copy of {path}" for path in table["path"][:4])}
-    assert wholeness.is_whole(table)
+    assert verify.is_whole(table)
 
 
 def test_the_command_prints_writes_and_exits_for_scripts(corpus, tmp_path):
@@ -151,9 +153,9 @@ def test_an_unknown_corpus_has_no_table(tmp_path):
     assert "checksum table" in result.stderr
 
 
-@pytest.mark.parametrize("name", sorted(tables.names()))
+@pytest.mark.parametrize("name", sorted(checksums.names()))
 def test_names_tell_all_published_clips_apart(name):
-    takes = {wholeness.take(KNOWN[name], path) for path in tables.table(name)["path"]}
+    takes = {verify.take(KNOWN[name], path) for path in checksums.table(name)["path"]}
     assert len(takes) == KNOWN[name].clips
     assert () not in takes
 
@@ -163,15 +165,17 @@ def test_names_tell_all_published_clips_apart(name):
     [("ravdess", "RAVDESS", {"same_samples": 1_440}), ("emodb", "EmoDB", {"same_samples": 422, "missing": 113})],
 )
 def test_real_corpora_as_flac(corpora, name, folder, counts):
-    found = verify.run(name, corpora / folder, processes=2)
+    found = verify.verify_folder(name, corpora / folder, processes=2)
     assert found["status"].value_counts().to_dict() == counts
-    assert wholeness.is_whole(found) is ("missing" not in counts)
+    assert verify.is_whole(found) is ("missing" not in counts)
 
 
 def test_a_plain_header_makes_the_published_files_of_emodb_anew(corpora):
     """Only the four with a padding chunk are other bytes: so a FLAC of a corpus without sample hashes can be proven."""
-    published = set(tables.table("emodb")["sha256"])
+    published = set(checksums.table("emodb")["sha256"])
     files = sorted((corpora / "EmoDB/wav").glob("*.flac"))
-    plain = [contents.look(corpora / "EmoDB/wav", path.name, published=frozenset()).plain_sha256 for path in files]
+    plain = [
+        verify.content_hashes(corpora / "EmoDB/wav", path.name, published=frozenset()).plain_sha256 for path in files
+    ]
     other = [path.stem for path, digest in zip(files, plain, strict=True) if digest not in published]
     assert other == ["14a07Aa", "14a07Fd", "14a07Na", "14a07Wc"]

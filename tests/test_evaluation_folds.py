@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.corpora import registry, tables
-from pipeline.errors import SettingError, UnknownNameError
-from pipeline.evaluation.fold_sets import SETS
-from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.rows import COLUMNS, deduplicate
-from pipeline.labels import Labels
+from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.core.labels import Labels
+from pipeline.corpora import checksums, registry
+from pipeline.split.fold_sets import SETS
+from pipeline.split.protocols import Split, assign_splits
+from pipeline.split.rows import COLUMNS, deduplicate
 
 EMOTIONS = ("angry", "happy", "sad")
 VARIANTS = ("original", "noise", "aliased")  # not in alphabetical order
@@ -36,7 +36,7 @@ def corpus(name, speakers):
 def published(name):
     """All clips of a corpus as its publisher names them."""
     page = registry.page(name)
-    listed = tables.table(name)
+    listed = checksums.table(name)
     parsed = [page.parse(PurePath(path)) for path in listed["path"]]
     table = pd.DataFrame(
         {
@@ -52,7 +52,7 @@ def published(name):
 
 
 def split(clips, *, seed=0, variants=("original",), **config):
-    return assign(clips, Split(**config), variants=list(variants), seed=seed)
+    return assign_splits(clips, Split(**config), variants=list(variants), seed=seed)
 
 
 def people(table, fold, role):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import StoreError
-from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.leaks import FAULTS, SEEN, audit, fitted_on
+from pipeline.core.errors import StoreError
+from pipeline.split.leakage import FAULTS, SEEN, audit, fitted_on
+from pipeline.split.protocols import Split, assign_splits
 
 COLUMNS = ["role", "clip_id", "variant", "speaker", "label", "samples_sha256", "statement", "name"]
 # four clips in test and one each to train and validate, all different in everything
@@ -155,7 +155,7 @@ def house(speakers=6, clips=5):
 
 def test_a_split_by_speaker_passes_its_own_audit():
     clips = house()
-    rows = assign(clips, Split(folds=3), variants=["original", "noise"], seed=1)
+    rows = assign_splits(clips, Split(folds=3), variants=["original", "noise"], seed=1)
     rows = rows.merge(clips[["clip_id", "samples_sha256", "statement", "name"]], on="clip_id")
     assert audit(rows, protocol="speaker")["leak"] == {**NONE, "seen_statement": 1.0}
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import SettingError, UnknownNameError
-from pipeline.evaluation.folds import Split, assign
-from pipeline.labels import VOTED, VOTES, Labels
-from pipeline.networks import targets
-from pipeline.networks.settings import Train
+from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.core.labels import VOTED, VOTES, Labels
+from pipeline.dataset import inputs
+from pipeline.split.protocols import Split, assign_splits
+from pipeline.train.settings import Train
 
 SPEAKERS, NOISE = 6, ("original", "noise")
 CAST = [  # of each speaker: what the actor intended, and how the voice was heard as A D F H N S
@@ -36,7 +36,7 @@ def table():
 
 def split(clips, *, variants=NOISE, seed=0, validation=0.34, protocol="speaker", shuffle=False, **labels):
     config = Split(protocol=protocol, folds=3, validation=validation, shuffle=shuffle, labels=Labels(**labels))
-    return assign(clips, config, variants=variants, seed=seed)
+    return assign_splits(clips, config, variants=variants, seed=seed)
 
 
 def labels_of(found):
@@ -151,25 +151,25 @@ def test_an_unknown_kind_of_soft_labels_is_told():
 
 def test_shares_are_over_the_classes_there_are_and_sum_to_one():
     classes = ["angry", "happy", "neutral", "surprise"]
-    votes = targets.tally([[2, 3, 0, 1, 5, 0], [0, 4, 4, 0, 0, 0], None, [0, 0, 0, 0, 7, 0]], classes)
-    found = targets.soft(np.array([2, 1, 3, -1]), votes)
+    votes = inputs.tally_votes([[2, 3, 0, 1, 5, 0], [0, 4, 4, 0, 0, 0], None, [0, 0, 0, 0, 7, 0]], classes)
+    found = inputs.soft_targets(np.array([2, 1, 3, -1]), votes)
     assert found.tolist() == [[2 / 8, 1 / 8, 5 / 8, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
     assert found.dtype == np.float32
     assert found.sum(axis=1) == pytest.approx(1)
 
 
 def test_a_tie_without_votes_for_a_class_teaches_nothing():
-    assert targets.soft(np.array([-1, 0]), np.zeros((2, 3))).tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert inputs.soft_targets(np.array([-1, 0]), np.zeros((2, 3))).tolist() == [[0, 0, 0], [1, 0, 0]]
 
 
 def test_votes_are_counted_in_the_order_of_the_classes():
     classes = list(reversed(VOTED))
-    assert targets.tally([np.arange(6, dtype=np.int32)], classes).tolist() == [[5, 4, 3, 2, 1, 0]]
+    assert inputs.tally_votes([np.arange(6, dtype=np.int32)], classes).tolist() == [[5, 4, 3, 2, 1, 0]]
 
 
 def test_classes_weigh_by_the_sum_of_their_shares():
     shares = np.array([[1, 0], [0.5, 0.5], [0.5, 0.5], [1, 0]], np.float32)  # 3 and 1 of 4
-    assert targets.weights(shares, 2, balanced=True).tolist() == pytest.approx([4 / 6, 2])
+    assert inputs.class_weights(shares, 2, balanced=True).tolist() == pytest.approx([4 / 6, 2])
     classes = np.array([0, 0, 1])
-    same = targets.weights(np.eye(2, dtype=np.float32)[classes], 2, balanced=True)
-    assert same.tolist() == targets.weights(classes, 2, balanced=True).tolist()
+    same = inputs.class_weights(np.eye(2, dtype=np.float32)[classes], 2, balanced=True)
+    assert same.tolist() == inputs.class_weights(classes, 2, balanced=True).tolist()

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.errors import SettingError
-from pipeline.evaluation.folds import Split, assign
-from pipeline.evaluation.leaks import audit
-from pipeline.evaluation.rows import COLUMNS
+from pipeline.core.errors import SettingError
+from pipeline.split.leakage import audit
+from pipeline.split.protocols import Split, assign_splits
+from pipeline.split.rows import COLUMNS
 
 EMOTIONS = ("angry", "happy", "sad")
 VARIANTS = ("original", "noise", "pitch", "pitch+noise")
@@ -36,7 +36,7 @@ def corpus(name="a", speakers=6, clips=9, emotions=EMOTIONS):
 
 
 def split(clips, seed=0, variants=VARIANTS, **config):
-    return assign(clips, Split(**config), variants=list(variants), seed=seed)
+    return assign_splits(clips, Split(**config), variants=list(variants), seed=seed)
 
 
 def leak(table, clips):

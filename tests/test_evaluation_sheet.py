@@ -12,8 +12,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from pipeline.evaluation import canvas, panels, plots, sheet
-from pipeline.signal.frontend import LogMel, Mfcc
+from pipeline.report import figures, style
+from pipeline.signal.views import LogMel, Mfcc
+from pipeline.tools import sheet
 
 RATE = 16_000
 STEP = 0.02
@@ -102,7 +103,7 @@ def test_the_lines_of_the_strip_lead_to_the_corners_of_the_waveform():
 def test_the_waveform_is_drawn_to_its_peaks_and_what_was_kept_in_blue(given):
     figure = sheet.draw(given, PANELS)
     wave = (strip(figure) or [named(figure)["amplitude"]])[0]
-    every, kept = outlines(wave)[sheet.GREY], outlines(wave)[canvas.BLUE.lower()]
+    every, kept = outlines(wave)[sheet.GREY], outlines(wave)[style.BLUE.lower()]
     part = NOISE[round(given.kept[0] * RATE) : round(given.kept[1] * RATE)]
     assert every == pytest.approx((0, NOISE.min(), 4, NOISE.max()), abs=4 / sheet.OUTLINE)
     assert kept == pytest.approx((given.kept[0], part.min(), given.kept[1], part.max()), abs=4 / sheet.OUTLINE)
@@ -222,7 +223,7 @@ def test_next_to_nothing_can_be_drawn(size, kept):
 
 def test_the_same_picture_is_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
-        plots.save(sheet.draw(SOUND, PANELS), tmp_path / name)
+        figures.save_figure(sheet.draw(SOUND, PANELS), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -244,7 +245,7 @@ CEPSTRAL = {"zcr": RNG.uniform(size=7), "rms": np.float32([1, 0.1, 0.01, 0, 1e-9
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_frequencies_stand_at_the_bands_whose_centres_they_are(config, rate):
     """The centres of the bands by librosa."""
-    ticks = panels.hertz_ticks(config, rate)
+    ticks = sheet.hertz_ticks(config, rate)
     top = rate / 2 if config.fmax is None else config.fmax
     centres = librosa.mel_frequencies(config.n_mels + 2, fmin=config.fmin, fmax=top)[1:-1]
     assert len(ticks) >= 5
@@ -259,13 +260,13 @@ def test_frequencies_stand_at_the_bands_whose_centres_they_are(config, rate):
 
 
 def test_a_spectrogram_is_its_rows_in_order():
-    heat = panels.spectrogram(ROWS, LogMel(hop=400), 16_000)
+    heat = sheet.spectrogram(ROWS, LogMel(hop=400), 16_000)
     np.testing.assert_array_equal(heat.values, np.stack([ROWS[f"mel_{band:03d}"] for band in range(1, 65)], axis=1))
     assert heat.step == 0.025
 
 
 def test_the_other_view_becomes_coefficients_level_and_crossings():
-    heat, level, crossings = panels.cepstral(CEPSTRAL, Mfcc(hop=320), 16_000)
+    heat, level, crossings = sheet.cepstral(CEPSTRAL, Mfcc(hop=320), 16_000)
     assert [panel.label for panel in (heat, level, crossings)] == ["MFCC", "RMS, dB", "ZCR"]
     assert heat.values.shape == (7, 20)  # derivatives are no coefficients
     np.testing.assert_array_equal(heat.values[:, 4], CEPSTRAL["mfcc_05"])
@@ -277,7 +278,7 @@ def test_the_other_view_becomes_coefficients_level_and_crossings():
 
 
 def test_the_first_coefficient_does_not_take_the_colours():
-    heat, *_ = panels.cepstral(CEPSTRAL, Mfcc(), 16_000)
+    heat, *_ = sheet.cepstral(CEPSTRAL, Mfcc(), 16_000)
     others = np.abs(heat.values[:, 1:])
     assert np.median(others) < heat.limit <= others.max() < np.abs(heat.values[:, 0]).max()
 
@@ -285,7 +286,7 @@ def test_the_first_coefficient_does_not_take_the_colours():
 @pytest.mark.parametrize("count", [1, 2, 3, 13, 40])
 def test_coefficients_are_numbered_from_one(count):
     rows = {f"mfcc_{number:02d}": RNG.normal(size=7) for number in range(1, count + 1)}
-    (heat,) = panels.cepstral(rows, Mfcc(n_mfcc=count), 16_000)
+    (heat,) = sheet.cepstral(rows, Mfcc(n_mfcc=count), 16_000)
     assert all(row == int(label) - 1 for label, row in heat.ticks.items())
     assert max(heat.ticks.values()) < count
     assert heat.ticks["1"] == 0
@@ -296,6 +297,6 @@ def test_coefficients_are_numbered_from_one(count):
 def test_what_is_switched_off_is_not_drawn():
     chroma = {f"chroma_{name}": RNG.uniform(size=7) for name in "abcdefghijkl"}
     config = Mfcc(mfcc=False, chroma=True)
-    drawn_ones = panels.cepstral({"rms": CEPSTRAL["rms"]} | chroma, config, 16_000)
+    drawn_ones = sheet.cepstral({"rms": CEPSTRAL["rms"]} | chroma, config, 16_000)
     assert [panel.label for panel in drawn_ones] == ["chroma", "RMS, dB"]
     np.testing.assert_array_equal(drawn_ones[0].values[:, 2], chroma["chroma_c"])

@@ -6,11 +6,11 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from pipeline import config
-from pipeline.errors import SettingError
-from pipeline.evaluation import remedies
-from pipeline.evaluation.folds import PROTOCOLS, Split
-from pipeline.labels import Labels
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.core.labels import Labels
+from pipeline.split import alternatives
+from pipeline.split.protocols import PROTOCOLS, Split
 
 EMOTIONS = ("angry", "happy", "sad", "boredom")  # the last one has a class under few schemes
 VARIANTS = ("original", "noise")
@@ -33,7 +33,7 @@ def even(speakers, classes, clips, corpus="a"):
 
 
 def split(clips, settings):
-    return remedies.split(clips, settings, variants=VARIANTS, seed=7)
+    return alternatives.split_or_suggest(clips, settings, variants=VARIANTS, seed=7)
 
 
 def verify(found, settings):

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import extras
-from pipeline.cli import main
-from pipeline.errors import SerError, SettingError
-from pipeline.serving import microphone, runtimes
-from pipeline.stages import cluster, kaggle
-from pipeline.store import places
+from pipeline.acquire import download
+from pipeline.cli.main import main
+from pipeline.core import extras
+from pipeline.core.errors import SerError, SettingError
+from pipeline.export import runtimes
+from pipeline.extract import cluster, storage
+from pipeline.serving import stream
 
 ROOT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -59,8 +60,8 @@ def test_a_runtime_or_converter_that_is_missing(module, monkeypatch):
 
 def test_the_other_extras_where_they_are_asked_for(monkeypatch):
     for module, extra, ask in (
-        ("sounddevice", "listen", microphone.devices),
-        ("kagglehub", "kaggle", lambda: kaggle.download("owner/name")),
+        ("sounddevice", "listen", stream.devices),
+        ("kagglehub", "kaggle", lambda: download.download_kaggle("owner/name")),
         ("distributed", "cluster", lambda: cluster.connect("tcp://127.0.0.1:1")),
     ):
         monkeypatch.setitem(sys.modules, module, None)
@@ -94,12 +95,12 @@ def fails_with(error):
 def test_a_library_of_the_system_and_a_package_that_is_broken(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", fails_with(OSError("PortAudio library not found")))
     with pytest.raises(SettingError, match="PortAudio is missing .*sudo apt install libportaudio2$"):
-        microphone.devices()
+        stream.devices()
     monkeypatch.setattr(builtins, "__import__", fails_with(ImportError("libx.so: cannot open shared object file")))
     with pytest.raises(
         SettingError, match=r"cannot be loaded \(libx.so.*pip install --force-reinstall -c .*listen\]'$"
     ):
-        microphone.devices()
+        stream.devices()
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_bug():
@@ -120,8 +121,8 @@ def test_a_shared_place(url, sentence, monkeypatch):
     for module in ("s3fs", "gcsfs"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(registry._registry, "s3", raising=False)
-    with pytest.raises(SerError, match=sentence), places.reached(url):
-        places.filesystem(url)
+    with pytest.raises(SerError, match=sentence), storage.reached(url):
+        storage.filesystem(url)
 
 
 def test_from_elsewhere_the_command_goes_to_the_project(tmp_path, monkeypatch):
@@ -130,9 +131,9 @@ def test_from_elsewhere_the_command_goes_to_the_project(tmp_path, monkeypatch):
 
 
 PROGRAMS = {
-    "train": ["-m", "pipeline.stages.train"],
-    "evaluate": ["-m", "pipeline.stages.evaluate"],
-    "predict": ["-c", "from pipeline.cli import main; main()", "predict", "--model", "BUNDLE", "x.wav"],
+    "train": ["-m", "pipeline.train"],
+    "evaluate": ["-m", "pipeline.evaluate"],
+    "predict": ["-c", "from pipeline.cli.main import main; main()", "predict", "--model", "BUNDLE", "x.wav"],
     "accelerator": ["-m", "benchmarks.accelerator"],
 }
 BACKENDS = {

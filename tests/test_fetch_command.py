@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.commands import fetch as command
-from pipeline.corpora import sources, tables
-from pipeline.corpora.sources import File, Zip
+from pipeline.acquire import sources
+from pipeline.acquire.sources import File, Zip
+from pipeline.cli import corpora
+from pipeline.cli.main import main
+from pipeline.corpora import checksums
 
 ROOT = Path(__file__).parents[1]
 PATHS = ["wav/03a01Fa.wav", "wav/03a02Fa.wav"]
@@ -45,7 +46,7 @@ def emodb(publisher, tmp_path, monkeypatch):
     publisher.files["emodb.zip"] = packed()
     source = replace(sources.SOURCES["emodb"], way=Zip((File(url=f"{publisher.url}emodb.zip"),)))
     monkeypatch.setitem(sources.SOURCES, "emodb", source)
-    monkeypatch.setattr(tables, "table", lambda _: table())
+    monkeypatch.setattr(checksums, "table", lambda _: table())
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return publisher
@@ -53,7 +54,7 @@ def emodb(publisher, tmp_path, monkeypatch):
 
 def run(*words, answer=None, terminal=False, monkeypatch=None):
     if terminal:
-        monkeypatch.setattr(command, "on_terminal", lambda: True)
+        monkeypatch.setattr(corpora, "on_terminal", lambda: True)
     return CliRunner().invoke(main, ["corpora", "fetch", *map(str, words)], input=answer, catch_exceptions=False)
 
 
@@ -163,11 +164,11 @@ def test_a_zip_that_is_here_needs_no_server(emodb):
 
 def test_recordings_of_people_that_params_yaml_names_stay_beside_it(emodb):
     Path("data/raw/demo/TESS").mkdir(parents=True)
-    assert command.line("ravdess", Path("a")).split(" \\\n  ")[1:] == [
+    assert corpora.line("ravdess", Path("a")).split(" \\\n  ")[1:] == [
         "-S data.corpora.ravdess=a", "-S '~data.corpora.crema_d'", "-S '~data.corpora.savee'",
     ]  # fmt: skip
     Path("params.yaml").unlink()
-    assert command.line("emodb", Path("a")).split(" \\\n  ")[1:] == ["-S +data.corpora.emodb=a"]
+    assert corpora.line("emodb", Path("a")).split(" \\\n  ")[1:] == ["-S +data.corpora.emodb=a"]
 
 
 def test_an_unknown_corpus_is_one_sentence(emodb):
@@ -177,7 +178,7 @@ def test_an_unknown_corpus_is_one_sentence(emodb):
 
 
 def test_help_imports_nothing_heavy():
-    script = "import sys; from pipeline.cli import main\ntry: main(['corpora', 'fetch', '--help'])\n"
+    script = "import sys; from pipeline.cli.main import main\ntry: main(['corpora', 'fetch', '--help'])\n"
     script += "except SystemExit: print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.startswith("Usage:")

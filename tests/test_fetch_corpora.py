@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.corpora import tables
-from pipeline.corpora.sources import SOURCES, Dataverse, File, Tree, Zip
-from pipeline.errors import CorpusError, SettingError, StoreError, UnknownNameError
-from pipeline.stages import fetch
-from pipeline.store import downloads, resuming
+from pipeline.acquire import download
+from pipeline.acquire import fetch as acquire_fetch
+from pipeline.acquire.sources import SOURCES, Dataverse, File, Tree, Zip
+from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
+from pipeline.corpora import checksums
 
 PLACES = {
     "ravdess": [f"Actor_0{actor}/03-01-0{n}-01-01-01-0{actor}.wav" for actor in (1, 2) for n in (1, 2, 3)],
@@ -27,7 +27,7 @@ PLACES = {
     "savee": [f"{who}/a0{n}.wav" for who in ("DC", "JE") for n in (1, 2, 3)],
     "emodb": [f"wav/03a0{n}Fa.wav" for n in range(1, 7)],
 }
-PATIENCE = resuming.Patience(tries=1, pause=0, timeout=5)
+PATIENCE = download.Patience(tries=1, pause=0, timeout=5)
 ZIPS = ["ravdess", "emodb"]
 SINGLES = ["crema_d", "tess"]
 ONLINE = [*ZIPS, *SINGLES]
@@ -100,8 +100,8 @@ class Corpus:
         return names[0] if self.name in ZIPS else names[number]
 
     def fetch(self, **options):
-        what = fetch.order(self.name, self.folder, source=self.source, **options)
-        fetch.run(what, downloads.Client(PATIENCE))
+        what = acquire_fetch.order(self.name, self.folder, source=self.source, **options)
+        acquire_fetch.run(what, download.Client(PATIENCE))
         return what
 
     def whole(self):
@@ -133,7 +133,7 @@ def corpora(publisher, tmp_path, monkeypatch):
 
     def make(name):
         corpus = Corpus(name, publisher, tmp_path)
-        monkeypatch.setattr(tables, "table", lambda _: corpus.table)
+        monkeypatch.setattr(checksums, "table", lambda _: corpus.table)
         return corpus
 
     return make
@@ -157,7 +157,7 @@ def test_a_corpus_comes_whole_with_a_note_of_its_licence_beside_it(corpus):
 def test_a_corpus_that_is_there_is_not_fetched_again(corpus):
     what = corpus.fetch()
     asked = len(corpus.publisher.asked)
-    assert fetch.there(what)
+    assert acquire_fetch.there(what)
     corpus.fetch()
     assert len(corpus.publisher.asked) == asked
     assert corpus.whole()
@@ -169,7 +169,7 @@ def test_something_else_in_its_place_is_never_touched(corpus):
     with pytest.raises(
         CorpusError, match=r"is there and is not .* as published \(of 6 files none is missing, and 1 is"
     ):
-        fetch.there(what)
+        acquire_fetch.there(what)
     with pytest.raises(CorpusError, match="move it away, or name a folder that does not exist yet with --to"):
         corpus.fetch()
     assert corpus.folder.joinpath(next(iter(corpus.files))).read_bytes() == b"mine"
@@ -185,7 +185,7 @@ def test_the_current_folder_will_do_if_it_is_empty(corpora, monkeypatch):
     corpus = corpora("ravdess")
     corpus.folder.mkdir(parents=True)
     monkeypatch.chdir(corpus.folder)
-    fetch.run(fetch.order("ravdess", Path(), source=corpus.source), downloads.Client(PATIENCE))
+    acquire_fetch.run(acquire_fetch.order("ravdess", Path(), source=corpus.source), download.Client(PATIENCE))
     assert corpus.whole()
     assert corpus.left() == ["RAVDESS", "RAVDESS.licence.txt"]
 
@@ -247,13 +247,13 @@ def test_a_call_after_a_cut_downloads_only_the_rest_of_an_archive(corpora, name)
     corpus.publisher.faults[address], before = [], corpus.publisher.sent[address]
     corpus.fetch()
     assert corpus.whole()
-    assert corpus.publisher.sent[address] - before == len(body) - 150_000 // resuming.CHUNK * resuming.CHUNK
+    assert corpus.publisher.sent[address] - before == len(body) - 150_000 // download.CHUNK * download.CHUNK
     assert not (corpus.folder.parent / f"{corpus.folder.name}.part").exists()
 
 
 @pytest.mark.parametrize("name", SINGLES)
 def test_a_call_after_a_cut_downloads_only_what_is_missing_of_a_tree(corpora, name, monkeypatch):
-    monkeypatch.setattr(downloads, "AT_ONCE", 1)  # so that all others are there when the last one fails
+    monkeypatch.setattr(download, "AT_ONCE", 1)  # so that all others are there when the last one fails
     corpus = corpora(name)
     address, recordings = corpus.address(), [corpus.address(number) for number in range(6)]
     corpus.publisher.faults[address] = ["cut 0"] * 9
@@ -280,14 +280,14 @@ def test_what_a_killed_call_left_does_not_enter_the_corpus(corpora):
 def test_several_files_come_at_once(corpora, name, monkeypatch):
     import threading
 
-    corpus, together, real = corpora(name), threading.Barrier(6), downloads.Client.get
+    corpus, together, real = corpora(name), threading.Barrier(6), download.Client.get
 
     def get(self, file, path, **options):
         if path.suffix == ".wav":
             together.wait(timeout=5)  # all six are under way
         real(self, file, path, **options)
 
-    monkeypatch.setattr(downloads.Client, "get", get)
+    monkeypatch.setattr(download.Client, "get", get)
     corpus.fetch()
     assert corpus.whole()
 
@@ -465,17 +465,17 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(corpora, monkeyp
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_the_next_call_goes_on(corpora, monkeypatch):
-    corpus, real = corpora("ravdess"), resuming.Resuming.write
+    corpus, real = corpora("ravdess"), download.Resuming.write
 
     def full(self, *_):
         self.part.parent.mkdir(exist_ok=True)
         raise OSError(28, "No space left on device", str(self.part))
 
-    monkeypatch.setattr(resuming.Resuming, "write", full)
+    monkeypatch.setattr(download.Resuming, "write", full)
     with pytest.raises(StoreError, match="could not be written, No space left on device"):
         corpus.fetch()
     assert not corpus.folder.exists()
-    monkeypatch.setattr(resuming.Resuming, "write", real)
+    monkeypatch.setattr(download.Resuming, "write", real)
     corpus.fetch()
     assert corpus.whole()
 
@@ -483,7 +483,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_the_next_call_goes_on(corpora,
 def test_two_at_once_do_not_meet(corpora):
     corpus = corpora("ravdess")
     work = corpus.folder.with_name(f"{corpus.folder.name}.part")
-    with fetch.alone(work), pytest.raises(StoreError, match="Another process is fetching into"):
+    with acquire_fetch.alone(work), pytest.raises(StoreError, match="Another process is fetching into"):
         corpus.fetch()
     corpus.fetch()
     assert corpus.whole()
@@ -491,13 +491,13 @@ def test_two_at_once_do_not_meet(corpora):
 
 def test_what_cannot_be_ordered(tmp_path):
     with pytest.raises(UnknownNameError, match="corpus 'ravdes' is unknown, did you mean 'ravdess'"):
-        fetch.order("ravdes")
+        acquire_fetch.order("ravdes")
     with pytest.raises(SettingError, match="are two sources: name one"):
-        fetch.order("ravdess", archive=tmp_path / "a.zip", kaggle=True)
+        acquire_fetch.order("ravdess", archive=tmp_path / "a.zip", kaggle=True)
 
 
 def test_a_corpus_stands_in_the_project_by_its_title():
-    assert fetch.order("crema_d").folder == Path("data/raw/CREMA-D")
+    assert acquire_fetch.order("crema_d").folder == Path("data/raw/CREMA-D")
 
 
 def test_every_corpus_that_is_known_has_a_source():
@@ -510,9 +510,9 @@ def test_every_corpus_that_is_known_has_a_source():
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_published_tables_fit_on_their_shelves(name):
     """Every path finds its own place, as published, below another folder, and, but for SAVEE, by its name alone."""
-    from pipeline.corpora.shelf import Shelf
+    from pipeline.acquire.sources import Shelf
 
-    table = tables.table(name)
+    table = checksums.table(name)
     shelf = Shelf(dict(zip(table["path"], table["bytes"], strict=True)))
     for path in map(Path, table["path"]):
         assert shelf.place(path) == shelf.place("some" / path) == path.as_posix()

@@ -6,16 +6,16 @@ import os
 import pytest
 import requests
 
-from pipeline.corpora.sources import File, SourceError
-from pipeline.errors import StoreError
-from pipeline.stages.fetch import writing
-from pipeline.store import downloads, resuming
+from pipeline.acquire import download
+from pipeline.acquire.fetch import writing
+from pipeline.acquire.sources import File, SourceError
+from pipeline.core.errors import StoreError
 
 BODY = bytes(range(256)) * 1200
 SIZE = len(BODY)
-KEPT = 100_000 // resuming.CHUNK * resuming.CHUNK  # of 100,000 bytes before a cut: whole chunks
+KEPT = 100_000 // download.CHUNK * download.CHUNK  # of 100,000 bytes before a cut: whole chunks
 MD5 = "md5:" + hashlib.md5(BODY).hexdigest()
-PATIENCE = resuming.Patience(tries=2, pause=0, timeout=2)
+PATIENCE = download.Patience(tries=2, pause=0, timeout=2)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def get(publisher, tmp_path):
 
     def run(checksum=MD5, size=SIZE, limit=SIZE, **options):
         file = File(url=f"{publisher.url}a", checksum=checksum, bytes=size)
-        downloads.Client(PATIENCE).get(file, tmp_path / "x" / "a", limit=limit, **options)
+        download.Client(PATIENCE).get(file, tmp_path / "x" / "a", limit=limit, **options)
         return tmp_path / "x" / "a"
 
     return run
@@ -126,16 +126,16 @@ def test_a_file_without_a_published_checksum_is_taken_as_it_is(get, publisher):
 
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(SourceError, match="could not be fetched, there is no connection: "):
-        downloads.Client(PATIENCE).get(File(url="http://127.0.0.1:9/a"), tmp_path / "a", limit=9)
+        download.Client(PATIENCE).get(File(url="http://127.0.0.1:9/a"), tmp_path / "a", limit=9)
     with pytest.raises(SourceError, match="could not be fetched, there is no connection: "):
-        downloads.Client(PATIENCE).json("http://127.0.0.1:9/a")
+        download.Client(PATIENCE).json("http://127.0.0.1:9/a")
 
 
 def test_a_server_that_never_answers_is_one_sentence(monkeypatch, tmp_path):
     def never(*_, **__):
         raise requests.exceptions.ReadTimeout
 
-    client = downloads.Client(PATIENCE)
+    client = download.Client(PATIENCE)
     monkeypatch.setattr(client.session, "get", never)
     with pytest.raises(SourceError, match="could not be fetched, no answer for 2 s: "):
         client.get(File(url="http://example.org/a"), tmp_path / "a", limit=9)
@@ -146,14 +146,14 @@ def test_a_proxy_that_the_environment_names_is_used(publisher, monkeypatch, tmp_
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", publisher.url)
     publisher.files["a"] = BODY
-    downloads.Client(PATIENCE).get(File(url="http://corpus.invalid/a"), tmp_path / "a", limit=SIZE)
+    download.Client(PATIENCE).get(File(url="http://corpus.invalid/a"), tmp_path / "a", limit=SIZE)
     assert (tmp_path / "a").read_bytes() == BODY
 
 
 def test_something_else_than_json_is_quoted(publisher):
     publisher.files["list"] = b"<html>Please log in"
     with pytest.raises(SourceError, match="gave no JSON but '<html>Please log in'"):
-        downloads.Client(PATIENCE).json(f"{publisher.url}list")
+        download.Client(PATIENCE).json(f"{publisher.url}list")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.errors import SettingError, UnknownNameError
-from pipeline.labels import EMOTIONS, Labels
+from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.core.labels import EMOTIONS, Labels
 
 
 @pytest.mark.parametrize(

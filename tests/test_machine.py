@@ -17,11 +17,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline import machine
-from pipeline.cli import main
-from pipeline.commands import group
-from pipeline.errors import SettingError
-from pipeline.stages import crew
+from pipeline import parallel
+from pipeline.cli import group
+from pipeline.cli.main import main
+from pipeline.core import machine
+from pipeline.core.errors import SettingError
 
 ROOT = Path(__file__).parents[1]
 MODULES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
@@ -156,7 +156,7 @@ def test_one_module_imports_what_has_settings_of_its_own(library):
 def test_a_matplotlibrc_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "matplotlibrc").write_bytes(b"# gr\xfcn\naxes.grid: True\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.stages.report"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pipeline.report"], cwd=tmp_path, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 1
@@ -177,7 +177,7 @@ def test_a_program_of_others_keeps_its_traceback(tmp_path):
 def test_cores_are_counted_in_one_place():
     counting = re.compile(r"cpu_count")
     found = [path.relative_to(ROOT).as_posix() for path in MODULES if counting.search(path.read_text(encoding="utf-8"))]
-    assert found == ["pipeline/machine.py"]
+    assert found == ["pipeline/core/machine.py"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system ties no process to cores")
@@ -195,15 +195,15 @@ def test_commands_start_a_process_a_core_unless_told(words, own, wanted, tiny_bu
     corpus(tmp_path / "corpus")
     (tmp_path / "params.yaml").write_text(settings(), encoding="utf-8")
     monkeypatch.setattr(machine, "cores", lambda: 5)
-    monkeypatch.setattr("pipeline.stages.predict.FEW", 0)
+    monkeypatch.setattr("pipeline.serving.predictor.FEW", 0)
     asked = []
 
     def noted(processes=1, scheduler=""):
         asked.append(processes)
         return real(1)
 
-    real = crew.Crew
-    monkeypatch.setattr(crew, "Crew", noted)
+    real = parallel.Crew
+    monkeypatch.setattr(parallel, "Crew", noted)
     model = ["--model", str(tiny_bundle)] if words[0] == "predict" else []
     done = CliRunner().invoke(main, [*(word.replace("CLIP", "corpus/sad/a/0.wav") for word in words), *model, *own])
     assert done.exit_code == 0, done.output
@@ -212,7 +212,7 @@ def test_commands_start_a_process_a_core_unless_told(words, own, wanted, tiny_bu
 
 def test_stages_start_a_process_a_core_unless_told(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: 5)
-    assert (crew.Execute().processes, crew.Execute(workers=2).processes) == (5, 2)
+    assert (parallel.Execute().processes, parallel.Execute(workers=2).processes) == (5, 2)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "two", ""])
@@ -227,7 +227,7 @@ SAY = f"""
 import sys
 from pathlib import Path
 from pipeline.stages import entry, crew
-from pipeline.errors import SerError
+from pipeline.core.errors import SerError
 def main():
     print("{LETTERS}")
     print("{LETTERS}", file=sys.stderr)
@@ -270,6 +270,6 @@ def test_json_is_json_in_any_encoding(encoding, monkeypatch):
 
 def test_names_that_are_not_read_as_utf_8_are_refused():
     odd = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    words = [sys.executable, "-m", "pipeline.stages.split"]
+    words = [sys.executable, "-m", "pipeline.split"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | odd)
     assert (done.returncode, done.stderr.count("set PYTHONUTF8=1")) == (1, 1), done.stderr

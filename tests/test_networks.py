@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from pipeline.errors import SettingError, UnknownNameError
-from pipeline.networks import cnn, conv1d, conv2d, crnn, crnn1d, crnn2d, registry, targets, training
-from pipeline.networks.metrics import UAR, Accuracy
-from pipeline.networks.settings import WORDS, Train, best_epoch
-from pipeline.store.statistics import Statistics
+from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.dataset import inputs
+from pipeline.dataset.inputs import Statistics
+from pipeline.train import architectures, registry, trainer
+from pipeline.train.layers import UAR, Accuracy
+from pipeline.train.settings import WORDS, Train, best_epoch
 
 SHAPE = (151, 64)
 NARROW = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
@@ -30,7 +31,7 @@ def trunk(filters: tuple[int, ...]) -> int:
 
 
 def test_no_layer_of_the_cnn_is_left_out():
-    model = cnn.build(SHAPE, 8, cnn.Cnn(filters=(8, 16, 32)), statistics=EVEN)
+    model = architectures.build_cnn(SHAPE, 8, architectures.Cnn(filters=(8, 16, 32)), statistics=EVEN)
     rows = 64 // 2**4  # after the stem's stride and three poolings
     dense = (2 * rows * 32 + 1) * 8
     assert model.count_params() == trunk((8, 16, 32)) + dense
@@ -38,7 +39,7 @@ def test_no_layer_of_the_cnn_is_left_out():
 
 def test_no_layer_of_the_crnn_is_left_out():
     units, rows = 10, 64 // 2**4
-    model = crnn.build(SHAPE, 8, crnn.Crnn(filters=(8, 16, 32), units=units), statistics=EVEN)
+    model = architectures.build_crnn(SHAPE, 8, architectures.Crnn(filters=(8, 16, 32), units=units), statistics=EVEN)
     dense = (rows * 32 + 1) * 2 * units
     gru = 2 * 3 * units * (2 * units + units + 2)
     attention = 2 * units + 1
@@ -55,23 +56,23 @@ def trainable(model: keras.Model) -> int:
 
 def test_the_published_network_over_a_line_has_its_parameters():
     """108 frames of 22 rows make the line of 2,376 numbers for which 7,193,223 are published, 7,188,871 trainable."""
-    model = conv1d.build((108, 22), 7, conv1d.Conv1d(), statistics=plain(22))
+    model = architectures.build_conv1d((108, 22), 7, architectures.Conv1d(), statistics=plain(22))
     assert (model.count_params(), trainable(model)) == (7_193_223, 7_188_871)
 
 
 def test_the_published_network_over_log_mel_has_its_parameters():
-    model = conv2d.build((173, 128), 6, conv2d.Conv2d(), statistics=plain(128))
+    model = architectures.build_conv2d((173, 128), 6, architectures.Conv2d(), statistics=plain(128))
     assert model.count_params() == 22_661_638
 
 
 def test_the_published_network_over_mfcc_has_its_parameters():
-    settings = conv2d.Conv2d(filters=(16, 32, 64), dropout=0.0, units=(128,), normalise_dense=False)
-    assert conv2d.build((174, 40), 8, settings, statistics=plain(40)).count_params() == 885_064
+    settings = architectures.Conv2d(filters=(16, 32, 64), dropout=0.0, units=(128,), normalise_dense=False)
+    assert architectures.build_conv2d((174, 40), 8, settings, statistics=plain(40)).count_params() == 885_064
 
 
 def test_no_layer_of_the_published_crnn_over_mfcc_is_left_out():
     """Kernels of 5 with bias, four numbers a channel of batch normalisation, a GRU with two biases."""
-    model = crnn1d.build((174, 40), 8, crnn1d.Crnn1d(), statistics=plain(40))
+    model = architectures.build_crnn1d((174, 40), 8, architectures.Crnn1d(), statistics=plain(40))
     widths = [40, 128, 256, 512]
     convolutions = sum((5 * a + 1) * b + 4 * b for a, b in pairwise(widths))
     gru = 2 * 3 * 128 * (512 + 128 + 2)
@@ -79,7 +80,7 @@ def test_no_layer_of_the_published_crnn_over_mfcc_is_left_out():
 
 
 def test_no_layer_of_the_published_crnn_over_log_mel_is_left_out():
-    model = crnn2d.build((259, 128), 7, crnn2d.Crnn2d(), statistics=plain(128))
+    model = architectures.build_crnn2d((259, 128), 7, architectures.Crnn2d(), statistics=plain(128))
     widths = [1, 64, 64, 128, 128]
     convolutions = sum((9 * a + 1) * b + 4 * b for a, b in pairwise(widths))
     lstm = 2 * 4 * 128 * (128 // 2**4 * 128 + 128 + 1)
@@ -93,18 +94,18 @@ def test_no_layer_of_the_published_crnn_over_log_mel_is_left_out():
 def test_a_line_has_contours_whole_and_the_rest_frame_by_frame(contours, order):
     patch = np.arange(6, dtype=np.float32).reshape(1, 2, 3)  # two frames of three rows
     entry = keras.Input((2, 3))
-    found = keras.Model(entry, conv1d.line(entry, contours)).predict(patch, verbose=0)
+    found = keras.Model(entry, architectures.line(entry, contours)).predict(patch, verbose=0)
     assert found.reshape(-1).tolist() == order
     assert found.shape == (1, 6, 1)
 
 
 def test_a_line_of_uneven_settings_is_refused():
     with pytest.raises(SettingError, match="5 filters, 2 kernels and 5 dropouts, expected one of each"):
-        conv1d.Conv1d(kernels=(5, 3))
+        architectures.Conv1d(kernels=(5, 3))
     with pytest.raises(SettingError, match="contours is 9, expected 0 to the 4 rows"):
-        conv1d.build((10, 4), 3, conv1d.Conv1d(contours=9), statistics=plain(4))
+        architectures.build_conv1d((10, 4), 3, architectures.Conv1d(contours=9), statistics=plain(4))
     with pytest.raises(SettingError, match=r"model\.conv1d\.dropouts\[4\] is 1\.0"):
-        conv1d.Conv1d(dropouts=(0.0, 0.2, 0.0, 0.2, 1.0))
+        architectures.Conv1d(dropouts=(0.0, 0.2, 0.0, 0.2, 1.0))
 
 
 SMALL = {  # settings under which each network learns in seconds
@@ -198,7 +199,7 @@ def test_what_can_be_learned_is_learned(name):
     settings = SMALL.get(name, {"filters": (8, 16), "dropout": 0.1})
     model = arch.build((40, 24), 3, arch.config(**settings), statistics=statistics)
     config = Train(epochs=12, learning_rate=3e-3)
-    training.compile_for(model, config, classes=3)
+    trainer.compile_for(model, config, classes=3)
     model.fit(*patterns(600, 0), epochs=12, batch_size=32, verbose=0)
     patches, truth = patterns(200, 1)
     assert (model.predict(patches, verbose=0).argmax(axis=1) == truth.argmax(axis=1)).mean() > 0.9
@@ -224,10 +225,10 @@ class Batches(keras.utils.PyDataset):
 def fitted(config, validation=True):
     keras.utils.set_random_seed(3)
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
-    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=statistics)
+    model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=statistics)
     check = Batches(*patterns(60, 5)) if validation else None
-    training.compile_for(model, config, classes=3)
-    history = training.fit(model, Batches(*patterns(100, 4)), check, config, rows=100).history
+    trainer.compile_for(model, config, classes=3)
+    history = trainer.fit_network(model, Batches(*patterns(100, 4)), check, config, rows=100).history
     return model, history, check
 
 
@@ -252,26 +253,26 @@ def test_the_loss_can_be_what_decides():
 
 @pytest.mark.parametrize(("monitor", "mode"), [("uar", "max"), ("loss", "min")])
 def test_early_stopping_goes_by_the_monitor(monitor, mode):
-    [stop] = training.judges(Train(monitor=monitor, patience=3))
+    [stop] = trainer.judges(Train(monitor=monitor, patience=3))
     assert (stop.monitor, stop.mode, stop.patience, stop.restore_best_weights) == (f"val_{monitor}", mode, 3, True)
 
 
 def test_the_rate_falls_by_validation_loss_where_there_is_one():
     config = Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
-    [reduce] = training.schedules(config, judged=True)
+    [reduce] = trainer.schedules(config, judged=True)
     assert (reduce.monitor, reduce.patience, reduce.factor, reduce.min_lr) == ("val_loss", 2, 0.3, 1e-4)
-    assert training.schedules(config, judged=False) == []
-    assert training.schedules(Train(schedule="constant"), judged=True) == []
+    assert trainer.schedules(config, judged=False) == []
+    assert trainer.schedules(Train(schedule="constant"), judged=True) == []
 
 
 @pytest.mark.parametrize("judged", [True, False])
 def test_the_rate_falls_in_steps(judged):
     patches, truth = patterns(40, 4)
-    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
+    model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
     config = Train(epochs=5, learning_rate=0.01, schedule="steps", reduce_after=2, reduce_by=0.5, patience=None)
     check = Batches(patches[:20], truth[:20]) if judged else None
-    training.compile_for(model, config, classes=3)
-    history = training.fit(model, Batches(patches, truth), check, config, rows=40).history
+    trainer.compile_for(model, config, classes=3)
+    history = trainer.fit_network(model, Batches(patches, truth), check, config, rows=40).history
     np.testing.assert_allclose(history["learning_rate"], [0.01, 0.01, 0.005, 0.005, 0.0025], rtol=1e-6)
 
 
@@ -284,7 +285,7 @@ def test_the_last_weights_stand_where_they_are_asked_for():
     history = pd.DataFrame({"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.1]})
     assert best_epoch(history, Train()) == 2
     assert best_epoch(history, Train(keep="last")) == 3
-    [stop] = training.judges(Train(keep="last"))
+    [stop] = trainer.judges(Train(keep="last"))
     assert not stop.restore_best_weights
 
 
@@ -296,7 +297,7 @@ def test_accuracy_is_recorded_and_can_be_the_judge():
 
 
 def test_the_optimizer_is_the_one_that_is_named():
-    adam, decayed = (training.optimizer(Train(optimizer=name)) for name in ("adam", "adamw"))
+    adam, decayed = (trainer.optimizer(Train(optimizer=name)) for name in ("adam", "adamw"))
     assert (type(adam).__name__, type(decayed).__name__) == ("Adam", "AdamW")
     assert not adam.weight_decay
 
@@ -305,7 +306,7 @@ def test_cells_are_standardised_one_by_one():
     rng = np.random.default_rng(0)
     mean, variance = rng.normal(size=(40, 24)).astype("f"), rng.uniform(1, 4, (40, 24)).astype("f")
     patch = rng.normal(size=(3, 40, 24)).astype("f")
-    own = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=Statistics(mean, variance))
+    own = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=Statistics(mean, variance))
     layer = keras.Model(own.input, own.get_layer("standardise").output)
     np.testing.assert_allclose(layer.predict(patch, verbose=0), (patch - mean) / np.sqrt(variance), atol=1e-5)
 
@@ -317,8 +318,8 @@ def test_words_that_are_none_of_the_known_are_refused(field):
 
 
 def test_smoothing_and_decay_reach_the_training():
-    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
-    training.compile_for(model, Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004), classes=3)
+    model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
+    trainer.compile_for(model, Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004), classes=3)
     assert model.loss.label_smoothing == 0.2
     assert model.optimizer.weight_decay == 0.03
     assert float(model.optimizer.learning_rate) == pytest.approx(0.004)
@@ -326,10 +327,10 @@ def test_smoothing_and_decay_reach_the_training():
 
 def test_a_training_that_diverged_is_said():
     patches, truth = patterns(40, 4)
-    model = cnn.build((40, 24), 3, cnn.Cnn(filters=(4, 4)), statistics=NARROW)
-    training.compile_for(model, Train(), classes=3)
+    model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
+    trainer.compile_for(model, Train(), classes=3)
     with pytest.raises(SettingError, match="lower train.learning_rate"):
-        training.fit(model, Batches(patches * np.nan, truth), None, Train(epochs=1), rows=40)
+        trainer.fit_network(model, Batches(patches * np.nan, truth), None, Train(epochs=1), rows=40)
 
 
 @pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
@@ -343,7 +344,7 @@ def test_settings_that_build_no_network_are_refused(name, wrong):
 
 def test_a_recurrent_layer_needs_units():
     with pytest.raises(SettingError, match="model.crnn.units is 0"):
-        crnn.Crnn(units=0)
+        architectures.Crnn(units=0)
 
 
 @pytest.mark.parametrize(
@@ -376,10 +377,10 @@ def test_the_best_epoch_follows_the_monitor():
 
 def test_weights_make_each_class_count_alike():
     labels = np.array([0] * 30 + [1] * 10 + [2] * 5)
-    weights = targets.weights(labels, 3, balanced=True)
+    weights = inputs.class_weights(labels, 3, balanced=True)
     sums = [weights[k] * (labels == k).sum() for k in range(3)]
     assert sums == pytest.approx([15, 15, 15])
-    assert targets.weights(labels, 3, balanced=False).tolist() == [1, 1, 1]
+    assert inputs.class_weights(labels, 3, balanced=False).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("folds", "chosen"), [("first", [0]), ("all", [0, 1, 2]), (1, [1]), ((2, 0), [2, 0])])

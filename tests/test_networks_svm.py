@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from pipeline.errors import SettingError
-from pipeline.networks import svm
-from pipeline.signal.functionals import functionals
-from pipeline.store import statistics
+from pipeline.core.errors import SettingError
+from pipeline.dataset import inputs
+from pipeline.dataset.functionals import functionals
+from pipeline.train import svm
 
 
 def clouds(classes, *, clips=30, width=6, apart=2.0, seed=0):
@@ -23,7 +23,7 @@ def clouds(classes, *, clips=30, width=6, apart=2.0, seed=0):
 
 
 def fit(values, labels, classes, *, balanced=True):
-    return svm.fit(values, labels, classes, svm.Svm(), balanced=balanced, statistics=statistics.over(values))
+    return svm.fit(values, labels, classes, svm.Svm(), balanced=balanced, statistics=inputs.statistics_over(values))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5, 8])
@@ -63,7 +63,7 @@ def test_rare_classes_weigh_alike_when_balanced():
 
 def test_standardising_is_left_out_where_told():
     values, labels = clouds(3)
-    still = statistics.neutral(values.shape[1])
+    still = inputs.neutral_statistics(values.shape[1])
     machine = svm.fit(values, labels, 3, svm.Svm(), balanced=True, statistics=still)
     theirs = SVC(class_weight="balanced", break_ties=True).fit(values.astype(float), labels)
     assert (machine.probabilities(values).argmax(axis=1) == theirs.predict(values)).all()

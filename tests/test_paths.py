@@ -13,14 +13,14 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline import paths
-from pipeline.cli import main
-from pipeline.corpora import survey
-from pipeline.corpora.gather import gather
-from pipeline.errors import AudioError, CorpusError, SettingError
-from pipeline.stages import entry, ingest
-from pipeline.store import audio, contents, facts
-from pipeline.store.places import Store
+from pipeline.acquire import survey, verify
+from pipeline.audio import decode
+from pipeline.cli.main import main
+from pipeline.core import machine, paths
+from pipeline.core.errors import AudioError, CorpusError, SettingError
+from pipeline.extract.storage import Store
+from pipeline.ingest import measure, stage
+from pipeline.tools.find_audio import find_audio_files
 
 ROOT = Path(__file__).parents[1]
 LONG, DEEP = "x" * 300 + ".wav", "abcdefgh/" * 500 + "x.wav"
@@ -100,7 +100,7 @@ def test_a_file_of_any_name_is_that_file(place, name, monkeypatch):
     path.parent.mkdir(exist_ok=True, parents=True)
     shutil.copy("good.wav", path) if path.suffix else (path.mkdir(), shutil.copy("good.wav", path / "x.wav"))
     monkeypatch.delenv("HOME", raising=False)
-    assert list(gather([name]).values()) == [path if path.suffix else path / "x.wav"]
+    assert list(find_audio_files([name]).values()) == [path if path.suffix else path / "x.wav"]
 
 
 @pytest.mark.parametrize("name", STARTS)
@@ -111,7 +111,7 @@ def test_a_name_that_nothing_has_matches_nothing(place, name, home, monkeypatch)
     if name == "~" and home != "/nowhere":
         pytest.skip("there is such a folder")
     with pytest.raises(SettingError, match="matches no audio file: check the path"):
-        gather([name])
+        find_audio_files([name])
 
 
 def test_the_home_folder_is_expanded(place, monkeypatch):
@@ -119,7 +119,7 @@ def test_the_home_folder_is_expanded(place, monkeypatch):
     Path("home").mkdir()
     shutil.copy("good.wav", "home/x.wav")
     for text in ("~/x.wav", "~", "~/*.wav"):
-        assert list(gather([text]).values()) == [place / "home/x.wav"]
+        assert list(find_audio_files([text]).values()) == [place / "home/x.wav"]
     assert paths.named("~/x") == place / "home/x"
     assert Store(url="~/x").place.url == str(place / "home/x")
 
@@ -127,7 +127,7 @@ def test_the_home_folder_is_expanded(place, monkeypatch):
 @pytest.mark.parametrize("text", ["", "a\0b.wav", "\ud800.wav"])
 def test_what_is_no_path_is_refused(text):
     with pytest.raises(SettingError, match=r"names nothing|holds a sign that no path can"):
-        gather([text])
+        find_audio_files([text])
 
 
 OPTIONS = [
@@ -178,7 +178,7 @@ def test_rights_are_told(place, words, said):
     text = Path("params.yaml").read_text(encoding="utf-8").replace("data/raw/demo/TESS", "locked/TESS")
     Path("params.yaml").write_text(text, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = [*DROP, sys.executable, "-c", "from pipeline.cli import main; main()", *words]
+    run = [*DROP, sys.executable, "-c", "from pipeline.cli.main import main; main()", *words]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
     for folder in ("locked", "top/locked", "listed"):
         Path(folder).chmod(0o755)
@@ -188,9 +188,7 @@ def test_rights_are_told(place, words, said):
 
 
 def test_a_current_folder_that_is_gone_is_said(place):
-    script = (
-        "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\nfrom pipeline.cli import main; main()"
-    )
+    script = "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\nfrom pipeline.cli.main import main; main()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for words in (["extract", "x.wav"], ["inspect", "x.wav"], ["compare", "HEAD"], ["predict", "x.wav"]):
         run = [sys.executable, "-c", script, *words]
@@ -199,7 +197,7 @@ def test_a_current_folder_that_is_gone_is_said(place):
 
 
 def test_a_pipe_of_the_shell_is_read(place):
-    script = 'exec "$0" -c "from pipeline.cli import main; main()" extract <(cat good.wav) -o f.npz'
+    script = 'exec "$0" -c "from pipeline.cli.main import main; main()" extract <(cat good.wav) -o f.npz'
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script, sys.executable], env=environment, capture_output=True, text=True)
     assert "1 row of logmel in f.npz" in done.stdout, done.stderr
@@ -216,13 +214,13 @@ def test_bugs_keep_their_traceback():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "x")
 
     with pytest.raises(FileNotFoundError):
-        entry.stage(bug)
+        machine.run_stage(bug)
 
     def closed():
         raise PermissionError(errno.EACCES, "Permission denied", "x")
 
     with pytest.raises(SystemExit, match=r"^ser-features: x cannot be used \(Permission denied\): "):
-        entry.stage(closed)
+        machine.run_stage(closed)
 
 
 # links to nothing in a corpus
@@ -239,19 +237,21 @@ def corpus(place):
 @pytest.mark.parametrize("to", ["gone.wav", "x.wav"])
 def test_a_link_to_nothing_is_quarantined_like_any_unreadable_file(corpus, to):
     (corpus / "angry/x.wav").symlink_to(to)
-    limits = facts.Limits(max_bad=1)
-    frame = ingest.run("mine", corpus, corpus.parent / "mine.parquet", limits=limits).set_index("path")
+    limits = measure.Limits(max_bad=1)
+    frame = stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=limits).set_index("path")
     assert frame["status"].to_dict() == {f"angry/{n}.wav": "ok" for n in range(3)} | {"angry/x.wav": "unreadable"}
     reason = "Too many levels of symbolic links" if to == "x.wav" else "it is a link to gone.wav, which does not exist"
     assert frame["detail"]["angry/x.wav"] == f"angry/x.wav cannot be read: {reason}."
-    assert contents.look(corpus, "angry/x.wav", published=[]).fault == f"it cannot be read: {reason}"
+    assert verify.content_hashes(corpus, "angry/x.wav", published=[]).fault == f"it cannot be read: {reason}"
     with pytest.raises(AudioError, match=reason):
-        audio.fetch(corpus / "angry/x.wav")
+        decode.fetch(corpus / "angry/x.wav")
 
 
 def test_a_pipe_in_a_corpus_does_not_hang_ingest(corpus):
     os.mkfifo(corpus / "angry/x.wav")
-    frame = ingest.run("mine", corpus, corpus.parent / "mine.parquet", limits=facts.Limits(max_bad=1)).set_index("path")
+    frame = stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.Limits(max_bad=1)).set_index(
+        "path"
+    )
     assert frame["detail"]["angry/x.wav"] == "angry/x.wav cannot be read: it is a pipe, not a file."
 
 
@@ -260,7 +260,7 @@ def test_a_link_that_may_stand_for_a_folder_that_is_gone_stops_ingest(corpus):
     with pytest.raises(
         CorpusError, match=r"mine/sad is a link to /gone, which cannot be reached: mend or delete it\.$"
     ):
-        ingest.run("mine", corpus, corpus.parent / "mine.parquet", limits=facts.Limits())
+        stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.Limits())
 
 
 def test_find_names_a_link_to_nothing_and_counts_it_not(corpus):

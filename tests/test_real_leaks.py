@@ -14,13 +14,19 @@ from sklearn.metrics import recall_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.evaluation.folds import Split
-from pipeline.labels import Labels
-from pipeline.networks import svm
-from pipeline.stages import crew, extract, ingest, split
-from pipeline.store import facts, files, mapped, recipe, roles, statistics
-from pipeline.store.inputs import Inputs
-from pipeline.store.places import Place
+from pipeline import parallel
+from pipeline.core import files, tables
+from pipeline.core.labels import Labels
+from pipeline.dataset import inputs, table
+from pipeline.dataset.inputs import Inputs
+from pipeline.extract import stage
+from pipeline.extract.storage import Place
+from pipeline.ingest import measure
+from pipeline.ingest import stage as ingest_stage
+from pipeline.signal import extractor
+from pipeline.split import stage as split_stage
+from pipeline.split.protocols import Split
+from pipeline.train import svm
 
 ROOT = Path(__file__).parents[1]
 ACTORS = ("01", "02", "11", "12", "17", "20")
@@ -30,7 +36,7 @@ VARIANTS = ("original", "noise", "pitch", "pitch+noise")  # the rows of conv1d_m
 @pytest.fixture(scope="module")
 def settings(published):
     """The features of conv1d_mfcc, its four rows a clip."""
-    return recipe.from_params(published("conv1d_mfcc"))
+    return extractor.from_params(published("conv1d_mfcc"))
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +48,10 @@ def base(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     for actor in ACTORS:
         shutil.copytree(Path(corpora) / f"RAVDESS/Actor_{actor}", folder / f"RAVDESS/Actor_{actor}")
-    ingest.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=facts.Limits())
-    extract.run(
+    ingest_stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.Limits())
+    stage.run(
         folder / "RAVDESS", folder / "ravdess.parquet", {"mfcc": folder / "mfcc.parquet"},
-        settings=settings, place=Place(str(folder / "cache")), team=crew.Crew(1),
+        settings=settings, place=Place(str(folder / "cache")), team=parallel.Crew(1),
     )  # fmt: skip
     return folder
 
@@ -53,12 +59,12 @@ def base(settings, tmp_path_factory):
 def parted(base, protocol, **changes):
     """Split the actors; give vectors and labels of training and test, and the audit."""
     plan = Split(protocol=protocol, folds=5, labels=Labels(scheme=7), **changes)
-    clips = split.run(
+    clips = split_stage.run(
         [base / "ravdess.parquet"], base / "clips.parquet", base / "audit.json", split=plan, variants=VARIANTS, seed=1
     )
-    clips = roles.read(base / "clips.parquet")
+    clips = tables.read_splits(base / "clips.parquet")
     clips = clips[clips["fold"] == 0]
-    inputs = Inputs(mapped.open_table([base / "mfcc.parquet"], base / "unpacked"), "cells")
+    inputs = Inputs(table.open_table([base / "mfcc.parquet"], base / "unpacked"), "cells")
     parts = [clips[clips["role"] == role] for role in ("train", "test")]
     values = [inputs.gather(inputs.table.find(part)).reshape(len(part), -1) for part in parts]
     scaler = StandardScaler().fit(values[0])
@@ -91,7 +97,7 @@ def test_shuffled_labels_are_chance_on_strangers_and_learnt_by_heart_from_copies
     (train, test), (known, truth), _ = parted(base, "speaker", validation=0.0, shuffle=True)
     classes = sorted(set(known))
     codes = np.searchsorted(classes, known)
-    still = statistics.neutral(train.shape[1])
+    still = inputs.neutral_statistics(train.shape[1])
     machine = svm.fit(train.astype("f"), codes, len(classes), svm.Svm(), balanced=True, statistics=still)
     said = np.array(classes)[machine.probabilities(test.astype("f")).argmax(axis=1)]
     uar = recall_score(truth, said, average="macro")

@@ -6,10 +6,9 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from pipeline.corpora import crema_d, tables, votes
-from pipeline.evaluation import listeners, rows
-from pipeline.labels import VOTED, VOTES, Labels
-from pipeline.stages import split
+from pipeline.core.labels import VOTED, VOTES, Labels
+from pipeline.corpora import checksums, crema_d
+from pipeline.split import rows, stage
 
 SUMMARY = {"votes_voice": "VoiceVote", "votes_face": "FaceVote", "votes_multimodal": "MultiModalVote"}
 CODES = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
@@ -25,16 +24,16 @@ def folder(corpora):
 @pytest.fixture(scope="module")
 def heard(folder):
     path = folder / "tabulatedVotes.csv.xz"
-    return votes.votes(votes.unpack(path.read_bytes(), path.name), path.name)
+    return crema_d.read_votes(crema_d.unpack(path.read_bytes(), path.name), path.name)
 
 
 def letters(counts):
     """The letters with the most votes, joined as summaryTable.csv does."""
-    return ":".join(letter for letter, n in zip(votes.LETTERS, counts, strict=True) if n == max(counts))
+    return ":".join(letter for letter, n in zip(crema_d.LETTERS, counts, strict=True) if n == max(counts))
 
 
 def test_every_published_clip_has_votes_in_all_three_ways(heard):
-    published = {path.removeprefix("AudioWAV/").removesuffix(".wav") for path in tables.table("crema_d")["path"]}
+    published = {path.removeprefix("AudioWAV/").removesuffix(".wav") for path in checksums.table("crema_d")["path"]}
     assert set(heard) == published
     assert {tuple(clip) for clip in heard.values()} == {tuple(VOTES.values())}
 
@@ -65,7 +64,7 @@ def test_majorities_and_ties_are_those_of_the_summary(folder, heard, way):
 def test_majorities_of_the_voice_are_as_counted_elsewhere(heard):
     found = Counter(letters(clip["votes_voice"]) for clip in heard.values())
     ties = sum(count for name, count in found.items() if ":" in name)
-    assert {**{name: found[name] for name in votes.LETTERS}, "tie": ties} == {
+    assert {**{name: found[name] for name in crema_d.LETTERS}, "tie": ties} == {
         "N": 3_897, "A": 986, "F": 645, "D": 547, "S": 370, "H": 353, "tie": 644,
     }  # fmt: skip
 
@@ -78,19 +77,19 @@ def test_a_split_by_listeners_agrees_with_the_actors_as_often_as_published(heard
     clips = pd.DataFrame({"clip_id": list(heard), "corpus": "crema_d", "emotion": actors, "speaker": "x", "sex": ""})
     clips = clips.assign(samples_sha256="", **{name: [clip[name] for clip in heard.values()] for name in SUMMARY})
     labels = Labels(source=way)
-    found = listeners.heard(clips, labels)
+    found = rows.heard(clips, labels)
     assert ((found == "").sum(), (found == clips["emotion"]).sum()) == (ties, right)
     kept = rows.labelled(clips, labels)
     assert len(kept) == 7_442 - ties
-    assert split.left_out(clips, kept, labels) == {
+    assert stage.left_out(clips, kept, labels) == {
         "duplicates_across_corpora": 0, "no_votes": 0, "ties": ties, "label_scheme": 0,
     }  # fmt: skip
 
 
 def test_letters_stand_for_the_emotions_in_their_order():
-    assert [crema_d.PAGE.emotions[CODES[letter]] for letter in votes.LETTERS] == list(VOTED)
+    assert [crema_d.PAGE.emotions[CODES[letter]] for letter in crema_d.LETTERS] == list(VOTED)
 
 
 def test_our_list_of_actors_is_the_table(folder):
     path = folder / "VideoDemographics.csv"
-    assert votes.people(votes.unpack(path.read_bytes(), path.name), path.name) == dict(crema_d.PAGE.speakers)
+    assert crema_d.read_actors(crema_d.unpack(path.read_bytes(), path.name), path.name) == dict(crema_d.PAGE.speakers)

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from pipeline import config
-from pipeline.errors import UnknownNameError
-from pipeline.evaluation import folds
-from pipeline.networks import registry
-from pipeline.networks.settings import Train
-from pipeline.recipes import catalogue
-from pipeline.store import recipe as features
+from pipeline.core import config
+from pipeline.core.errors import UnknownNameError
+from pipeline.signal import extractor
+from pipeline.split import protocols
+from pipeline.tools import recipes
+from pipeline.train import registry
+from pipeline.train.settings import Train
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = {"conv1d_mfcc", "crnn_mfcc", "conv2d_logmel", "crnn_logmel", "conv2d_mfcc"}
 SHIPPED = config.read(ROOT / "params.yaml")
-EACH = [(name, rung) for name in catalogue.names() for rung in catalogue.RUNGS]
+EACH = [(name, rung) for name in recipes.recipe_names() for rung in recipes.RUNGS]
 
 
 @pytest.fixture
@@ -29,34 +29,34 @@ def params(tmp_path):
 
 def run(path, name, rung, **folders):
     """Do to params.yaml what ``dvc exp run`` does with a recipe's line."""
-    apply_overrides(path, catalogue.overrides(catalogue.load(name), rung, config.read(path), folders))
+    apply_overrides(path, recipes.overrides(recipes.load_recipe(name), rung, config.read(path), folders))
     return config.read(path)
 
 
 def test_the_five_published_systems_are_there():
-    assert set(catalogue.names()) >= PUBLISHED
+    assert set(recipes.recipe_names()) >= PUBLISHED
 
 
 @pytest.mark.parametrize(("name", "rung"), EACH)
 def test_dvc_reads_a_recipe_as_it_is_meant(name, rung, params):
     found = run(params, name, rung)
-    for setting, value in catalogue.load(name).on(rung).items():
+    for setting, value in recipes.load_recipe(name).on(rung).items():
         assert config.get(found, setting) == value
-    assert set(found["data"]["corpora"]) == set(catalogue.load(name).corpora)
+    assert set(found["data"]["corpora"]) == set(recipes.load_recipe(name).corpora)
 
 
 @pytest.mark.parametrize(("name", "rung"), EACH)
 def test_every_section_of_a_recipe_is_valid(name, rung, params):
     found = run(params, name, rung)
-    features.layout(features.from_params(found), found["model"]["features"])
-    config.section(folds.Split, found, "split")
+    extractor.layout(extractor.from_params(found), found["model"]["features"])
+    config.section(protocols.Split, found, "split")
     config.section(Train, found, "train")
     arch = found["model"]["arch"]
     assert arch == registry.SVM or config.section(registry.arch(arch).config, found, f"model.{arch}")
 
 
-@pytest.mark.parametrize("first", catalogue.names())
-@pytest.mark.parametrize("second", catalogue.names())
+@pytest.mark.parametrize("first", recipes.recipe_names())
+@pytest.mark.parametrize("second", recipes.recipe_names())
 def test_a_recipe_leaves_nothing_behind_in_the_next(first, second, params, tmp_path):
     fresh = Path(shutil.copy(params, tmp_path / "fresh.yaml"))
     run(params, first, "published")
@@ -69,18 +69,18 @@ def dropped(values):
 
 
 def test_the_defaults_are_those_of_params_yaml():
-    for name, value in config.flat(catalogue.read(catalogue.DEFAULTS)):
+    for name, value in config.flat(recipes.read_recipe(recipes.DEFAULTS)):
         assert config.get(SHIPPED, name) == value
 
 
 def test_the_defaults_hold_whatever_a_recipe_sets():
-    known = dict(config.flat(catalogue.read(catalogue.DEFAULTS)))
+    known = dict(config.flat(recipes.read_recipe(recipes.DEFAULTS)))
     for name, rung in EACH:
-        assert not set(catalogue.load(name).on(rung)) - set(known)
+        assert not set(recipes.load_recipe(name).on(rung)) - set(known)
 
 
 def shape(params):
-    return features.layout(features.from_params(params), params["model"]["features"]).shape
+    return extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def parameters(values, classes):
 def features_statistics(frames, rows, kind):
     import numpy as np
 
-    from pipeline.store.statistics import Statistics
+    from pipeline.dataset.inputs import Statistics
 
     size = (frames, rows) if kind == "cells" else (rows,)
     return Statistics(np.zeros(size, np.float32), np.ones(size, np.float32))
@@ -128,16 +128,16 @@ def test_thirteen_coefficients_give_the_other_line(published):
 
 
 def test_corpora_are_pointed_at_their_folders_and_the_others_go():
-    recipe = catalogue.load("crnn_logmel")
-    changes = catalogue.overrides(recipe, "speaker", SHIPPED, {"emodb": "/data/my corpora/EmoDB"})
+    recipe = recipes.load_recipe("crnn_logmel")
+    changes = recipes.overrides(recipe, "speaker", SHIPPED, {"emodb": "/data/my corpora/EmoDB"})
     assert '+data.corpora.emodb="/data/my corpora/EmoDB"' in changes
     assert {f"~data.corpora.{name}" for name in SHIPPED["data"]["corpora"]} <= set(changes)
 
 
 def test_a_folder_with_a_blank_survives_shell_and_dvc(params):
-    recipe = catalogue.load("conv2d_mfcc")
+    recipe = recipes.load_recipe("conv2d_mfcc")
     place = "/data/it's here/RAVDESS"
-    line = catalogue.command(recipe, "random", catalogue.overrides(recipe, "random", SHIPPED, {"ravdess": place}))
+    line = recipes.recipe_command(recipe, "random", recipes.overrides(recipe, "random", SHIPPED, {"ravdess": place}))
     words = shlex.split(line.replace("\\\n", " "))
     apply_overrides(params, [word for before, word in pairwise(words) if before == "-S"])
     assert config.read(params)["data"]["corpora"] == {"ravdess": place}
@@ -146,9 +146,9 @@ def test_a_folder_with_a_blank_survives_shell_and_dvc(params):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: catalogue.load("conv2d_mffc"), "did you mean 'conv2d_mfcc'"),
-        (lambda: catalogue.load("svm_mfcc").on("publised"), "did you mean 'published'"),
-        (lambda: catalogue.overrides(catalogue.load("svm_mfcc"), "random", SHIPPED, {"tess": "x"}), "corpus 'tess'"),
+        (lambda: recipes.load_recipe("conv2d_mffc"), "did you mean 'conv2d_mfcc'"),
+        (lambda: recipes.load_recipe("svm_mfcc").on("publised"), "did you mean 'published'"),
+        (lambda: recipes.overrides(recipes.load_recipe("svm_mfcc"), "random", SHIPPED, {"tess": "x"}), "corpus 'tess'"),
     ],
 )
 def test_wrong_names_are_told(call, said):

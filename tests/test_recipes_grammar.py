@@ -18,10 +18,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ruamel.yaml import YAML
 
-from pipeline import shell
-from pipeline.cli import main
-from pipeline.errors import SettingError
-from pipeline.recipes import grammar
+from pipeline.cli.main import main
+from pipeline.core import paths
+from pipeline.core.errors import SettingError
+from pipeline.tools import recipes
 
 ROOT = Path(__file__).parents[1]
 PARSER = OverridesParser.create()
@@ -54,14 +54,14 @@ def hydra(word):
 @given(TEXT)
 def test_any_text_comes_back_from_hydra(text):
     assume(text != "???")
-    assert hydra(grammar.written(text)) == text
+    assert hydra(recipes.written(text)) == text
 
 
 @settings(max_examples=200, deadline=None)
 @given(TEXT)
 def test_text_in_which_no_setting_is_put_comes_back_from_the_parser_alone(text):
     assume("${" not in text)
-    assert PARSER.parse_overrides([f"a.b={grammar.written(text)}"])[0].value() == text
+    assert PARSER.parse_overrides([f"a.b={recipes.written(text)}"])[0].value() == text
 
 
 PLAIN = st.one_of(
@@ -72,13 +72,13 @@ PLAIN = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(PLAIN, st.lists(PLAIN, max_size=4)))
 def test_values_come_back_with_their_type(value):
-    found = hydra(grammar.written(value))
+    found = hydra(recipes.written(value))
     assert found == value
     assert repr(found) == repr(value)  # 1 == 1.0 == True
 
 
 def test_not_a_number_comes_back():
-    assert math.isnan(hydra(grammar.written(math.nan)))
+    assert math.isnan(hydra(recipes.written(math.nan)))
 
 
 def bash(line, **environment):
@@ -102,19 +102,19 @@ WORDS = TEXT.filter(lambda text: "\0" not in text)
 @example(["it's\n", "\\'\t", "ü's\\n\x7f9", "", "-n", "a\u00a0b", "'"])
 @given(st.lists(WORDS, min_size=1, max_size=8))
 def test_bash_reads_words_back_in_whatever_they_are_printed(encoding, words):
-    line = " ".join(["dvc", *(shell.quote(word, encoding=encoding) for word in words)])
+    line = " ".join(["dvc", *(paths.shell_quote(word, encoding=encoding) for word in words)])
     assert line.isprintable()
     assert bash(line.encode(encoding).decode(encoding), LC_ALL="C.UTF-8") == words
 
 
 def test_bytes_that_are_no_text_survive_the_shell():
     name = os.fsdecode(b"/data/Sprach\xfcbung")
-    assert bash(f"dvc {shell.quote(name)}") == [name]
+    assert bash(f"dvc {paths.shell_quote(name)}") == [name]
 
 
 def kept(text):
     try:
-        grammar.refuse_unkept(text)
+        recipes.refuse_unkept(text)
     except SettingError:
         return False
     return True
@@ -127,7 +127,7 @@ def test_folders_come_through_bash_and_dvc_into_params_yaml(tmp_path, places):
     params.write_text("seed: 42  # any\ndata:\n  corpora:\n    tess: demo/TESS  # theirs\nmodel:\n  arch: cnn\n")
     wanted = {f"corpus_{number}": place for number, place in enumerate(places)}
     known = {"tess": "demo/TESS"}
-    words = bash(grammar.line(grammar.pointing(wanted, known, drop=known), name="any"))
+    words = bash(recipes.override_line(recipes.corpora_override(wanted, known, drop=known), name="any"))
     assert words[:4] == ["exp", "run", "-n", "any"]
     assert set(words[4::2]) == {"-S"}
     apply_overrides(params, words[5::2])
@@ -139,7 +139,7 @@ def test_folders_come_through_bash_and_dvc_into_params_yaml(tmp_path, places):
 @pytest.mark.parametrize("place", ["/data/${seed}", "${x}", "a\x85b", "???"])
 def test_what_dvc_would_change_is_refused(place, tmp_path):
     with pytest.raises(SettingError) as refused:
-        grammar.pointing({"mine": place}, {}, drop=[])
+        recipes.corpora_override({"mine": place}, {}, drop=[])
     assert repr(place) in str(refused.value)
     params = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
     try:  # rightly so
@@ -151,11 +151,11 @@ def test_what_dvc_would_change_is_refused(place, tmp_path):
 
 def test_a_name_that_dvc_cannot_hash_is_refused():
     with pytest.raises(SettingError, match=r"'/data/\\udcfc' is no UTF-8 name"):
-        grammar.pointing({"mine": os.fsdecode(b"/data/\xfc")}, {}, drop=[])
+        recipes.corpora_override({"mine": os.fsdecode(b"/data/\xfc")}, {}, drop=[])
 
 
 def test_keys_are_read_as_they_are_meant():
-    changes = grammar.pointing({"tess": "x", "mine": "y"}, {"tess": "z"}, drop=["savee"])
+    changes = recipes.corpora_override({"tess": "x", "mine": "y"}, {"tess": "z"}, drop=["savee"])
     found = [(each.type, each.key_or_group) for each in PARSER.parse_overrides(changes)]
     assert found == [
         (OverrideType.ADD, "data.corpora.mine"),
@@ -212,7 +212,7 @@ def test_dvc_runs_the_line_that_find_prints(project):
 
 
 def test_the_line_runs_where_standard_output_has_no_such_letters(project):
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "corpora", "find", "../disk"]
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "corpora", "find", "../disk"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     printed = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     words = bash(printed.partition(b"\n\n")[2].decode("ascii"))

@@ -21,15 +21,14 @@ import soundfile
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 
-from pipeline.commands import serve as command
-from pipeline.errors import AudioError, SettingError
-from pipeline.serving import about, answers, markup, pictures
-from pipeline.serving.answers import Answer, Span
-from pipeline.serving.desk import BusyError, Desk, Limits, TooLargeError, read
-from pipeline.serving.gate import ENVELOPE, Gate
-from pipeline.serving.heard import hear
+from pipeline.audio import decode
+from pipeline.cli import models
+from pipeline.core.errors import AudioError, SettingError
+from pipeline.serving import page, pictures, results
+from pipeline.serving.inputs import hear
+from pipeline.serving.limits import ENVELOPE, BusyError, Desk, Gate, Limits, TooLargeError, read
 from pipeline.serving.predictor import Predictor, open_all
-from pipeline.store import audio
+from pipeline.serving.results import Answer, Span
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 
@@ -63,7 +62,7 @@ def serving(desk: Desk, folder: Path) -> Iterator[int]:
     from pipeline.serving import app
 
     door = app.bind("127.0.0.1", 0)
-    built = app.build(desk, names=["bundle"], folder=folder)
+    built = app.build_app(desk, names=["bundle"], folder=folder)
     server = uvicorn.Server(uvicorn.Config(built, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()
@@ -103,8 +102,8 @@ def form(name: str, data: bytes, field: str = "file") -> tuple[bytes, str]:
 
 
 def own_answer(predictor: Predictor, data: bytes, name: str) -> dict[str, Any]:
-    heard = hear(audio.decode(data), predictor.hearings, predictor.plan(), name=name)
-    return answers.record(predictor.answers([heard])[0])
+    heard = hear(decode.decode(data), predictor.hearings, predictor.plan(), name=name)
+    return results.answer_record(predictor.answers([heard])[0])
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 9.0])
@@ -114,7 +113,7 @@ def test_the_api_answers_what_the_predictor_does(port, predictor, seconds):
     own = own_answer(predictor, data, "The recording")
     card = predictor.members[0].card
     assert status == 200
-    assert told.pop("models") == [about.record(card, path="bundle")]
+    assert told.pop("models") == [results.bundle_record(card, path="bundle")]
     assert ("timeline" in told) == (seconds > 5)
     assert set(told) == set(own)
     assert told["emotion"] == own["emotion"]
@@ -131,7 +130,7 @@ def test_a_form_answers_the_same_and_keeps_the_name(port):
 
 
 def test_the_model_says_how_good_it_is_and_what_may_be_asked(port, predictor):
-    record = about.record(predictor.members[0].card, path="bundle")
+    record = results.bundle_record(predictor.members[0].card, path="bundle")
     assert ask(port, "/model") == (200, {"models": [record], "limits": {"megabytes": 1, "seconds": 30}})
     assert ask(port, "/health") == (200, {"status": "ok"})
 
@@ -253,7 +252,7 @@ def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
     found: dict[int, Any] = {}
 
     def one(number: int) -> None:
-        found[number] = answers.record(desk.judge(clips[number], name="The recording").answer)
+        found[number] = results.answer_record(desk.judge(clips[number], name="The recording").answer)
 
     threads = [threading.Thread(target=one, args=[number]) for number in range(len(clips))]
     for thread in threads:
@@ -288,7 +287,7 @@ def test_nothing_from_outside_becomes_html():
         name=evil, seconds=70, labels=[evil, "b"], probabilities=np.float32([0.7, 0.3]), notes=[evil],
         timeline=[Span(0, 70, np.float32([0.7, 0.3]))],
     )  # fmt: skip
-    text = markup.answer(found, "data:,", f"'{evil}") + markup.refusal(evil)
+    text = page.answer_html(found, "data:,", f"'{evil}") + page.refusal_html(evil)
     assert "<script" not in text
     assert text.count("&lt;script&gt;") == 8
     assert "alt='Waveform and spectrogram and timeline of the recording. &#x27;" in text
@@ -298,13 +297,13 @@ def test_the_head_says_the_score_and_the_stamp(predictor):
     from dataclasses import replace
 
     card = predictor.members[0].card
-    assert "DEMO: synthetic speech" in markup.head([card])
-    assert "Never evaluated" in markup.head([card])
+    assert "DEMO: synthetic speech" in page.head_html([card])
+    assert "Never evaluated" in page.head_html([card])
     scores = {"test": {"uar": 0.5, "uar_ci95": {"low": 0.4, "high": 0.6}, "chance": 0.25}, "stamp": "CONTAMINATED 9 %"}
-    judged = markup.head([replace(card, scores=scores)]).replace("\u00a0", " ")
+    judged = page.head_html([replace(card, scores=scores)]).replace("\u00a0", " ")
     assert "UAR 50.0 % (40.0 to 60.0 %) on speakers it never heard; chance is 25.0 %" in judged
     assert "CONTAMINATED 9 %" in judged
-    assert "says nothing" not in markup.head([replace(card, stamp="")])
+    assert "says nothing" not in page.head_html([replace(card, stamp="")])
 
 
 def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
@@ -345,8 +344,8 @@ def test_a_taken_port_gets_a_sentence():
 
 
 def started(bundle: Path, *more: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "pipeline.cli", "serve", "--model", str(bundle), "--port", "0", *more]
-    script = "import sys; from pipeline.cli import main; main(sys.argv[1:])"
+    words = [sys.executable, "-m", "pipeline.cli.main", "serve", "--model", str(bundle), "--port", "0", *more]
+    script = "import sys; from pipeline.cli.main import main; main(sys.argv[1:])"
     return subprocess.Popen(
         [sys.executable, "-c", script, *words[3:]],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -375,9 +374,9 @@ def test_the_command_listens_at_loopback_alone_and_ends_cleanly(tiny_bundle):
 def test_the_command_warns_where_others_can_come_in(tiny_bundle, monkeypatch):
     from pipeline.serving import app
 
-    monkeypatch.setattr(app, "run", lambda desk, door, *, names, ready: door.close())
+    monkeypatch.setattr(app, "run_server", lambda desk, door, *, names, ready: door.close())
     for host, loud in (("127.0.0.1", False), ("0.0.0.0", True)):
-        done = CliRunner().invoke(command.serve, ["--model", str(tiny_bundle), "--port", "0", "--host", host])
+        done = CliRunner().invoke(models.serve, ["--model", str(tiny_bundle), "--port", "0", "--host", host])
         assert done.exit_code == 0, done.output
         assert ("WARNING" in done.stderr) == loud
 
@@ -389,7 +388,7 @@ def test_a_missing_extra_gets_a_sentence(monkeypatch):
     import pipeline.serving
 
     monkeypatch.delattr(pipeline.serving, "app", raising=False)
-    from pipeline.cli import main
+    from pipeline.cli.main import main
 
     done = CliRunner().invoke(main, ["serve"])
     assert done.exit_code == 1

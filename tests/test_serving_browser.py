@@ -43,7 +43,7 @@ def programs() -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def page(tiny_bundle: Path) -> Iterator[str]:
     """The address of the page, from the command itself."""
-    script = "import sys; from pipeline.cli import main; main(sys.argv[1:])"
+    script = "import sys; from pipeline.cli.main import main; main(sys.argv[1:])"
     words = ["serve", "--model", str(tiny_bundle), "--port", "0", "--max-mb", "1", "--max-seconds", "30"]
     child = subprocess.Popen(
         [sys.executable, "-c", script, *words],

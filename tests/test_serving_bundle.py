@@ -16,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from pipeline.cli import main
-from pipeline.errors import StoreError
-from pipeline.serving import card as cards
-from pipeline.serving import markdown, models
+from pipeline.cli.main import main
+from pipeline.core.errors import StoreError
+from pipeline.evaluate.stage import release
+from pipeline.report import model_card
 from pipeline.serving import predictor as predictors
-from pipeline.serving.release import release
+from pipeline.train import bundle as train_bundle
+from pipeline.train import models
 from tests.bundles import make_bundle
 
 LABELS = ("angry", "happy", "neutral", "sad")
@@ -66,9 +67,9 @@ def refused(folder):
 
 def sealed(folder, **changes):
     """Give a bundle that was altered a card that fits it again, as who means harm would."""
-    values = json.loads((folder / cards.NAME).read_text())
+    values = json.loads((folder / train_bundle.NAME).read_text())
     values.pop("sha256")
-    cards.write(folder, cards.Card(**values | changes | {"files": cards.checksums(folder)}))
+    train_bundle.write(folder, train_bundle.Card(**values | changes | {"files": train_bundle.checksums(folder)}))
 
 
 @pytest.mark.parametrize("name", ["model.keras"])
@@ -84,7 +85,7 @@ def test_a_changed_byte_in_the_weights_is_refused(bundle, name, place):
 
 
 def test_a_renamed_label_is_refused(bundle):
-    path = bundle / cards.NAME
+    path = bundle / train_bundle.NAME
     path.write_text(path.read_text().replace('"angry"', '"happy!"'))
     said, shown = refused(bundle)
     assert f"{path} is not as it was" in said
@@ -93,12 +94,12 @@ def test_a_renamed_label_is_refused(bundle):
 
 @pytest.mark.parametrize("change", ["more", "less", "other"])
 def test_a_card_of_other_fields_is_refused(bundle, change):
-    path = bundle / cards.NAME
+    path = bundle / train_bundle.NAME
     values = json.loads(path.read_text())
     values |= {"more": {"extra": 1}, "less": {}, "other": {"folds": [1]}}[change]
     if change == "less":
         del values["stamp"]
-    path.write_text(json.dumps(values | {"sha256": cards.fingerprint(values)} if change == "more" else values))
+    path.write_text(json.dumps(values | {"sha256": train_bundle.fingerprint(values)} if change == "more" else values))
     assert "is not as it was" in refused(bundle)[0]
 
 
@@ -114,7 +115,7 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
 
 
 def test_a_bundle_of_an_older_format_is_refused(bundle):
-    path = bundle / cards.NAME
+    path = bundle / train_bundle.NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     assert "is no bundle of format 5: train again" in refused(bundle)[0]
     path.write_text("[]")
@@ -186,11 +187,11 @@ def judged(bundle, tmp_path):
 
 
 def test_a_released_bundle_carries_scores_and_the_page_for_hubs(judged, bundle):
-    card = cards.read(judged)
+    card = train_bundle.read(judged)
     assert (card.scores, card.longest) == (SCORES, 5.27)
-    assert replace(card, scores={}, longest=5.0, files={}) == replace(cards.read(bundle), files={})
+    assert replace(card, scores={}, longest=5.0, files={}) == replace(train_bundle.read(bundle), files={})
     assert set(card.files) == {"README.md", "fold-0/model.keras"}
-    assert (judged / "README.md").read_text() == markdown.page(replace(card, files=cards.read(bundle).files))
+    assert (judged / "README.md").read_text() == model_card.page(replace(card, files=train_bundle.read(bundle).files))
 
 
 def test_the_page_has_the_head_that_hubs_read(judged):
@@ -233,13 +234,13 @@ def test_one_sentence_tells_a_stranger_how_good_it_is(judged, bundle):
 
 
 def test_a_model_of_recordings_names_their_licence_and_the_demo_says_what_it_is(bundle):
-    card = cards.read(bundle)
-    assert "synthesised by the demo" in markdown.body(card)
-    assert "CC BY-NC-SA 4.0" in markdown.body(replace(card, synthetic=[]))
-    assert "ravdess (synthetic demo)" in markdown.head(replace(card, scores=SCORES))
-    assert "It was never evaluated." in markdown.body(card)
+    card = train_bundle.read(bundle)
+    assert "synthesised by the demo" in model_card.body(card)
+    assert "CC BY-NC-SA 4.0" in model_card.body(replace(card, synthetic=[]))
+    assert "ravdess (synthetic demo)" in model_card.head(replace(card, scores=SCORES))
+    assert "It was never evaluated." in model_card.body(card)
 
 
 def test_the_labels_number_is_that_of_the_models_answers(bundle):
-    model = models.load(bundle / "fold-0", "cnn")
+    model = models.load_model_files(bundle / "fold-0", "cnn")
     assert model.hear(np.zeros((2, 151, 64), np.float32)).shape == (2, 4)

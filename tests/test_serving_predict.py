@@ -18,14 +18,18 @@ import soundfile
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from pipeline import config
-from pipeline.cli import main
-from pipeline.serving import card as cards
+from pipeline.audio import decode
+from pipeline.cli.main import main
+from pipeline.core import config, machine, tables
+from pipeline.demo import stage
+from pipeline.evaluate import stage as evaluate_stage
+from pipeline.extract import stage as extract_stage
+from pipeline.ingest import stage as ingest_stage
 from pipeline.serving import predictor as predictors
-from pipeline.serving import quiet
-from pipeline.serving.heard import hear
-from pipeline.stages import demo, evaluate, extract, ingest, memory, split, train
-from pipeline.store import audio, manifest, predictions
+from pipeline.serving.inputs import hear
+from pipeline.split import stage as split_stage
+from pipeline.train import bundle as train_bundle
+from pipeline.train import stage as train_stage
 from tests.bundles import make_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -62,9 +66,9 @@ def corpora_(tmp_path_factory):
     write_params(folder, arch="cnn", view="logmel", audio_settings={}, train_settings={})
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        demo.main()
+        stage.main()
         for name in config.corpora(config.read()):
-            do(ingest, patched, name)
+            do(ingest_stage, patched, name)
     return folder
 
 
@@ -75,12 +79,12 @@ def run(corpora_, folder, **settings):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setenv("SER_CACHE_DIR", str(corpora_.parent / "cache"))
-        patched.setattr(memory, "keep_freed", lambda: True)
-        split.main()
+        patched.setattr(train_stage, "keep_freed", lambda: True)
+        split_stage.main()
         for name in config.corpora(config.read()):
-            do(extract, patched, name)
-        train.main()
-        evaluate.main()
+            do(extract_stage, patched, name)
+        train_stage.main()
+        evaluate_stage.main()
     return folder
 
 
@@ -106,26 +110,26 @@ def recordings(folder):
     return {
         row["clip_id"]: folder / place / row["path"]
         for corpus, place in places.items()
-        for row in manifest.records(manifest.read(folder / f"data/manifest/{corpus}.parquet"))
+        for row in tables.manifest_records(tables.read_manifest(folder / f"data/manifest/{corpus}.parquet"))
     }
 
 
 def test_every_test_clip_gets_what_evaluate_wrote(system):
-    frame, written, _ = predictions.read(system / "models/predictions.parquet")
+    frame, written, _ = tables.read_predictions(system / "models/predictions.parquet")
     paths = recordings(system)
     for fold in (0, 2):
         here = (frame["fold"] == fold).to_numpy()
         assert here.sum() >= 5
         opened = predictors.open_all([system / "models/bundle"], fold=fold)
         plan = opened.plan()
-        heard = [hear(audio.fetch(paths[name]), opened.hearings, plan, name=name) for name in frame["clip_id"][here]]
+        heard = [hear(decode.fetch(paths[name]), opened.hearings, plan, name=name) for name in frame["clip_id"][here]]
         found = np.stack([answer.probabilities for answer in opened.answers(heard)])
         assert np.abs(found - written[here]).max() <= 1e-5
         assert np.ptp(found, axis=0).max() > 1e-3, "all clips alike show nothing"
 
 
 def test_the_command_says_the_same_and_the_folds_answer_by_their_mean(system, monkeypatch):
-    frame, _, labels = predictions.read(system / "models/predictions.parquet")
+    frame, _, labels = tables.read_predictions(system / "models/predictions.parquet")
     name = frame["clip_id"].iloc[0]
     path = recordings(system)[name]
     monkeypatch.chdir(system)
@@ -262,7 +266,7 @@ def test_what_may_never_end_is_passed_over_in_a_folder(bundle, tmp_path):
 
 def test_names_do_nothing_to_a_terminal_and_any_encoding_will_do(bundle, tmp_path):
     soundfile.write(tmp_path / "a\x1b[31m\nb.wav", noise(1), RATE)
-    script = "from pipeline.cli import main; main()"
+    script = "from pipeline.cli.main import main; main()"
     words = [sys.executable, "-c", script, "predict", "--model", str(bundle), str(tmp_path)]
     done = subprocess.run(
         words,
@@ -337,15 +341,15 @@ def test_a_fold_that_is_not_there_and_windows_with_gaps_are_refused(bundle, tmp_
 def changed(bundle, folder, **changes):
     """A copy of a bundle whose card says something else and is whole all the same."""
     shutil.copytree(bundle, folder)
-    values = json.loads((folder / cards.NAME).read_text())
+    values = json.loads((folder / train_bundle.NAME).read_text())
     values.pop("sha256")
-    cards.write(folder, cards.Card(**values | changes))
+    train_bundle.write(folder, train_bundle.Card(**values | changes))
     return folder
 
 
 def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(1), RATE)
-    card = cards.read(bundle)
+    card = train_bundle.read(bundle)
     old = json.loads(json.dumps(card.layout))
     old["identity"]["versions"]["frontend"] -= 1
     said_ = refused("--model", changed(bundle, tmp_path / "old", layout=old), tmp_path / "a.wav")
@@ -362,7 +366,7 @@ def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path)
 
 def test_help_starts_in_a_blink_and_without_keras(bundle):
     script = (
-        "import sys; from pipeline.cli import main\n"
+        "import sys; from pipeline.cli.main import main\n"
         "try: main(['predict', '--help'])\n"
         "except SystemExit: print(*{'keras', 'tensorflow', 'pandas', 'numpy', 'soundfile'} & set(sys.modules))"
     )
@@ -385,7 +389,7 @@ def test_the_table_is_for_people(bundle, tmp_path):
 
 
 def test_what_backends_say_at_their_start_is_shown_only_where_it_fails(capfd):
-    with quiet.startup():
+    with machine.suppress_stderr():
         os.write(2, b"cannot find a driver\n")
     os.write(2, b"then\n")
     assert capfd.readouterr().err == "then\n"
@@ -395,6 +399,6 @@ def test_what_backends_say_at_their_start_is_shown_only_where_it_fails(capfd):
 
 
 def fail_to_start():
-    with quiet.startup():
+    with machine.suppress_stderr():
         os.write(2, b"cannot find a driver\n")
         raise OSError("no library")

@@ -11,16 +11,20 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import config
-from pipeline.corpora import demo as plans
-from pipeline.errors import SettingError
-from pipeline.evaluation.folds import Split
-from pipeline.networks import devices, names, registry, training
-from pipeline.networks.settings import Train
-from pipeline.signal import banks
+from pipeline import parallel
+from pipeline.audio import decode
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.dataset import inputs
+from pipeline.demo import stage, takes
+from pipeline.extract import storage
+from pipeline.ingest import measure
+from pipeline.signal import extractor, stft
 from pipeline.signal.settings import Augment, variants
-from pipeline.stages import crew, demo, workbench
-from pipeline.store import audio, facts, places, recipe, statistics
+from pipeline.split.protocols import Split
+from pipeline.train import devices, folds, registry, trainer
+from pipeline.train import settings as train_settings
+from pipeline.train.settings import Train
 
 PARAMS = config.read(Path(__file__).parents[1] / "params.yaml")
 SHAPE = (151, 64)
@@ -33,12 +37,12 @@ ANY_TEXT = {"store.url", "execute.scheduler"}  # an address, which only its owne
 
 
 def reads_demo(params):
-    return plans.plan(config.section(demo.Demo, params, "data.demo").clips, config.seed(params))
+    return takes.plan(config.section(stage.Demo, params, "data.demo").clips, config.seed(params))
 
 
 def reads_ingest(params):
     config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad")
-    return config.section(facts.Limits, params, "ingest"), config.section(crew.Execute, params, "execute").address
+    return config.section(measure.Limits, params, "ingest"), config.section(parallel.Execute, params, "execute").address
 
 
 def reads_split(params):
@@ -47,21 +51,21 @@ def reads_split(params):
 
 
 def reads_extract(params):
-    settings = recipe.from_params(params)
+    settings = extractor.from_params(params)
     rate = settings.audio.sample_rate
-    notes = banks.notes([settings.view(view) for view in recipe.DTYPES], rate)
-    return settings, notes, config.section(places.Store, params, "store").place
+    notes = stft.empty_band_notes([settings.view(view) for view in extractor.DTYPES], rate)
+    return settings, notes, config.section(storage.Store, params, "store").place
 
 
 def reads_train(params):
     config.seed(params)
     settings, device = config.section(Train, params, "train"), config.section(devices.Device, params, "device")
     settings.chosen([0, 1, 2])
-    workbench.check_shares(settings, device)
-    names.view(params)
+    folds.check_shares(settings, device)
+    train_settings.view_of(params)
     registry.machine(params)
     arch = config.text(params, "model.arch")
-    if arch != names.SVM:
+    if arch != train_settings.SVM:
         config.section(registry.arch(arch).config, params, f"model.{arch}")
     return settings, arch
 
@@ -83,7 +87,7 @@ def changed(name, value):
     for word in path:
         part = part[word]
     part[last] = value
-    if name.startswith("model.") and len(path) > 1 and path[1] != names.SVM:
+    if name.startswith("model.") and len(path) > 1 and path[1] != train_settings.SVM:
         params["model"]["arch"] = path[1]
     return params
 
@@ -134,8 +138,8 @@ def test_what_extract_accepts_makes_numbers(name):
             settings, _, _ = reads_extract(params)
         except SettingError:
             continue
-        wanted = dict.fromkeys(recipe.DTYPES, variants(settings.augment))
-        made = recipe.make(audio.Recording(WAVES, 16_000, "WAV"), settings, "0" * 64, wanted)
+        wanted = dict.fromkeys(extractor.DTYPES, variants(settings.augment))
+        made = extractor.make(decode.Recording(WAVES, 16_000, "WAV"), settings, "0" * 64, wanted)
         assert all(np.isfinite(entry.tensors).all() for entry in made.values()), value
 
 
@@ -143,18 +147,18 @@ def test_what_extract_accepts_makes_numbers(name):
 def test_a_seed_that_is_read_seeds_every_stage(seed):
     params = changed("seed", seed) | {"model": PARAMS["model"] | {"cnn": {"filters": [2], "dropout": 0.5}}}
     assert refused_by(params) == (None, "")
-    assert recipe.from_params(params).seed == seed
+    assert extractor.from_params(params).seed == seed
     fresh = [
-        registry.build(params, (8, 4), 3, statistics=statistics.neutral(4), seed=workbench.seed_of((seed, fold)))
+        registry.build(params, (8, 4), 3, statistics=inputs.neutral_statistics(4), seed=folds.seed_of((seed, fold)))
         for fold in (0, 1, 0)
     ]
     one, other, again = (network.get_weights()[0] for network in fresh)
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
-    learner = training.learner(
-        lambda: registry.build(params, (8, 4), 3, statistics=statistics.neutral(4)), (4,), Train(augment=SHIFTED)
+    learner = trainer.build_learner(
+        lambda: registry.build(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)), (4,), Train(augment=SHIFTED)
     )
-    learner.restart(fresh[0], statistics.neutral(4), seed=workbench.seed_of((seed, 1)))
+    learner.restart(fresh[0], inputs.neutral_statistics(4), seed=folds.seed_of((seed, 1)))
 
 
 SHIFTED = config.build(Train, PARAMS["train"] | {"augment": PARAMS["train"]["augment"] | {"shift": 1}}, "train").augment
@@ -162,7 +166,7 @@ SHIFTED = config.build(Train, PARAMS["train"] | {"augment": PARAMS["train"]["aug
 
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 3])
 def test_small_seeds_give_the_networks_they_always_gave(seed):
-    assert [workbench.seed_of((seed, fold)) for fold in range(3)] == [seed, seed + 1, seed + 2]
+    assert [folds.seed_of((seed, fold)) for fold in range(3)] == [seed, seed + 1, seed + 2]
 
 
 @pytest.mark.parametrize(
@@ -177,25 +181,25 @@ def test_small_seeds_give_the_networks_they_always_gave(seed):
 )
 def test_a_patch_too_small_for_a_network_is_told_before_anything_is_trained(arch, shape, words):
     with pytest.raises(SettingError, match=words):
-        registry.check(changed("model.arch", arch), shape, 4, statistics=statistics.neutral(shape[1]))
+        registry.check(changed("model.arch", arch), shape, 4, statistics=inputs.neutral_statistics(shape[1]))
 
 
 @pytest.mark.parametrize(("arch", "shape"), [("conv2d", (16, 16)), ("crnn2d", (16, 16)), ("crnn1d", (8, 1))])
 def test_the_smallest_patches_that_are_let_pass_are_built(arch, shape):
     params = changed("model.arch", arch)
-    registry.check(params, shape, 4, statistics=statistics.neutral(shape[1]))
-    assert registry.build(params, shape, 4, statistics=statistics.neutral(shape[1])).output_shape == (None, 4)
+    registry.check(params, shape, 4, statistics=inputs.neutral_statistics(shape[1]))
+    assert registry.build(params, shape, 4, statistics=inputs.neutral_statistics(shape[1])).output_shape == (None, 4)
 
 
 @pytest.mark.parametrize(("name", "value"), [("model.cnn.filters", [65536] * 4), ("model.conv2d.units", [65536] * 2)])
 def test_a_network_larger_than_a_machine_is_counted_and_not_made(name, value):
     with pytest.raises(SettingError, match=r"makes a network of \d+,\d+,\d+,\d+ weights on 151 frames of 64 rows"):
-        registry.check(changed(name, value), SHAPE, 7, statistics=statistics.neutral(64))
+        registry.check(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
 
 
 @pytest.mark.parametrize("arch", registry.ARCHS)
 def test_weights_are_counted_as_keras_counts_them_and_nothing_of_it_stays(arch):
-    params, own = changed("model.arch", arch), statistics.neutral(64)
+    params, own = changed("model.arch", arch), inputs.neutral_statistics(64)
     keras.utils.clear_session()
     counted = registry.count_weights(params, SHAPE, 7, statistics=own)
     network = registry.build(params, SHAPE, 7, statistics=own)

@@ -9,11 +9,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import config
-from pipeline.errors import SettingError, UnknownNameError
+from pipeline.core import config
+from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.signal import augment, vocoder
-from pipeline.signal.augment import Step, apply, draw, generator, identity
-from pipeline.signal.noise import white
+from pipeline.signal.augment import Step, apply, draw, generator, identity, white
 from pipeline.signal.settings import Augment, Noise, variants
 
 RATE = 16_000

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli import main
-from pipeline.errors import SettingError
-from pipeline.signal.banks import empty_bands, notes
+from pipeline.cli.main import main
+from pipeline.core.errors import SettingError
 from pipeline.signal.settings import LogMel, Mfcc
+from pipeline.signal.stft import empty_band_notes, empty_bands
 
 RATES = st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000])
 
@@ -42,7 +42,7 @@ def test_as_many_bands_are_empty_as_librosa_has(rate, n_fft, n_mels, fmin):
 @given(RATES, st.sampled_from([256, 400, 512]), st.integers(60, 128))
 def test_what_is_proposed_leaves_no_band_empty(rate, n_fft, n_mels):
     config = LogMel(n_fft=n_fft, hop=100, n_mels=n_mels)
-    said = notes([config], rate)
+    said = empty_band_notes([config], rate)
     assert bool(said) == bool(librosas(config, rate)[0])
     for note in said:
         assert f": {librosas(config, rate)[0]} of {n_mels} mel bands" in note
@@ -54,15 +54,15 @@ def test_what_is_proposed_leaves_no_band_empty(rate, n_fft, n_mels):
 
 def test_views_of_the_same_bands_are_told_together_and_a_view_without_bands_is_not():
     own = {"n_fft": 400, "hop": 100, "n_mels": 120}
-    [note] = notes([Mfcc(**own), LogMel(**own)], 48_000)
+    [note] = empty_band_notes([Mfcc(**own), LogMel(**own)], 48_000)
     assert note.startswith("features.mfcc and features.logmel: 17 of 120 mel bands")
-    assert len(notes([Mfcc(**own), LogMel(**own | {"n_mels": 80})], 48_000)) == 2
-    assert notes([Mfcc(**own, mfcc=False)], 48_000) == []
+    assert len(empty_band_notes([Mfcc(**own), LogMel(**own | {"n_mels": 80})], 48_000)) == 2
+    assert empty_band_notes([Mfcc(**own, mfcc=False)], 48_000) == []
 
 
 def test_bands_of_which_none_moves_are_refused():
     with pytest.raises(SettingError, match=r"none of the 10 mel bands from 100\.0 Hz .* set fmin and fmax farther"):
-        notes([LogMel(n_fft=512, n_mels=10, fmin=100.0, fmax=101.0)], 16_000)
+        empty_band_notes([LogMel(n_fft=512, n_mels=10, fmin=100.0, fmax=101.0)], 16_000)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_the_commands_say_it_too(command, views, crowded, monkeypatch):
 
 @pytest.mark.parametrize("n_mels", range(200, 257, 8))
 def test_the_number_of_bands_proposed_is_full_and_one_more_is_not(n_mels):
-    [note] = notes([LogMel(n_fft=512, n_mels=n_mels)], 16_000)
+    [note] = empty_band_notes([LogMel(n_fft=512, n_mels=n_mels)], 16_000)
     proposed = int(re.search(r"lower n_mels to (\d+)", note)[1])
     assert empty_bands(LogMel(n_fft=512, n_mels=proposed), 16_000) == 0
     assert empty_bands(LogMel(n_fft=512, n_mels=proposed + 1), 16_000) > 0
@@ -105,4 +105,4 @@ def test_the_number_of_bands_proposed_is_full_and_one_more_is_not(n_mels):
 
 def test_bands_beyond_half_the_sample_rate_are_refused():
     with pytest.raises(SettingError, match="fmax is 5000.0 Hz, but a signal at 8000 Hz ends at 4000.0 Hz"):
-        notes([LogMel(fmax=5000.0)], 8000)
+        empty_band_notes([LogMel(fmax=5000.0)], 8000)

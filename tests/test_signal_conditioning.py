@@ -12,10 +12,10 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import config
-from pipeline.errors import SettingError
-from pipeline.signal import conditioning
-from pipeline.signal.conditioning import condition, fit, trim
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.signal import preprocess
+from pipeline.signal.preprocess import condition, fit_length, trim
 from pipeline.signal.settings import Audio
 
 RATE = 16_000
@@ -85,10 +85,10 @@ def test_trim_keeps_at_least_the_loudest_sample(samples, loud, top_db):
 
 def test_fit_cuts_and_pads_at_the_end():
     ramp = np.arange(1, 6, dtype=np.float32)
-    assert fit(ramp, 3).tolist() == [1, 2, 3]
-    assert fit(ramp, 7).tolist() == [1, 2, 3, 4, 5, 0, 0]
-    assert fit(ramp, 5).tolist() == ramp.tolist()
-    assert fit(ramp, 7).dtype == np.float32
+    assert fit_length(ramp, 3).tolist() == [1, 2, 3]
+    assert fit_length(ramp, 7).tolist() == [1, 2, 3, 4, 5, 0, 0]
+    assert fit_length(ramp, 5).tolist() == ramp.tolist()
+    assert fit_length(ramp, 7).dtype == np.float32
 
 
 def test_condition_trims_then_skips_then_cuts():
@@ -154,6 +154,6 @@ def test_the_section_is_read_from_params():
 def test_the_numbers_are_those_of_this_version():
     ramp = np.linspace(-0.5, 1, 30_000, dtype=np.float32)
     ours = condition(np.pad(ramp, (20_000, 9000)), Audio(trim_db=25.0, offset=0.1))
-    assert conditioning.VERSION == 1
+    assert preprocess.VERSION == 1
     assert len(ours) == 30_144
     np.testing.assert_allclose(ours[[0, 1000, 28_000]], [-0.4471982, -0.3971966, 0.9528484], rtol=1e-6)

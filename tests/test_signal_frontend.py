@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline import config
-from pipeline.errors import SettingError
-from pipeline.signal import contours, fourier, frontend, spectra
-from pipeline.signal.frontend import LogMel, Mfcc, views
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.signal import fourier, stft
+from pipeline.signal import views as signal_views
+from pipeline.signal.views import LogMel, Mfcc, compute_views
 
 RATE = 16_000
 CLOSE = 3e-4  # dB
@@ -66,14 +67,14 @@ def theirs(signal, rate, settings):
 
 
 def power(signal, *, n_fft, hop):
-    real, imag = spectra.planes(signal, n_fft=n_fft, hop=hop)
+    real, imag = stft.planes(signal, n_fft=n_fft, hop=hop)
     return real**2 + imag**2
 
 
 def agree(signal, rate, settings):
     """Assert that both views equal librosa's."""
     bands = {field.name: getattr(settings, field.name) for field in fields(LogMel)}
-    ours = views(signal, rate, {"logmel": LogMel(**bands), "mfcc": settings})
+    ours = compute_views(signal, rate, {"logmel": LogMel(**bands), "mfcc": settings})
     other = theirs(signal, rate, settings)
     assert {view.dtype for view in ours.values()} == {np.dtype(np.float32)}
     assert all(view.flags.c_contiguous for view in ours.values())
@@ -124,7 +125,7 @@ def test_real_clips_equal_librosa(rate):
 def test_the_filters_equal_librosa(cut):
     rate, n_fft, n_mels, fmin, fmax = cut
     other = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
-    np.testing.assert_allclose(frontend.mel_filters(*cut), other, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(signal_views.mel_filters(*cut), other, rtol=1e-6, atol=1e-9)
 
 
 AWKWARD = st.sampled_from([0.0, -0.0, 1e-10, -1e-10, 2e-10, -2e-10, 1e-30, -1e-30, 0.5, -0.25])
@@ -137,9 +138,9 @@ def test_contours_equal_librosa_around_zero(samples, half, share):
     cut = {"hop": max(1, round(share * n_fft)), "n_fft": n_fft}
     frame = {"hop_length": cut["hop"], "frame_length": n_fft}
     zcr = librosa.feature.zero_crossing_rate(signal, **frame)[0]
-    np.testing.assert_allclose(frontend.zcr(signal, **cut), zcr, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(signal_views.zcr(signal, **cut), zcr, rtol=0, atol=1e-7)
     np.testing.assert_allclose(
-        frontend.rms(signal, **cut), librosa.feature.rms(y=signal, **frame)[0], rtol=0, atol=1e-7
+        signal_views.rms(signal, **cut), librosa.feature.rms(y=signal, **frame)[0], rtol=0, atol=1e-7
     )
 
 
@@ -148,20 +149,20 @@ def test_contours_equal_librosa_around_zero(samples, half, share):
 def test_shapes_are_those_announced(samples, half, share, n_mels):
     cut = {"n_fft": 2 * half, "hop": max(1, round(2 * half * share)), "n_mels": n_mels}
     configs = {"logmel": LogMel(**cut), "mfcc": Mfcc(**cut, n_mfcc=2, rms=False)}
-    for name, view in views(hiss(samples), RATE, configs).items():
-        assert view.shape == (1 + samples // cut["hop"], len(frontend.rows(configs[name])))
+    for name, view in compute_views(hiss(samples), RATE, configs).items():
+        assert view.shape == (1 + samples // cut["hop"], len(signal_views.bin_names(configs[name])))
         assert np.isfinite(view).all()
 
 
 @pytest.mark.parametrize("band", [3, 17, 40, 60])
 def test_a_tone_is_loudest_in_its_own_band(band):
     hertz = librosa.mel_frequencies(66, fmin=0, fmax=8000)[1 + band]  # the band's centre
-    view = views(tone(32_000, hertz=hertz), RATE, {"logmel": LogMel()})["logmel"]
+    view = compute_views(tone(32_000, hertz=hertz), RATE, {"logmel": LogMel()})["logmel"]
     assert set(view[4:-4].argmax(axis=1)) == {band}
 
 
 def test_doubling_the_amplitude_adds_six_decibels():
-    quiet, loud = (views(gain * hiss(16_000), RATE, {"x": LogMel()})["x"] for gain in (1, 2))
+    quiet, loud = (compute_views(gain * hiss(16_000), RATE, {"x": LogMel()})["x"] for gain in (1, 2))
     np.testing.assert_allclose(loud - quiet, 20 * np.log10(2), atol=1e-4)
 
 
@@ -180,17 +181,17 @@ def test_power_holds_the_energy_of_the_windowed_frame():
 
 def test_contours_of_a_tone():
     signal = tone(16_000, hertz=1000, level=0.3)
-    assert frontend.rms(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(0.3 / np.sqrt(2), rel=1e-3)
-    assert frontend.zcr(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(2 * 1000 / RATE, abs=2 / 1024)
+    assert signal_views.rms(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(0.3 / np.sqrt(2), rel=1e-3)
+    assert signal_views.zcr(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(2 * 1000 / RATE, abs=2 / 1024)
 
 
 def test_the_zeroth_coefficient_is_the_sum_of_the_bands():
-    out = views(hiss(8000), RATE, {"mfcc": Mfcc(zcr=False, rms=False), "logmel": LogMel()})
+    out = compute_views(hiss(8000), RATE, {"mfcc": Mfcc(zcr=False, rms=False), "logmel": LogMel()})
     np.testing.assert_allclose(out["mfcc"][:, 0], out["logmel"].sum(axis=1) / 8, rtol=1e-5)  # 8 = sqrt(64)
 
 
 def test_silence_is_the_floor():
-    out = views(np.zeros(8000, np.float32), RATE, {"mfcc": Mfcc(n_mfcc=3), "logmel": LogMel()})
+    out = compute_views(np.zeros(8000, np.float32), RATE, {"mfcc": Mfcc(n_mfcc=3), "logmel": LogMel()})
     np.testing.assert_allclose(out["logmel"], -100, atol=1e-4)
     np.testing.assert_allclose(out["mfcc"][5], [0, 0, -800, 0, 0], atol=1e-3)
 
@@ -199,14 +200,14 @@ def test_silence_is_the_floor():
 def test_machine_code_does_what_the_python_does(monkeypatch, samples, hop):
     """Plain Python checks every index, which the compiled code does not."""
     signal, configs = hiss(samples), {"a": LogMel(n_fft=64, hop=hop, n_mels=7), "b": Mfcc(n_fft=64, hop=hop, n_mels=20)}
-    fast = views(signal, RATE, configs)
-    planes = spectra.planes(signal, n_fft=64, hop=hop)
-    for owner in (contours, fourier, frontend):
+    fast = compute_views(signal, RATE, configs)
+    planes = stft.planes(signal, n_fft=64, hop=hop)
+    for owner in (signal_views, fourier, signal_views):
         for name, each in vars(owner).copy().items():
             if hasattr(each, "machine"):
                 monkeypatch.setattr(owner, name, each.__wrapped__)
-    slow = views(signal, RATE, configs)
-    np.testing.assert_allclose(spectra.planes(signal, n_fft=64, hop=hop), planes, rtol=0, atol=1e-6)
+    slow = compute_views(signal, RATE, configs)
+    np.testing.assert_allclose(stft.planes(signal, n_fft=64, hop=hop), planes, rtol=0, atol=1e-6)
     for name in configs:
         np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-4)
 
@@ -214,17 +215,17 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, hop):
 def test_hours_come_in_blocks_that_change_no_number(monkeypatch):
     """Frames whose length is no power of two go through memory."""
     signal, configs = tone_then_silence(40_000), {"a": LogMel(n_fft=800), "b": Mfcc(n_fft=800, chroma=True)}
-    whole = views(signal, RATE, configs)
-    monkeypatch.setattr(spectra, "BLOCK", 8 * 800 * 7)
-    assert len(list(spectra.spectra(np.zeros(40_800, np.float32), 800, 256, 157))) == -(-157 // 7)
-    for name, view in views(signal, RATE, configs).items():
+    whole = compute_views(signal, RATE, configs)
+    monkeypatch.setattr(stft, "BLOCK", 8 * 800 * 7)
+    assert len(list(stft.spectra(np.zeros(40_800, np.float32), 800, 256, 157))) == -(-157 // 7)
+    for name, view in compute_views(signal, RATE, configs).items():
         assert view.tobytes() == whole[name].tobytes()
 
 
 def test_deltas_and_chroma_follow_the_cepstrum():
     signal = hiss(9000) + tone(9000, hertz=311.1)
     settings = Mfcc(n_mfcc=3, zcr=False, deltas=2, chroma=True)
-    names, view = frontend.rows(settings), views(signal, RATE, {"x": settings})["x"]
+    names, view = signal_views.bin_names(settings), compute_views(signal, RATE, {"x": settings})["x"]
     assert [name.split("_")[0] for name in names] == [
         "rms",
         *3 * ["mfcc"],
@@ -253,11 +254,13 @@ def test_deltas_and_chroma_follow_the_cepstrum():
 )
 def test_blocks_switch_off_and_keep_their_order(flags, rows):
     signal, settings = tone_then_silence(9000), Mfcc(n_mfcc=2)
-    whole = dict(zip(frontend.rows(settings), views(signal, RATE, {"x": settings})["x"].T, strict=True))
+    whole = dict(
+        zip(signal_views.bin_names(settings), compute_views(signal, RATE, {"x": settings})["x"].T, strict=True)
+    )
     some = replace(settings, **flags)
-    assert frontend.rows(some) == rows
-    np.testing.assert_array_equal(views(signal, RATE, {"x": some})["x"].T, [whole[row] for row in rows])
-    assert [part.split(":")[0] for part in frontend.unit(some).split("; ")] == list(
+    assert signal_views.bin_names(some) == rows
+    np.testing.assert_array_equal(compute_views(signal, RATE, {"x": some})["x"].T, [whole[row] for row in rows])
+    assert [part.split(":")[0] for part in signal_views.view_unit(some).split("; ")] == list(
         dict.fromkeys(r[:4].strip("_") for r in rows)
     )
 
@@ -271,24 +274,24 @@ def test_the_spectrum_is_numpys(n_fft, frames):
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     pieces = sliding_window_view(np.pad(signal, (n_fft // 2, n_fft)), n_fft)[::hop][:frames]
     bins = np.fft.rfft(pieces * window)
-    real, imag = spectra.planes(signal, n_fft=n_fft, hop=hop)
+    real, imag = stft.planes(signal, n_fft=n_fft, hop=hop)
     assert real.shape == imag.shape == bins.shape == (frames, n_fft // 2 + 1)
     np.testing.assert_allclose(real + 1j * imag, bins, rtol=0, atol=1e-7 * np.abs(bins).max())
-    filters = spectra.sparse(np.random.default_rng(n_fft).random((3, bins.shape[1]), np.float32))
-    ours = spectra.band_power(signal, filters, n_fft=n_fft, hop=hop)
-    np.testing.assert_allclose(ours, spectra.reduce(bins, filters), rtol=1e-5)
+    filters = stft.sparse(np.random.default_rng(n_fft).random((3, bins.shape[1]), np.float32))
+    ours = stft.band_power(signal, filters, n_fft=n_fft, hop=hop)
+    np.testing.assert_allclose(ours, stft.reduce(bins, filters), rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_fft", [2, 6, 400, 1000, 1536])
 def test_other_frames_take_the_plain_way(n_fft):
     signal = hiss(4000)
-    real, imag = spectra.planes(signal, n_fft=n_fft, hop=n_fft // 2)
+    real, imag = stft.planes(signal, n_fft=n_fft, hop=n_fft // 2)
     other = librosa.stft(signal.astype(np.float64), n_fft=n_fft, hop_length=n_fft // 2).T
     np.testing.assert_allclose(real + 1j * imag, other, rtol=0, atol=1e-6 * np.abs(other).max())
 
 
 def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
-    calls, band_power = [], frontend.band_power
+    calls, band_power = [], signal_views.band_power
 
     def counted(signal, filters, *, n_fft, hop):
         calls.append((n_fft, hop))
@@ -304,11 +307,11 @@ def test_one_stft_serves_all_views_that_can_share_it(monkeypatch):
         "g": Mfcc(mfcc=False, chroma=True),
     }
     with monkeypatch.context() as patch:
-        patch.setattr(frontend, "band_power", counted)
-        together = views(tone_then_silence(9000), RATE, configs)
+        patch.setattr(signal_views, "band_power", counted)
+        together = compute_views(tone_then_silence(9000), RATE, configs)
     assert sorted(calls) == [(1024, 200), (1024, 256)]
     for name, settings in configs.items():
-        alone = views(tone_then_silence(9000), RATE, {name: settings})[name]
+        alone = compute_views(tone_then_silence(9000), RATE, {name: settings})[name]
         assert together[name].tobytes() == alone.tobytes()
 
 
@@ -331,7 +334,7 @@ OTHER = {
 def test_every_setting_changes_the_view(base, field):
     signal = tone_then_silence(20_000) + np.float32(0.01) * hiss(20_000)
     other = replace(base, **{field: OTHER.get(field, not getattr(base, field))})
-    first, second = (views(signal, RATE, {"x": settings})["x"] for settings in (base, other))
+    first, second = (compute_views(signal, RATE, {"x": settings})["x"] for settings in (base, other))
     assert first.shape != second.shape or not np.allclose(first, second)
 
 
@@ -376,9 +379,9 @@ def test_nothing_lies_above_half_the_rate(cls, change, name):
     with pytest.raises(
         SettingError, match=rf"features\.{cls.__name__.lower()}\.{name} is .* at 16000 Hz ends at 8000\.0 Hz"
     ):
-        views(hiss(2000), RATE, {"x": cls(**change)})
-    assert views(hiss(2000), 22_050, {"x": cls(**change)})["x"].shape[0] == 8
-    assert views(hiss(2000), RATE, {"x": cls(fmax=8000.0)})["x"].shape[0] == 8
+        compute_views(hiss(2000), RATE, {"x": cls(**change)})
+    assert compute_views(hiss(2000), 22_050, {"x": cls(**change)})["x"].shape[0] == 8
+    assert compute_views(hiss(2000), RATE, {"x": cls(fmax=8000.0)})["x"].shape[0] == 8
 
 
 def test_the_sections_are_read_from_params():
@@ -389,8 +392,8 @@ def test_the_sections_are_read_from_params():
 
 def test_the_numbers_are_those_of_this_version():
     glide = (0.4 * np.sin(np.cumsum(np.linspace(0.05, 1.5, 12_000)))).astype(np.float32)
-    out = views(np.pad(glide, (1000, 3000)), RATE, {"mfcc": Mfcc(), "logmel": LogMel()})
-    assert frontend.VERSION == 3
+    out = compute_views(np.pad(glide, (1000, 3000)), RATE, {"mfcc": Mfcc(), "logmel": LogMel()})
+    assert signal_views.VERSION == 3
     np.testing.assert_allclose(
         out["logmel"][[5, 20, 30, 60], [4, 27, 38, 63]], [20.6413, 19.9156, 12.0215, -59.0867], atol=1e-3
     )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.signal import savgol_filter
 
-from pipeline.signal import chroma, deltas, spectra
+from pipeline.dataset import functionals
+from pipeline.signal import stft, views
 
 RATE = 16_000
 CUTS = [(16_000, 1024, 256), (22_050, 2048, 512), (48_000, 4096, 1000), (8000, 400, 160)]
@@ -50,7 +51,7 @@ def librosas(bins, *, rate, n_fft):
 
 def shares_of(bins, rate, n_fft):
     """Ours."""
-    return chroma.chroma(spectra.reduce(bins, chroma.pitch_classes(rate, n_fft)))
+    return views.chroma(stft.reduce(bins, views.pitch_classes(rate, n_fft)))
 
 
 SOUNDS = [hiss, vowel, pause]
@@ -69,28 +70,30 @@ def levels(sound, frames=120):
 @pytest.mark.parametrize("steepness", [-2.5, 0.0, 4.0])
 def test_a_ramp_has_a_constant_delta_and_no_second(frames, steepness):
     rows = np.stack([steepness * np.arange(frames) - 7, np.full(frames, 3.0)], axis=1).astype(np.float32)
-    np.testing.assert_allclose(deltas.delta(rows), np.tile([steepness, 0], (frames, 1)), atol=1e-5)
-    np.testing.assert_allclose(deltas.delta(rows, order=2), np.zeros((frames, 2)), atol=1e-5)
+    np.testing.assert_allclose(functionals.delta(rows), np.tile([steepness, 0], (frames, 1)), atol=1e-5)
+    np.testing.assert_allclose(functionals.delta(rows, order=2), np.zeros((frames, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("frames", [3, 5, 9, 31])
 def test_a_falling_body_has_a_constant_second_delta(frames):
     rows = (9.81 / 2 * np.arange(frames)[:, None] ** 2).astype(np.float32)
-    np.testing.assert_allclose(deltas.delta(rows, order=2), 9.81, rtol=1e-4)
+    np.testing.assert_allclose(functionals.delta(rows, order=2), 9.81, rtol=1e-4)
 
 
 def test_the_delta_of_a_slow_sine_is_its_cosine():
     time = np.arange(400)[:, None] / 50
-    np.testing.assert_allclose(deltas.delta(np.sin(time).astype(np.float32))[4:-4], np.cos(time)[4:-4] / 50, atol=1e-4)
+    np.testing.assert_allclose(
+        functionals.delta(np.sin(time).astype(np.float32))[4:-4], np.cos(time)[4:-4] / 50, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_time_runs_forwards(order):
     rows = levels(vowel)
-    backwards = deltas.delta(rows[::-1], order=order)[::-1]
-    np.testing.assert_allclose((-1) ** order * backwards, deltas.delta(rows, order=order), atol=1e-3)
-    late = deltas.delta(rows[1:], order=order)
-    np.testing.assert_allclose(late[8:-8], deltas.delta(rows, order=order)[9:-8], atol=1e-4)
+    backwards = functionals.delta(rows[::-1], order=order)[::-1]
+    np.testing.assert_allclose((-1) ** order * backwards, functionals.delta(rows, order=order), atol=1e-3)
+    late = functionals.delta(rows[1:], order=order)
+    np.testing.assert_allclose(late[8:-8], functionals.delta(rows, order=order)[9:-8], atol=1e-4)
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -98,7 +101,7 @@ def test_time_runs_forwards(order):
 @pytest.mark.parametrize("sound", SOUNDS)
 def test_deltas_equal_librosa(sound, frames, order):
     rows = levels(sound, frames)[:frames]
-    ours, theirs = deltas.delta(rows, order=order), librosa.feature.delta(rows.T, order=order).T
+    ours, theirs = functionals.delta(rows, order=order), librosa.feature.delta(rows.T, order=order).T
     assert (ours.dtype, ours.shape) == (np.float32, rows.shape)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(rows).max())
     np.testing.assert_allclose(ours[:, 2], theirs[:, 2], rtol=0, atol=1e-5 * np.abs(rows[:, 2]).max())
@@ -109,23 +112,23 @@ def test_deltas_equal_librosa(sound, frames, order):
 def test_a_short_signal_takes_the_largest_odd_width_that_fits(frames, width, order):
     rows = np.random.default_rng(frames).normal(0, 30, (frames, 5)).astype(np.float32)
     theirs = savgol_filter(rows, width, deriv=order, polyorder=order, axis=0, mode="interp")
-    np.testing.assert_allclose(deltas.delta(rows, order=order), theirs, rtol=0, atol=3e-4)
+    np.testing.assert_allclose(functionals.delta(rows, order=order), theirs, rtol=0, atol=3e-4)
 
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("frames", [0, 1, 2])
 def test_fewer_than_three_frames_do_not_change(frames, order):
     rows = np.full((frames, 3), 5, np.float32) * np.arange(1, frames + 1, dtype=np.float32)[:, None]
-    change = deltas.delta(rows, order=order)
+    change = functionals.delta(rows, order=order)
     assert (change.shape, change.dtype) == ((frames, 3), np.float32)
     assert not change.any()
 
 
 def test_rows_do_not_touch_each_other():
     rows = levels(vowel)
-    together = deltas.delta(rows)
+    together = functionals.delta(rows)
     for k in range(rows.shape[1]):
-        np.testing.assert_allclose(together[:, [k]], deltas.delta(rows[:, [k]]), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(together[:, [k]], functionals.delta(rows[:, [k]]), rtol=0, atol=1e-4)
 
 
 # chroma
@@ -135,7 +138,7 @@ def strongest(signal, *, rate=RATE, n_fft=4096):
     """The class of the frames in the middle; all must agree."""
     shares = shares_of(spectrum(signal, n_fft=n_fft, hop=1024), rate, n_fft)[3:-3]
     (found,) = set(shares.argmax(axis=1))
-    return chroma.CLASSES[found]
+    return views.CLASSES[found]
 
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
@@ -146,13 +149,13 @@ def test_concert_pitch_is_an_a_in_every_octave(octave, rate):
 
 @pytest.mark.parametrize("step", range(12))
 def test_each_semitone_is_the_next_class(step):
-    assert strongest(tone(440 * 2 ** (step / 12))) == chroma.CLASSES[(9 + step) % 12]
+    assert strongest(tone(440 * 2 ** (step / 12))) == views.CLASSES[(9 + step) % 12]
 
 
 def test_a_chord_is_its_notes():
     chord = tone(261.63) + tone(329.63) + tone(392.00)
     shares = shares_of(spectrum(chord, n_fft=4096, hop=1024), RATE, 4096)[8]
-    assert {chroma.CLASSES[k] for k in np.argsort(shares)[-3:]} == {"c", "e", "g"}
+    assert {views.CLASSES[k] for k in np.argsort(shares)[-3:]} == {"c", "e", "g"}
 
 
 def test_loudness_does_not_matter():

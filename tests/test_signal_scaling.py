@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from pipeline.signal import conditioning, frontend
-from pipeline.signal.frontend import LogMel, Mfcc
+from pipeline.signal import extractor, preprocess, views
 from pipeline.signal.settings import Audio, Augment
-from pipeline.store import recipe
+from pipeline.signal.views import LogMel, Mfcc
 
 RATE = 22_050
 PUBLISHED = {"n_fft": 2048, "hop": 512, "n_mels": 128}
@@ -25,21 +24,21 @@ def speech(seconds, *, seed=0):
 def settings(**changes):
     parts = {"pad": "features", "trim_db": None, "seconds": (FRAMES - 1) * 512 / RATE} | changes
     mfcc, logmel = Mfcc(n_mfcc=40, zcr=False, rms=False, **PUBLISHED), LogMel(**PUBLISHED)
-    return recipe.Recipe(
+    return extractor.Recipe(
         seed=0,
         audio=Audio(sample_rate=RATE, **parts),
         augment=Augment(),
-        features=recipe.Features(mfcc=mfcc, logmel=logmel),
+        features=extractor.Features(mfcc=mfcc, logmel=logmel),
     )
 
 
 def view(signal, config):
-    return frontend.views(signal, RATE, {"x": config})["x"]
+    return views.compute_views(signal, RATE, {"x": config})["x"]
 
 
 def test_features_are_padded_as_published_programs_pad_them():
     signal = speech(2.0)
-    made = recipe.analyse(signal, settings(), ["mfcc"])["mfcc"]
+    made = extractor.analyse(signal, settings(), ["mfcc"])["mfcc"]
     theirs = librosa.feature.mfcc(y=signal, sr=RATE, n_mfcc=40).T
     assert made.shape == (FRAMES, 40)
     np.testing.assert_allclose(made[: len(theirs)], theirs, atol=1e-3)
@@ -48,7 +47,7 @@ def test_features_are_padded_as_published_programs_pad_them():
 
 def test_the_signal_is_padded_unless_told_otherwise():
     signal = speech(2.0)
-    made = recipe.analyse(signal, settings(pad="signal"), ["mfcc"])["mfcc"]
+    made = extractor.analyse(signal, settings(pad="signal"), ["mfcc"])["mfcc"]
     theirs = librosa.feature.mfcc(y=np.pad(signal, (0, 173 * 512 - len(signal))), sr=RATE, n_mfcc=40).T
     np.testing.assert_allclose(made, theirs, atol=1e-3)
     assert made[-1, 0] < -100
@@ -56,12 +55,12 @@ def test_the_signal_is_padded_unless_told_otherwise():
 
 @pytest.mark.parametrize("pad", ["signal", "features"])
 def test_what_is_too_long_is_cut(pad):
-    assert recipe.analyse(speech(6.0), settings(pad=pad), ["mfcc"])["mfcc"].shape == (FRAMES, 40)
+    assert extractor.analyse(speech(6.0), settings(pad=pad), ["mfcc"])["mfcc"].shape == (FRAMES, 40)
 
 
 def test_padded_features_say_how_many_frames_are_sound():
-    made = recipe.analyse(speech(2.0), settings(), ["logmel"])["logmel"]
-    entry = recipe.entry([made], [speech(2.0)], settings(), "logmel")
+    made = extractor.analyse(speech(2.0), settings(), ["logmel"])["logmel"]
+    entry = extractor.entry([made], [speech(2.0)], settings(), "logmel")
     assert entry.valid_frames.tolist() == [1 + len(speech(2.0)) // 512]
     assert not made[entry.valid_frames[0] :].any()
 
@@ -116,18 +115,18 @@ def test_the_wiener_filter_is_scipys():
     config = Audio(sample_rate=RATE, trim_db=None, wiener=True)
     with np.errstate(all="ignore"):
         theirs = scipy.signal.wiener(signal.astype(np.float64))
-    np.testing.assert_allclose(conditioning.condition(signal, config), theirs, atol=1e-7)
+    np.testing.assert_allclose(preprocess.condition(signal, config), theirs, atol=1e-7)
     assert np.isfinite(theirs).all()
 
 
 @pytest.mark.parametrize("signal", [np.zeros(100), np.full(100, 0.25), np.zeros(1), np.zeros(0)])
 def test_what_never_changes_passes_the_wiener_filter(signal):
-    np.testing.assert_array_equal(conditioning.wiener(signal.astype(np.float32)), signal)
+    np.testing.assert_array_equal(preprocess.wiener(signal.astype(np.float32)), signal)
 
 
 def test_the_wiener_filter_takes_hiss_off_a_tone():
     time = np.arange(RATE) / RATE
     tone = np.where(time < 0.5, np.sin(2 * np.pi * 50 * time), 0).astype(np.float32)
     noisy = tone + np.random.default_rng(1).normal(0, 0.02, RATE).astype(np.float32)
-    before, after = (np.square(each - tone)[RATE // 2 :].mean() for each in (noisy, conditioning.wiener(noisy)))
+    before, after = (np.square(each - tone)[RATE // 2 :].mean() for each in (noisy, preprocess.wiener(noisy)))
     assert after < 0.6 * before

@@ -12,7 +12,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingError
+from pipeline.core.errors import SettingError
 from pipeline.signal import vocoder
 from pipeline.signal.vocoder import pitch, stretch
 

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from pipeline import labels
-from pipeline.corpora import demo_texts
-from pipeline.errors import UnknownNameError
-from pipeline.signal import phones, tract, voice
+from pipeline.core import labels
+from pipeline.core.errors import UnknownNameError
+from pipeline.demo import texts, tract, voice
 
-KIDS = demo_texts.RAVDESS["01"]
+KIDS = texts.RAVDESS["01"]
 STUDIO = voice.Recording(rate=16_000, level=-30, floor=-90, silence=(0.0, 0.0))
 PLAIN = voice.Speaker(
     f0=120,
@@ -34,7 +33,7 @@ def say(emotion="neutral", *, seed=0, speaker=PLAIN, studio=STUDIO, text=KIDS, *
 
 
 def vowel(speaker, *, f0=100.0, text="AA1 AA1 AA1", **manner):
-    tracks = phones.tracks(text, tempo=0.5, rng=np.random.default_rng(0))
+    tracks = tract.tracks(text, tempo=0.5, rng=np.random.default_rng(0))
     manner = voice.Emotion(**manner)
     hertz = np.full(tracks.voice.size, f0)
     return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, manner=manner, rate=16_000)
@@ -80,18 +79,18 @@ def test_the_pitch_heard_is_the_pitch_asked(f0):
 
 
 def test_a_whole_sentence_follows_its_contour():
-    tracks = phones.tracks("AA1 AY1 R W AA0 AO1", tempo=0.6, rng=np.random.default_rng(3))
+    tracks = tract.tracks("AA1 AY1 R W AA0 AO1", tempo=0.6, rng=np.random.default_rng(3))
     hertz = voice.intonation(np.random.default_rng(4), tracks.stress, PLAIN, voice.Emotion(rise=6, span=1))
     assert hertz.max() > 1.2 * hertz.min()
     sound = voice.utter(np.random.default_rng(5), tracks, hertz, speaker=PLAIN, manner=voice.Emotion(), rate=16_000)
-    hop = round(phones.FRAME * 16_000)
+    hop = round(tract.FRAME * 16_000)
     measured = librosa.yin(sound, fmin=60, fmax=400, sr=16_000, frame_length=1024, hop_length=hop)[: hertz.size]
     np.testing.assert_allclose(np.median(np.abs(measured / hertz - 1)[8:-12]), 0, atol=0.03)
 
 
 @pytest.mark.parametrize("pitch", [-3.0, 0.0, 7.0])
 def test_pitch_is_in_semitones_above_the_speaker(pitch):
-    stress = phones.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
+    stress = tract.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
     means = [
         np.log2(voice.intonation(np.random.default_rng(seed), stress, PLAIN, voice.Emotion(pitch=pitch)) / 120).mean()
         for seed in range(20)
@@ -100,7 +99,7 @@ def test_pitch_is_in_semitones_above_the_speaker(pitch):
 
 
 def test_span_widens_and_rise_turns_up_at_the_end():
-    stress = phones.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
+    stress = tract.tracks(KIDS, tempo=1.0, rng=np.random.default_rng(0)).stress
 
     def contour(**manner):
         return voice.intonation(np.random.default_rng(1), stress, PLAIN, voice.Emotion(**manner))
@@ -156,7 +155,7 @@ def test_the_formants_of_a_vowel_are_where_the_table_says(length):
     sound = librosa.resample(vowel(speaker, text="EH1 EH1 EH1"), orig_sr=16_000, target_sr=8_000)
     roots = np.roots(librosa.lpc(scipy.signal.lfilter([1, -0.95], [1], sound)[2000:8000], order=10))
     peaks = sorted(np.angle(root) * 4000 / np.pi for root in roots if root.imag > 0 and abs(root) > 0.8)
-    expected = np.array(phones.VOWELS["EH"].formants) * length
+    expected = np.array(tract.VOWELS["EH"].formants) * length
     np.testing.assert_allclose(peaks[:3], expected, rtol=0.12)
 
 
@@ -166,9 +165,9 @@ def test_women_are_cast_with_higher_voices_and_shorter_tracts():
     assert min(w.formants for w in women) > np.mean([m.formants for m in men])
 
 
-@pytest.mark.parametrize("band", phones.BANDS)
+@pytest.mark.parametrize("band", tract.BANDS)
 def test_frication_stays_in_its_band(band):
-    centre, width = phones.BANDS[band]
+    centre, width = tract.BANDS[band]
     noise = tract.hiss(np.random.default_rng(0).standard_normal(64_000), centre, width, rate=24_000)
     hertz, power = scipy.signal.welch(noise, 24_000, nperseg=512)
     assert np.std(noise) == pytest.approx(1)
@@ -187,16 +186,16 @@ def test_brightness_raises_what_lies_above_a_kilohertz():
 
 
 def test_targets_are_reached_and_glide():
-    tracks = phones.tracks("IY1 AA1", tempo=0.4, rng=np.random.default_rng(0))
-    np.testing.assert_allclose(tracks.formants[0], phones.VOWELS["IY"].formants)
-    np.testing.assert_allclose(tracks.formants[-1], phones.VOWELS["AA"].formants)
+    tracks = tract.tracks("IY1 AA1", tempo=0.4, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(tracks.formants[0], tract.VOWELS["IY"].formants)
+    np.testing.assert_allclose(tracks.formants[-1], tract.VOWELS["AA"].formants)
     assert (np.diff(tracks.formants[:, 0]) >= 0).all()
     assert (np.diff(tracks.formants[:, 1]) <= 0).all()
     assert np.abs(np.diff(tracks.formants[:, 1])).max() < 300  # Hz per frame, of 1200
 
 
 def test_a_stop_is_a_silence_and_a_burst_and_a_sibilant_hisses():
-    tracks = phones.tracks("AA1 T AA1 S AA1", tempo=0.5, rng=np.random.default_rng(0))
+    tracks = tract.tracks("AA1 T AA1 S AA1", tempo=0.5, rng=np.random.default_rng(0))
     closed = np.flatnonzero(tracks.voice < 0.05)
     assert closed.size > 10
     assert tracks.hiss["t"].argmax() < tracks.hiss["s"].argmax()
@@ -206,7 +205,7 @@ def test_a_stop_is_a_silence_and_a_burst_and_a_sibilant_hisses():
 
 
 def test_stress_marks_the_stressed_vowel():
-    stress = phones.tracks("B AX B AO1 B AX", tempo=1.0, rng=np.random.default_rng(0)).stress
+    stress = tract.tracks("B AX B AO1 B AX", tempo=1.0, rng=np.random.default_rng(0)).stress
     assert 0.3 < stress.argmax() / stress.size < 0.7
     assert stress[0] == stress[-1] == 0
 
@@ -220,10 +219,10 @@ def test_a_sentence_is_louder_where_stressed_and_fades():
 
 
 def test_smoothing_keeps_a_ramp_and_a_level():
-    np.testing.assert_allclose(phones.smooth(np.full(9, 3.0), 4), 3.0)
+    np.testing.assert_allclose(tract.smooth(np.full(9, 3.0), 4), 3.0)
     ramp = np.arange(30.0)
-    np.testing.assert_allclose(phones.smooth(ramp, 5)[6:-6], ramp[6:-6])
-    assert phones.smooth(np.zeros((7, 3)), 3).shape == (7, 3)
+    np.testing.assert_allclose(tract.smooth(ramp, 5)[6:-6], ramp[6:-6])
+    assert tract.smooth(np.zeros((7, 3)), 3).shape == (7, 3)
 
 
 def test_twice_the_tempo_takes_half_the_time():
@@ -239,12 +238,10 @@ def test_the_rate_changes_neither_length_nor_level(rate):
     assert decibels(sound) == pytest.approx(decibels(reference), abs=0.3)
 
 
-@pytest.mark.parametrize(
-    "text", [*demo_texts.RAVDESS.values(), *demo_texts.CREMA_D.values(), *demo_texts.TESS.values()]
-)
+@pytest.mark.parametrize("text", [*texts.RAVDESS.values(), *texts.CREMA_D.values(), *texts.TESS.values()])
 def test_every_sentence_can_be_said(text):
-    assert 0.8 < sum(piece.seconds for piece, _ in phones.spell(text)) < 4
-    assert any(stressed for _, stressed in phones.spell(text))
+    assert 0.8 < sum(piece.seconds for piece, _ in tract.spell(text)) < 4
+    assert any(stressed for _, stressed in tract.spell(text))
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

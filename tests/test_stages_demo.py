@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.corpora import demo as plans
-from pipeline.corpora import demo_texts, demo_votes, files, registry, tables, votes
-from pipeline.corpora.demo_takes import TROUPES
-from pipeline.errors import CorpusError, SettingError
-from pipeline.labels import VOTED, VOTES
-from pipeline.signal import phones, voice
-from pipeline.stages import demo, entry
+from pipeline.core import files, machine
+from pipeline.core.errors import CorpusError, SettingError
+from pipeline.core.labels import VOTED, VOTES
+from pipeline.corpora import checksums, crema_d, registry
+from pipeline.demo import stage, texts, tract, voice
+from pipeline.demo import takes as demo_takes
+from pipeline.demo.takes import TROUPES
 
 SEED = 5
 CLIPS = 100  # the fewest at which every fault is there
@@ -25,7 +25,7 @@ TITLES = {"RAVDESS": "ravdess", "CREMA-D": "crema_d", "TESS": "tess", "SAVEE": "
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "raw" / "demo"
-    assert demo.run(folder, clips=CLIPS, seed=SEED) == len(plans.plan(CLIPS, SEED))
+    assert stage.run(folder, clips=CLIPS, seed=SEED) == len(demo_takes.plan(CLIPS, SEED))
     return folder
 
 
@@ -56,8 +56,8 @@ def bad(take, takes):
 
 @pytest.mark.parametrize("clips", [60, 400, 1500])
 def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(clips):
-    for name, takes in by_corpus(plans.plan(clips, SEED)).items():
-        assert {take.path for take in takes} <= set(tables.table(name)["path"])
+    for name, takes in by_corpus(demo_takes.plan(clips, SEED)).items():
+        assert {take.path for take in takes} <= set(checksums.table(name)["path"])
         for take in takes:
             clip = registry.page(name).parse(PurePath(take.path))
             assert (clip.emotion, clip.speaker) == (take.emotion, f"{name}/{take.speaker}")
@@ -65,13 +65,13 @@ def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(cli
 
 @pytest.mark.parametrize("clips", [60, 61, 100, 400, 1500])
 def test_the_ordinary_clips_are_as_many_as_asked_and_no_file_comes_twice(clips):
-    takes = plans.plan(clips, SEED)
-    assert abs(len([take for take in takes if take.path not in plans.RESERVED]) - clips) <= 2
+    takes = demo_takes.plan(clips, SEED)
+    assert abs(len([take for take in takes if take.path not in demo_takes.RESERVED]) - clips) <= 2
     assert len({where(take) for take in takes}) == len(takes)
 
 
 def test_at_400_every_speaker_has_every_emotion():
-    groups = by_corpus(plans.plan(400, SEED))
+    groups = by_corpus(demo_takes.plan(400, SEED))
     speakers = {name: {take.speaker for take in takes} for name, takes in groups.items()}
     assert {name: len(ids) for name, ids in speakers.items()} == {"ravdess": 10, "crema_d": 12, "tess": 2, "savee": 4}
     for name, takes in groups.items():
@@ -81,7 +81,7 @@ def test_at_400_every_speaker_has_every_emotion():
 
 @pytest.mark.parametrize("clips", [60, 77, 100])
 def test_a_small_demo_has_every_class_and_enough_speakers(clips):
-    groups = by_corpus(plans.plan(clips, SEED))
+    groups = by_corpus(demo_takes.plan(clips, SEED))
     for name, takes in groups.items():
         assert {take.emotion for take in takes} == set(registry.page(name).emotions.values())
     for name, fewest in (("ravdess", 5), ("crema_d", 5), ("tess", 2), ("savee", 4)):
@@ -91,7 +91,7 @@ def test_a_small_demo_has_every_class_and_enough_speakers(clips):
 @pytest.mark.parametrize("name", ["ravdess", "crema_d"])
 @pytest.mark.parametrize("clips", [60, 400])
 def test_sexes_and_classes_are_balanced(name, clips):
-    takes = [take for take in by_corpus(plans.plan(clips, SEED))[name] if take.path not in plans.RESERVED]
+    takes = [take for take in by_corpus(demo_takes.plan(clips, SEED))[name] if take.path not in demo_takes.RESERVED]
     sexes = Counter(take.troupe.page.speakers[take.speaker].sex for take in takes)
     emotions = Counter(take.emotion for take in takes)
     assert abs(sexes["male"] - sexes["female"]) <= 4
@@ -99,7 +99,7 @@ def test_sexes_and_classes_are_balanced(name, clips):
 
 
 def test_tess_lies_in_its_fourteen_odd_folders():
-    takes = by_corpus(plans.plan(400, SEED))["tess"]
+    takes = by_corpus(demo_takes.plan(400, SEED))["tess"]
     older = {"Fear", "Pleasant_surprise", "Sad", "angry", "disgust", "happy", "neutral"}
     younger = {"angry", "disgust", "fear", "happy", "neutral", "pleasant_surprised", "sad"}
     expected = {f"OAF_{name}" for name in older} | {f"YAF_{name}" for name in younger}
@@ -108,18 +108,18 @@ def test_tess_lies_in_its_fourteen_odd_folders():
 
 @pytest.mark.parametrize("clips", range(60, 130, 3))
 def test_no_corpus_has_more_bad_files_than_the_demo_allows(clips):
-    for takes in by_corpus(plans.plan(clips, SEED)).values():
-        assert sum(bad(take, takes) for take in takes) <= demo.Demo().max_bad * len(takes)
+    for takes in by_corpus(demo_takes.plan(clips, SEED)).values():
+        assert sum(bad(take, takes) for take in takes) <= stage.Demo().max_bad * len(takes)
 
 
 def test_more_clips_keep_the_others_and_another_seed_chooses_others():
-    few, many, others = ({where(take) for take in plans.plan(*case)} for case in ((120, 5), (400, 5), (120, 6)))
+    few, many, others = ({where(take) for take in demo_takes.plan(*case)} for case in ((120, 5), (400, 5), (120, 6)))
     assert few < many
     assert few - others
 
 
 def test_speakers_say_different_sentences_and_twins_follow_their_originals():
-    takes = plans.plan(400, SEED)
+    takes = demo_takes.plan(400, SEED)
     said = {take.path.split("_")[1] for take in takes if take.troupe.page.name == "crema_d" and take.emotion == "fear"}
     assert len(said) >= 6
     paths = [take.path for take in takes]
@@ -129,11 +129,11 @@ def test_speakers_say_different_sentences_and_twins_follow_their_originals():
 @pytest.mark.parametrize("clips", [0, 59, 1501])
 def test_a_demo_that_cannot_be_is_refused(clips):
     with pytest.raises(SettingError, match=f"data.demo.clips is {clips}, expected 60 to 1500"):
-        plans.plan(clips, SEED)
+        demo_takes.plan(clips, SEED)
 
 
 def test_the_strength_follows_the_level_in_the_name():
-    takes = {take.path: take.strength for troupe in TROUPES for take in plans.rehearse(troupe)}
+    takes = {take.path: take.strength for troupe in TROUPES for take in demo_takes.rehearse(troupe)}
     low, middle, high = (takes[f"AudioWAV/1001_IEO_ANG_{level}.wav"] for level in ("LO", "MD", "HI"))
     assert low < middle < high
     assert takes["Actor_03/03-01-05-01-02-01-03.wav"] < 1 < takes["Actor_03/03-01-05-02-02-01-03.wav"]
@@ -141,34 +141,34 @@ def test_the_strength_follows_the_level_in_the_name():
 
 @pytest.mark.parametrize("key", ["a01", "n30", "su15"])
 def test_babble_can_be_said_and_belongs_to_its_number(key):
-    assert 2 < sum(piece.seconds for piece, _ in phones.spell(demo_texts.babble(key))) < 4
-    takes = [take for take in plans.rehearse(TROUPES[3]) if take.path.endswith(f"/{key}.wav")]
-    assert {take.text for take in takes} == {demo_texts.babble(key)}
+    assert 2 < sum(piece.seconds for piece, _ in tract.spell(texts.babble(key))) < 4
+    takes = [take for take in demo_takes.rehearse(TROUPES[3]) if take.path.endswith(f"/{key}.wav")]
+    assert {take.text for take in takes} == {texts.babble(key)}
     assert len(takes) == 4
-    assert demo_texts.babble(key) != demo_texts.babble("a02")
+    assert texts.babble(key) != texts.babble("a02")
 
 
 # the files
 
 
 def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
-    demo.run(tmp_path / "again", clips=CLIPS, seed=SEED)
+    stage.run(tmp_path / "again", clips=CLIPS, seed=SEED)
     assert content(tmp_path / "again") == content(made)
 
 
 def test_another_seed_gives_another_sound():
-    take = plans.plan(60, SEED)[0]
-    first, other = (demo.record(take, seed) for seed in (1, 2))
+    take = demo_takes.plan(60, SEED)[0]
+    first, other = (stage.record(take, seed) for seed in (1, 2))
     assert first.size != other.size or (first != other).any()
 
 
 def test_speakers_keep_their_voice_and_takes_differ():
-    ravdess = by_corpus(plans.plan(400, SEED))["ravdess"]
+    ravdess = by_corpus(demo_takes.plan(400, SEED))["ravdess"]
     mine = [take for take in ravdess if take.speaker == "04"]
-    voices = [voice.cast(demo.stream(SEED, take, take.speaker), "female") for take in mine[:2]]
+    voices = [voice.cast(stage.stream(SEED, take, take.speaker), "female") for take in mine[:2]]
     assert voices[0] == voices[1]
-    assert voices[0] != voice.cast(demo.stream(SEED, ravdess[0], "05"), "female")
-    assert len({hashlib.sha256(demo.record(take, SEED).tobytes()).digest() for take in mine[:4]}) == 4
+    assert voices[0] != voice.cast(stage.stream(SEED, ravdess[0], "05"), "female")
+    assert len({hashlib.sha256(stage.record(take, SEED).tobytes()).digest() for take in mine[:4]}) == 4
 
 
 def test_rates_channels_and_containers_are_those_of_the_corpora(made):
@@ -178,7 +178,7 @@ def test_rates_channels_and_containers_are_those_of_the_corpora(made):
         f"{TESS}/YAF_angry/YAF_germ_angry.wav": (24_414, 1, "AIFF"),
     }
     usual = {"RAVDESS": 48_000, "CREMA-D": 16_000, "TESS": 24_414, "SAVEE": 44_100}
-    for take in plans.plan(CLIPS, SEED):
+    for take in demo_takes.plan(CLIPS, SEED):
         if not take.pointer:
             info = soundfile.info(made / where(take))
             expected = odd.get(where(take), (usual[take.troupe.page.title], 1, "WAV"))
@@ -188,7 +188,7 @@ def test_rates_channels_and_containers_are_those_of_the_corpora(made):
 
 
 def test_every_usable_clip_is_speech_of_a_likely_length(made):
-    takes = plans.plan(CLIPS, SEED)
+    takes = demo_takes.plan(CLIPS, SEED)
     for take in takes:
         if take.pointer or take.fault in ("silent", "truncated"):
             continue
@@ -204,7 +204,7 @@ def test_every_usable_clip_is_speech_of_a_likely_length(made):
 def test_lengths_are_near_those_of_the_corpus(made, title, low, high):
     seconds = [
         soundfile.info(made / where(take)).duration
-        for take in plans.plan(CLIPS, SEED)
+        for take in demo_takes.plan(CLIPS, SEED)
         if take.troupe.page.title == title and not take.pointer
     ]
     assert low < np.median(seconds) < high
@@ -257,7 +257,7 @@ def test_nothing_else_is_a_twin(made):
 
 def test_the_pointer_is_that_of_the_published_file(made):
     data = (made / CREMA_D / "1015_TIE_FEA_XX.wav").read_bytes()
-    table = tables.table("crema_d").set_index("path")
+    table = checksums.table("crema_d").set_index("path")
     row = table.loc["AudioWAV/1015_TIE_FEA_XX.wav"]
     assert len(data) == 130
     assert data.decode().split() == [
@@ -285,31 +285,31 @@ def test_the_clipped_file_has_fifty_samples_at_full_scale(made):
 
 
 def test_system_files_lie_between_the_clips(made):
-    known = {where(take) for take in plans.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
+    known = {where(take) for take in demo_takes.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
     known |= {"CREMA-D/VideoDemographics.csv", "CREMA-D/processedResults/tabulatedVotes.csv"}
     rest = content(made).keys() - known
     assert {PurePath(name).name for name in rest} == {
-        ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", demo.SUMS,
+        ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", stage.SUMS,
     }  # fmt: skip
-    assert all(files.is_system(PurePath(name)) for name in rest - {demo.SUMS})
+    assert all(files.is_system(PurePath(name)) for name in rest - {stage.SUMS})
 
 
 def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
-    takes = by_corpus(plans.plan(CLIPS, SEED))["crema_d"]
-    heard = votes.votes((made / "CREMA-D/processedResults/tabulatedVotes.csv").read_text(), "votes")
+    takes = by_corpus(demo_takes.plan(CLIPS, SEED))["crema_d"]
+    heard = crema_d.read_votes((made / "CREMA-D/processedResults/tabulatedVotes.csv").read_text(), "votes")
     assert set(heard) == {PurePath(take.path).stem for take in takes}
     assert {(way, sum(counts)) for clip in heard.values() for way, counts in clip.items()} == {
         (way, 10) for way in VOTES.values()
     }
-    actors = votes.people((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
+    actors = crema_d.read_actors((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
     page = registry.page("crema_d")
     assert actors == {take.speaker: page.speakers[take.speaker] for take in takes}
 
 
 def test_votes_are_as_often_as_intended_as_those_of_listeners():
-    takes = by_corpus(plans.plan(1500, SEED))["crema_d"]
+    takes = by_corpus(demo_takes.plan(1500, SEED))["crema_d"]
     for way, share in (("voice", 0.400), ("face", 0.574), ("multimodal", 0.631)):
-        right = [demo_votes.draw(take, way, SEED)[VOTED.index(take.emotion)] for take in takes]
+        right = [demo_takes.draw(take, way, SEED)[VOTED.index(take.emotion)] for take in takes]
         assert sum(right) / (10 * len(takes)) == pytest.approx(share, abs=4 * 0.5 / (10 * len(takes)) ** 0.5)
 
 
@@ -331,9 +331,9 @@ def test_an_older_demo_is_replaced_and_nothing_is_left_beside(tmp_path, capsys):
     left = tmp_path / "raw" / "demo.4711-0123abcd.tmp"  # by a process that was killed
     (left / "half").mkdir(parents=True)
     os.utime(left, (0, 0))
-    count = demo.run(folder, clips=60, seed=SEED)
+    count = stage.run(folder, clips=60, seed=SEED)
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
-    assert sorted(path.name for path in folder.iterdir()) == ["CREMA-D", "RAVDESS", "SAVEE", demo.SUMS, "TESS"]
+    assert sorted(path.name for path in folder.iterdir()) == ["CREMA-D", "RAVDESS", "SAVEE", stage.SUMS, "TESS"]
     assert not (folder / "RAVDESS" / "Actor_99").exists()
     printed = capsys.readouterr().out
     assert printed.startswith(f"{count} clips, ")
@@ -345,7 +345,7 @@ def test_what_is_not_the_demos_is_never_deleted(tmp_path):
     recording.parent.mkdir(parents=True)
     recording.touch()
     with pytest.raises(CorpusError, match="it holds RAVDESS, not made by it: move it away"):
-        demo.run(tmp_path, clips=60, seed=SEED)
+        stage.run(tmp_path, clips=60, seed=SEED)
     assert recording.exists()
     assert list(tmp_path.parent.glob("*.tmp")) == []
 
@@ -353,9 +353,9 @@ def test_what_is_not_the_demos_is_never_deleted(tmp_path):
 def test_main_reads_its_settings(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     calls = []
-    monkeypatch.setattr(demo, "run", lambda folder, **options: calls.append((folder.as_posix(), options)))
+    monkeypatch.setattr(stage, "run", lambda folder, **options: calls.append((folder.as_posix(), options)))
     (tmp_path / "params.yaml").write_text("seed: 3\ndata:\n  demo:\n    clips: 70\n    max_bad: 0.2\n")
-    demo.main()
+    stage.main()
     assert calls == [("data/raw/demo", {"clips": 70, "seed": 3})]
 
 
@@ -366,6 +366,6 @@ def test_a_wrong_setting_is_one_line_and_exit_one(tmp_path, monkeypatch, section
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(f"seed: 3\ndata:\n  demo:\n    {section}\n")
     with pytest.raises(SystemExit, match=message) as caught:
-        entry.stage(demo.main)
+        machine.run_stage(stage.main)
     assert "\n" not in str(caught.value)  # sys.exit with text: on stderr, exit code 1
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]

@@ -12,16 +12,21 @@ import pandas as pd
 import pytest
 import soundfile
 
-from pipeline import config
-from pipeline.corpora.gather import gather
-from pipeline.errors import SettingError
+from pipeline import parallel
+from pipeline.core import config
+from pipeline.core.errors import SettingError
+from pipeline.dataset import shards
+from pipeline.extract import stage
+from pipeline.extract.storage import Place
+from pipeline.ingest import measure
+from pipeline.ingest import stage as ingest_stage
+from pipeline.signal import extractor
 from pipeline.signal.settings import variants
-from pipeline.stages import crew, export, extract, ingest
-from pipeline.store import facts, recipe, shards
-from pipeline.store.places import Place
+from pipeline.tools import feature_files
+from pipeline.tools.find_audio import find_audio_files
 
 RATE = 16_000
-SETTINGS = recipe.from_params(config.read(Path(__file__).parents[1] / "params.yaml"))
+SETTINGS = extractor.from_params(config.read(Path(__file__).parents[1] / "params.yaml"))
 VARIANTS = variants(SETTINGS.augment)
 FORMATS = ("parquet", "npz", "csv")
 
@@ -53,16 +58,16 @@ def folder(tmp_path):
 def stored(folder):
     """The shards that the stage writes for this folder."""
     manifest = folder.parent / "ravdess.parquet"
-    ingest.run("ravdess", folder, manifest, limits=facts.Limits())
-    outputs = {view: folder.parent / "features" / view / "ravdess.parquet" for view in recipe.DTYPES}
+    ingest_stage.run("ravdess", folder, manifest, limits=measure.Limits())
+    outputs = {view: folder.parent / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
     place = Place(str(folder.parent / "cache"))
-    extract.run(folder, manifest, outputs, settings=SETTINGS, place=place, team=crew.Crew(1))
+    stage.run(folder, manifest, outputs, settings=SETTINGS, place=place, team=parallel.Crew(1))
     return outputs
 
 
-def exported(paths, output: Path, view="logmel", copies=False, processes=1, settings=SETTINGS) -> export.Outcome:
+def exported(paths, output: Path, view="logmel", copies=False, processes=1, settings=SETTINGS) -> feature_files.Outcome:
     texts = [str(path) for path in paths]
-    return export.export(texts, output, settings=settings, view=view, copies=copies, processes=processes)
+    return feature_files.export(texts, output, settings=settings, view=view, copies=copies, processes=processes)
 
 
 def loaded(path: Path) -> tuple[pd.DataFrame, np.ndarray, shards.Layout]:
@@ -70,16 +75,16 @@ def loaded(path: Path) -> tuple[pd.DataFrame, np.ndarray, shards.Layout]:
     return shards.index(file).to_pandas(), np.concatenate(list(shards.tensors(file, layout))), layout
 
 
-@pytest.mark.parametrize("view", recipe.DTYPES)
+@pytest.mark.parametrize("view", extractor.DTYPES)
 def test_the_numbers_of_the_store_to_the_bit(folder, stored, view):
     output = folder.parent / "mine.parquet"
-    assert exported([folder], output, view, copies=True) == export.Outcome(20, ())
+    assert exported([folder], output, view, copies=True) == feature_files.Outcome(20, ())
     mine, x, layout = loaded(output)
     theirs, expected, their_layout = loaded(stored[view])
     assert ("ravdess/" + mine["clip_id"]).tolist() == theirs["clip_id"].tolist()
     for column in ("variant", "key", "valid_frames"):
         assert mine[column].tolist() == theirs[column].tolist()
-    assert x.dtype == expected.dtype == recipe.DTYPES[view]
+    assert x.dtype == expected.dtype == extractor.DTYPES[view]
     assert x.tobytes() == expected.tobytes()
     assert layout == their_layout
     assert len({tensor.tobytes() for tensor in x}) == 20
@@ -97,7 +102,7 @@ def test_only_the_original_unless_copies_are_asked_for(folder, stored):
     assert layout.augment == {"original": {}}
 
 
-@pytest.mark.parametrize("view", recipe.DTYPES)
+@pytest.mark.parametrize("view", extractor.DTYPES)
 def test_all_formats_hold_the_same(folder, view):
     for suffix in FORMATS:
         assert exported([folder], folder.parent / f"f.{suffix}", view, copies=True).rows == 20
@@ -144,7 +149,7 @@ def test_order_workers_and_batches_change_no_byte(folder, suffix, monkeypatch):
     exported([folder], one, copies=True)
     exported([folder / "Actor_02", *files[::-1], folder], two, copies=True, processes=2)
     assert one.read_bytes() == two.read_bytes()
-    monkeypatch.setattr(export, "RUN", 2)
+    monkeypatch.setattr(feature_files, "RUN", 2)
     exported([folder], three, copies=True)
     assert one.read_bytes() == three.read_bytes()
 
@@ -153,7 +158,7 @@ def test_few_clips_are_held_at_a_time(folder, monkeypatch):
     held = []
     real = shards.table
     monkeypatch.setattr(shards, "table", lambda rows, *rest: held.append(rows.clip_id) or real(rows, *rest))
-    monkeypatch.setattr(export, "GROUP", 2 * 151 * 64 * 2)
+    monkeypatch.setattr(feature_files, "GROUP", 2 * 151 * 64 * 2)
     exported([folder], folder.parent / "f.parquet")
     assert [len(clips) for clips in held] == [2, 2, 1]
     monkeypatch.undo()
@@ -167,21 +172,21 @@ def test_few_clips_are_held_at_a_time(folder, monkeypatch):
 def test_files_folders_and_patterns(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     every = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.*"))]
-    assert list(gather(["RAVDESS"])) == list(gather([str(folder)])) == every
-    assert list(gather(["RAVDESS/**/*.*"])) == list(gather(["RAVDESS/*"])) == every
-    assert list(gather(["RAVDESS/**"])) == every
-    assert [f"RAVDESS/{name}" for name in every] == list(gather(["**/*.wav", "**/*.flac"]))
-    assert list(gather(["RAVDESS/*/*.flac"])) == ["Actor_01/03-01-02-01-01-01-01.flac"] == every[:1]
+    assert list(find_audio_files(["RAVDESS"])) == list(find_audio_files([str(folder)])) == every
+    assert list(find_audio_files(["RAVDESS/**/*.*"])) == list(find_audio_files(["RAVDESS/*"])) == every
+    assert list(find_audio_files(["RAVDESS/**"])) == every
+    assert [f"RAVDESS/{name}" for name in every] == list(find_audio_files(["**/*.wav", "**/*.flac"]))
+    assert list(find_audio_files(["RAVDESS/*/*.flac"])) == ["Actor_01/03-01-02-01-01-01-01.flac"] == every[:1]
 
 
 def test_names_begin_below_the_folder_that_all_paths_share(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     one = "03-01-01-01-01-01-02.wav"
-    assert list(gather([f"RAVDESS/Actor_02/{one}"])) == [one]
-    assert next(iter(gather(["RAVDESS/Actor_02"]))) == one
-    assert list(gather(["RAVDESS/Actor_02", "RAVDESS/Actor_01"]))[-1].startswith("Actor_02/")
+    assert list(find_audio_files([f"RAVDESS/Actor_02/{one}"])) == [one]
+    assert next(iter(find_audio_files(["RAVDESS/Actor_02"]))) == one
+    assert list(find_audio_files(["RAVDESS/Actor_02", "RAVDESS/Actor_01"]))[-1].startswith("Actor_02/")
     shutil.copytree(folder, "other/RAVDESS")
-    names = list(gather([f"other/RAVDESS/Actor_02/{one}", f"RAVDESS/Actor_02/{one}"]))
+    names = list(find_audio_files([f"other/RAVDESS/Actor_02/{one}", f"RAVDESS/Actor_02/{one}"]))
     assert names == [f"RAVDESS/Actor_02/{one}", f"other/RAVDESS/Actor_02/{one}"]
 
 
@@ -190,7 +195,7 @@ def test_a_file_that_several_paths_name_is_taken_once(folder, monkeypatch):
     (folder / "link").symlink_to(folder / "Actor_02")
     name = "03-01-01-01-01-01-02.wav"
     paths = [f"Actor_02/{name}", "Actor_02/03-01-01*", f"Actor_01/../Actor_02/{name}", f"link/{name}"]
-    assert gather(paths) == {name: folder.resolve() / "Actor_02" / name}
+    assert find_audio_files(paths) == {name: folder.resolve() / "Actor_02" / name}
 
 
 def test_names_full_of_signs_and_files_of_the_system(tmp_path, monkeypatch):
@@ -198,10 +203,14 @@ def test_names_full_of_signs_and_files_of_the_system(tmp_path, monkeypatch):
     (tmp_path / "clips").mkdir()
     for name in ("take[1].wav", "take1.wav", 'a,"b".WAV', "ä ö.flac", "._take1.wav", "notes.txt", ".DS_Store"):
         (tmp_path / "clips" / name).touch()
-    assert list(gather(["clips/take[1].wav"])) == ["take[1].wav"]
-    assert list(gather(["clips/take[1-2].wav"])) == ["take1.wav"]
-    assert list(gather(["clips"])) == list(gather(["clips/*"])) == ['a,"b".WAV', "take1.wav", "take[1].wav", "ä ö.flac"]
-    assert list(gather(["clips/notes.txt"])) == ["notes.txt"]  # who names a file means it
+    assert list(find_audio_files(["clips/take[1].wav"])) == ["take[1].wav"]
+    assert list(find_audio_files(["clips/take[1-2].wav"])) == ["take1.wav"]
+    assert (
+        list(find_audio_files(["clips"]))
+        == list(find_audio_files(["clips/*"]))
+        == ['a,"b".WAV', "take1.wav", "take[1].wav", "ä ö.flac"]
+    )
+    assert list(find_audio_files(["clips/notes.txt"])) == ["notes.txt"]  # who names a file means it
 
 
 def test_awkward_names_survive_all_formats(tmp_path):
@@ -226,7 +235,7 @@ def test_a_path_that_matches_nothing_is_named(folder, monkeypatch, path):
 
 @pytest.mark.parametrize("name", ["f.txt", "f", "f.parquet.gz", "f.PNG"])
 def test_another_suffix_is_refused_before_any_work(folder, name, monkeypatch):
-    monkeypatch.setattr(export, "make", lambda *args, **kwargs: pytest.fail("worked"))
+    monkeypatch.setattr(feature_files, "make", lambda *args, **kwargs: pytest.fail("worked"))
     with pytest.raises(SettingError, match="expected one of .parquet, .npz, .csv"):
         exported([folder], folder.parent / name)
 
@@ -283,11 +292,11 @@ def test_an_error_in_the_middle_leaves_the_old_output(folder, suffix, monkeypatc
             raise SettingError("it breaks off")
         return make(named, **keys)
 
-    make, count = export.make, []
+    make, count = feature_files.make, []
     output = folder.parent / f"f.{suffix}"
     exported([folder], output)
     before = output.read_bytes()
-    monkeypatch.setattr(export, "make", breaking)
+    monkeypatch.setattr(feature_files, "make", breaking)
     with pytest.raises(SettingError, match="it breaks off"):
         exported([folder], output)
     assert output.read_bytes() == before
@@ -297,7 +306,7 @@ def test_an_error_in_the_middle_leaves_the_old_output(folder, suffix, monkeypatc
 
 def test_csv_numbers_read_back_whatever_they_are():
     """All float16, and float32 of every size, through the text and back to the same bits."""
-    from pipeline.store import plain
+    from pipeline.tools import feature_files
 
     rng = np.random.default_rng(5)
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
@@ -309,7 +318,7 @@ def test_csv_numbers_read_back_whatever_they_are():
         )
         rows = shards.Rows(["c"], ["original"], ["k"], np.ones(1, np.int32), x)
         sink = io.BytesIO()
-        table = plain.lines(rows, plain.lines_schema(layout), np.arange(x.shape[1]) * 0.01)
-        plain.pa.csv.write_csv(table, sink)
+        table = feature_files.lines(rows, feature_files.lines_schema(layout), np.arange(x.shape[1]) * 0.01)
+        feature_files.pa.csv.write_csv(table, sink)
         read = pd.read_csv(io.BytesIO(sink.getvalue()))[list("abcd")].to_numpy().astype(x.dtype)
         np.testing.assert_array_equal(read, x[0])

@@ -12,18 +12,23 @@ import pandas as pd
 import pytest
 import soundfile
 
-from pipeline import config
-from pipeline.errors import SerError, StoreError
-from pipeline.signal import augment, conditioning, frontend
+from pipeline import parallel
+from pipeline.audio import decode
+from pipeline.core import config
+from pipeline.core.errors import SerError, StoreError
+from pipeline.dataset import shards
+from pipeline.extract import cache as extract_cache
+from pipeline.extract import cluster, stage, worker, writer
+from pipeline.extract.storage import Place
+from pipeline.ingest import measure
+from pipeline.ingest import stage as ingest_stage
+from pipeline.signal import augment, extractor, preprocess, views
 from pipeline.signal.settings import Audio, Augment, variants
-from pipeline.stages import assembly, batch, cluster, crew, extract, ingest
-from pipeline.store import audio, facts, recipe, segments, shards
-from pipeline.store.places import Place
 
 ROOT = Path(__file__).parents[1]
 RATE = 16_000
 PARAMS = config.read(ROOT / "params.yaml")
-SETTINGS = recipe.from_params(PARAMS)
+SETTINGS = extractor.from_params(PARAMS)
 
 
 def speechlike(number: int, seconds: float = 1.5) -> np.ndarray:
@@ -43,7 +48,7 @@ def corpus(tmp_path):
         path = path.with_name(f"03-01-0{number + 1}-01-01-01-{number % 2 + 1:02}.wav")
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, speechlike(number), RATE)
-    ingest.run("ravdess", folder, tmp_path / "ravdess.parquet", limits=facts.Limits())
+    ingest_stage.run("ravdess", folder, tmp_path / "ravdess.parquet", limits=measure.Limits())
     return folder
 
 
@@ -51,14 +56,14 @@ def extracted(
     folder: Path, out: str = "features", settings=SETTINGS, processes=1, cache="cache", scheduler="", part=None
 ) -> dict[str, Path]:
     base = folder.parent
-    outputs = {view: base / out / view / "ravdess.parquet" for view in recipe.DTYPES}
-    extract.run(
+    outputs = {view: base / out / view / "ravdess.parquet" for view in extractor.DTYPES}
+    stage.run(
         folder,
         base / "ravdess.parquet",
         outputs,
         settings=settings,
         place=Place(str(base / cache)),
-        team=crew.Crew(processes, cluster.at(scheduler)),
+        team=parallel.Crew(processes, cluster.at(scheduler)),
         part=part,
     )
     return outputs
@@ -66,7 +71,7 @@ def extracted(
 
 def row_keys(view, settings=SETTINGS, samples_sha256="ab" * 32, sample_rate=RATE) -> list[str]:
     """The keys of a clip's rows, in the order of the variants."""
-    (keys,) = recipe.keys(settings, [view], [(samples_sha256, sample_rate)])
+    (keys,) = extractor.keys(settings, [view], [(samples_sha256, sample_rate)])
     assert tuple(keys[view]) == variants(settings.augment)
     return list(keys[view].values())
 
@@ -79,7 +84,7 @@ def rows_in(cache: Path) -> dict[str, set[str]]:
     """The keys of the finished rows, by drawer."""
     found = {}
     for path in segments_of(cache):
-        found.setdefault(path.parent.name, []).extend(segments.read(path).keys)
+        found.setdefault(path.parent.name, []).extend(extract_cache.read_segment(path).keys)
     assert all(len(keys) == len(set(keys)) for keys in found.values()), "a row was made twice"
     return {name: set(keys) for name, keys in found.items()}
 
@@ -95,7 +100,7 @@ def test_four_rows_a_clip_in_the_layout_of_the_design(corpus):
         assert list(index.columns) == ["clip_id", "variant", "key", "valid_frames"]
         assert index.groupby("clip_id")["variant"].apply(list).tolist() == [list(variants(SETTINGS.augment))] * 6
         assert index["key"].is_unique
-        assert (layout.view, layout.dtype) == (view, recipe.DTYPES[view])
+        assert (layout.view, layout.dtype) == (view, extractor.DTYPES[view])
         assert tensors.shape == (24, *layout.shape)
         assert layout.shape == (151, {"mfcc": 22, "logmel": 64}[view])
         assert len(layout.rows) == layout.shape[1]
@@ -106,14 +111,14 @@ def test_four_rows_a_clip_in_the_layout_of_the_design(corpus):
 def test_workers_and_order_change_no_byte(corpus):
     one = extracted(corpus, "one", processes=1, cache="a")
     two = extracted(corpus, "two", processes=2, cache="b")
-    for view in recipe.DTYPES:
+    for view in extractor.DTYPES:
         assert one[view].read_bytes() == two[view].read_bytes()
 
 
 def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
     first = extracted(corpus, "first")
     assert "0 from the clip cache, 6 to extract" in capsys.readouterr().out
-    monkeypatch.setattr(audio, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
     again = extracted(corpus, "again")
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
     assert first["logmel"].read_bytes() == again["logmel"].read_bytes()
@@ -122,7 +127,7 @@ def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
 @pytest.fixture
 def small_groups(monkeypatch):
     """Row groups of one clip, and batches of four and two: there is something to write before all is made."""
-    monkeypatch.setattr(assembly, "GROUP", 1)
+    monkeypatch.setattr(writer, "GROUP", 1)
 
 
 def wait_for(condition) -> None:
@@ -134,7 +139,7 @@ def wait_for(condition) -> None:
 
 
 def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypatch):
-    expected, work = extracted(corpus, "quiet", cache="other"), batch.work
+    expected, work = extracted(corpus, "quiet", cache="other"), worker.work
 
     def late(some, **options):
         if some.first == 4:  # the first four clips are made: their row groups go out before the others are begun
@@ -142,7 +147,7 @@ def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypat
         return work(some, **options)
 
     written, table = [], shards.table
-    monkeypatch.setattr(batch, "work", late)
+    monkeypatch.setattr(worker, "work", late)
     monkeypatch.setattr(
         shards, "table", lambda rows, layout, schema: written.append(layout.view) or table(rows, layout, schema)
     )
@@ -153,7 +158,7 @@ def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypat
 
 
 def test_no_shard_is_left_where_the_making_fails_halfway(corpus, small_groups, monkeypatch):
-    work, written = batch.work, []
+    work, written = worker.work, []
     table = shards.table
 
     def failing(some, **options):
@@ -162,7 +167,7 @@ def test_no_shard_is_left_where_the_making_fails_halfway(corpus, small_groups, m
             raise KeyboardInterrupt
         return work(some, **options)
 
-    monkeypatch.setattr(batch, "work", failing)
+    monkeypatch.setattr(worker, "work", failing)
     monkeypatch.setattr(shards, "table", lambda rows, *others: written.append(1) or table(rows, *others))
     with pytest.raises(KeyboardInterrupt):
         extracted(corpus)
@@ -185,9 +190,10 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
     place = Place(str(corpus.parent / "cache"))
     rows, keys = named(corpus.parent / "ravdess.parquet")
     pieces = [
-        batch.Piece(row["path"], row["sha256"], row["samples_sha256"], own) for row, own in zip(rows, keys, strict=True)
+        worker.Piece(row["path"], row["sha256"], row["samples_sha256"], own)
+        for row, own in zip(rows, keys, strict=True)
     ]
-    first, second = extract.batches(pieces)
+    first, second = stage.batches(pieces)
     thread = threading.Thread(target=extracted, args=[corpus])
     with place.lock(first.name) as held:
         assert held
@@ -195,10 +201,10 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
         wait_for(lambda: len(segments_of(place.folder)) == 2)
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        assert batch.work(first, folder=corpus, settings=SETTINGS, place=place, patient=False).busy
+        assert worker.work(first, folder=corpus, settings=SETTINGS, place=place, patient=False).busy
     thread.join(20)
     assert [len(keys) for keys in rows_in(place.folder).values()] == [24, 24]
-    assert batch.work(second, folder=corpus, settings=SETTINGS, place=place).made == 0
+    assert worker.work(second, folder=corpus, settings=SETTINGS, place=place).made == 0
     assert all(path.exists() for path in extracted(corpus).values())
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
 
@@ -207,14 +213,14 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
     ("order", "reached"), [([0, 4, 8], [4, 8, 10]), ([8, 4, 0], [0, 0, 10]), ([4, 0, 8], [0, 8, 10])]
 )
 def test_the_front_is_where_the_first_gap_is(order, reached):
-    front, found = assembly.Front([0, 4, 8], 10), []
+    front, found = writer.Front([0, 4, 8], 10), []
     for first in order:
         front.finish(first)
         found.append(max(count for count in range(11) if min(front.unfinished, default=front.total) >= count))
         front.reach(found[-1])  # returns at once
     assert found == reached
     front.stop()
-    with pytest.raises(assembly.StoppedError):
+    with pytest.raises(writer.StoppedError):
         front.reach(1)
 
 
@@ -236,7 +242,7 @@ def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
 def test_a_new_clip_is_the_only_one_extracted(corpus, capsys):
     extracted(corpus)
     soundfile.write(corpus / "Actor_01/03-01-07-01-01-01-01.wav", speechlike(9), RATE)
-    ingest.run("ravdess", corpus, corpus.parent / "ravdess.parquet", limits=facts.Limits())
+    ingest_stage.run("ravdess", corpus, corpus.parent / "ravdess.parquet", limits=measure.Limits())
     extracted(corpus)
     assert "7 clips × 4 rows, 6 from the clip cache, 1 to extract" in capsys.readouterr().out
 
@@ -274,7 +280,7 @@ WORDS = {"pad": "features", "reference": "max", "normalise": "clip"}
     ("view", "section", "field"),
     [
         (view, section, field.name)
-        for view, cls in (("mfcc", frontend.Mfcc), ("logmel", frontend.LogMel))
+        for view, cls in (("mfcc", views.Mfcc), ("logmel", views.LogMel))
         for section, owner in (("audio", Audio), (view, cls))
         for field in fields(owner)
     ],
@@ -300,7 +306,7 @@ def test_the_recording_is_in_the_key(change):
     assert not set(old) & set(new)
 
 
-@pytest.mark.parametrize("module", [audio, conditioning, frontend])
+@pytest.mark.parametrize("module", [decode, preprocess, views])
 def test_a_raised_version_makes_all_keys_new(module, monkeypatch):
     old = row_keys("mfcc")
     monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
@@ -331,7 +337,7 @@ def test_a_damaged_segment_is_found_reported_and_made_again(corpus, capsys, plac
     assert f"{victim} is damaged and was deleted" in seen.err
     assert "2 from the clip cache, 4 to extract" in seen.out or "4 from the clip cache, 2 to extract" in seen.out
     assert {path: path.read_bytes() for path in segments_of(corpus.parent / "cache")} == whole
-    for view in recipe.DTYPES:
+    for view in extractor.DTYPES:
         assert first[view].read_bytes() == again[view].read_bytes()
 
 
@@ -392,9 +398,9 @@ def test_real_clips_equal_librosa_from_file_to_view(corpora):
         signal = librosa.resample(librosa.to_mono(samples.T), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
         trimmed, _ = librosa.effects.trim(signal, top_db=30)
         expected = librosas(librosa.util.fix_length(trimmed, size=3 * RATE))
-        ours = conditioning.fit(conditioning.condition(audio.load(path, RATE), SETTINGS.audio), SETTINGS.samples)
-        found = frontend.views(ours, RATE, {"mfcc": SETTINGS.features.mfcc, "logmel": SETTINGS.features.logmel})
-        for view in recipe.DTYPES:
+        ours = preprocess.fit_length(preprocess.condition(decode.load(path, RATE), SETTINGS.audio), SETTINGS.samples)
+        found = views.compute_views(ours, RATE, {"mfcc": SETTINGS.features.mfcc, "logmel": SETTINGS.features.logmel})
+        for view in extractor.DTYPES:
             assert np.abs(found[view] - expected[view]).max() <= 1e-3, (path.name, view)
 
 
@@ -403,16 +409,16 @@ def test_what_is_made_together_changes_no_number(tmp_path, seconds):
     """The vocoder may take over the spectrum of a view; it must not matter whether that view is wanted."""
     path = tmp_path / "x.wav"
     soundfile.write(path, speechlike(3), RATE)
-    features = replace(SETTINGS.features, logmel=frontend.LogMel(n_fft=2048, hop=512))
+    features = replace(SETTINGS.features, logmel=views.LogMel(n_fft=2048, hop=512))
     settings = replace(
         SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),
         augment=Augment(copies=("pitch", "stretch", "pitch+noise")),
     )  # fmt: skip
-    names, recording = variants(settings.augment), audio.fetch(path)
-    together = recipe.make(recording, settings, "ab" * 32, dict.fromkeys(recipe.DTYPES, names))
-    for view in recipe.DTYPES:
+    names, recording = variants(settings.augment), decode.fetch(path)
+    together = extractor.make(recording, settings, "ab" * 32, dict.fromkeys(extractor.DTYPES, names))
+    for view in extractor.DTYPES:
         for number, name in enumerate(names):
-            alone = recipe.make(recording, settings, "ab" * 32, {view: (name,)})[view]
+            alone = extractor.make(recording, settings, "ab" * 32, {view: (name,)})[view]
             assert alone.tensors[0].tobytes() == together[view].tensors[number].tobytes()
 
 
@@ -422,24 +428,24 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
     noise = 0.3 * np.random.default_rng(1).standard_normal(4 * rate)
     soundfile.write(path, noise, rate)
     settings = Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5)
-    found = recipe.condition(audio.fetch(path), settings)
+    found = extractor.condition(decode.fetch(path), settings)
     window, _ = soundfile.read(path, start=round(0.6 * rate), frames=round(2.5 * rate), dtype="float32")
     expected = librosa.resample(window, orig_sr=rate, target_sr=22_050)  # what librosa.load does
     assert found.shape == expected.shape == (55_125,)
     np.testing.assert_allclose(found, expected, atol=2e-6)
-    part = recipe.fetch(path, settings, sha256="")
+    part = extractor.fetch(path, settings, sha256="")
     assert (part.first, part.samples.shape) == (28_800, (120_000, 1))
-    assert recipe.condition(part, settings).tobytes() == found.tobytes()
-    short = recipe.condition(audio.fetch(path), replace(settings, offset=3.9))
+    assert extractor.condition(part, settings).tobytes() == found.tobytes()
+    short = extractor.condition(decode.fetch(path), replace(settings, offset=3.9))
     assert len(short) == 2205
-    assert recipe.condition(audio.fetch(path), replace(settings, offset=9.0)).tolist() == [0.0]
+    assert extractor.condition(decode.fetch(path), replace(settings, offset=9.0)).tolist() == [0.0]
 
 
 def test_the_stored_rows_are_the_views_rounded_once(corpus):
     outputs = extracted(corpus)
-    row = extract.manifest.records(extract.manifest.read(corpus.parent / "ravdess.parquet"))[0]
-    wanted = dict.fromkeys(recipe.DTYPES, variants(SETTINGS.augment))
-    made = recipe.make(audio.fetch(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted)
+    row = stage.manifest.records(stage.manifest.read(corpus.parent / "ravdess.parquet"))[0]
+    wanted = dict.fromkeys(extractor.DTYPES, variants(SETTINGS.augment))
+    made = extractor.make(decode.fetch(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted)
     for view, path in outputs.items():
         index, tensors, _ = loaded(path)
         here = index["clip_id"] == row["clip_id"]
@@ -453,23 +459,23 @@ def test_a_batch_of_which_one_view_was_kept_makes_the_other_alone(corpus):
     for path in lost:
         path.unlink()
     kept = {path: path.stat().st_mtime_ns for path in segments_of(corpus.parent / "cache")}
-    work = batch.Batch(
+    work = worker.Batch(
         tuple(
-            batch.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+            worker.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
             for row, keys in zip(*named(corpus.parent / "ravdess.parquet"), strict=True)
         )
     )
-    runs = [batch.Batch(work.pieces[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
+    runs = [worker.Batch(work.pieces[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
     place = Place(str(corpus.parent / "cache"))
-    receipts = [batch.work(run, folder=corpus, settings=SETTINGS, place=place) for run in runs]
+    receipts = [worker.work(run, folder=corpus, settings=SETTINGS, place=place) for run in runs]
     assert [receipt.made for receipt in receipts] == [4, 2]
     assert segments_of(corpus.parent / "cache", "logmel") == lost
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [batch.work(run, folder=corpus, settings=SETTINGS, place=place).made for run in runs] == [0, 0]
+    assert [worker.work(run, folder=corpus, settings=SETTINGS, place=place).made for run in runs] == [0, 0]
     assert extracted(corpus, "again")["logmel"].read_bytes() == first["logmel"].read_bytes()
 
 
-def named(source: Path) -> tuple[list[dict], list[recipe.Keys]]:
+def named(source: Path) -> tuple[list[dict], list[extractor.Keys]]:
     """The rows of a manifest and their keys, as the stage has them."""
-    rows = extract.manifest.records(extract.manifest.read(source).sort_values("clip_id"))
-    return rows, extract.name(rows, SETTINGS, dict.fromkeys(recipe.DTYPES, source))
+    rows = stage.manifest.records(stage.manifest.read(source).sort_values("clip_id"))
+    return rows, stage.name(rows, SETTINGS, dict.fromkeys(extractor.DTYPES, source))

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.errors import StoreError
-from pipeline.evaluation import beside, frames
-from pipeline.stages import report
-from pipeline.store import files, manifest, predictions
+from pipeline.core import files, tables
+from pipeline.core.errors import StoreError
+from pipeline.report import figures
+from pipeline.report import stage as report_stage
+from pipeline.report import tables as report_tables
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "neutral", "sad"]
@@ -129,7 +130,7 @@ def write_predictions(path, labels=CLASSES):
     frame = pd.DataFrame(HEARD, columns=["clip_id", "fold", "label", "predicted"])
     frame = frame.assign(corpus=frame["clip_id"].str.split("/").str[0], speaker="ravdess/01", sex="male")
     even = np.full((len(frame), len(labels)), 1 / len(labels), np.float32)
-    predictions.write(frame.assign(variant="original"), even, labels, path)
+    tables.write_predictions(frame.assign(variant="original"), even, labels, path)
 
 
 def fabricate(root, *, scores=SCORES, card=CARD, history=HISTORY, training=TRAINED):
@@ -145,7 +146,7 @@ def fabricate(root, *, scores=SCORES, card=CARD, history=HISTORY, training=TRAIN
     write_predictions(root / "models/predictions.parquet")
     for corpus in card["corpora"]:
         rows = [{"path": f"{k}.wav", "status": s, "warnings": w} for k, (s, w) in enumerate(FILES)]
-        manifest.write(rows, root / f"data/manifest/{corpus}.parquet", synthetic=False, about={})
+        tables.write_manifest(rows, root / f"data/manifest/{corpus}.parquet", synthetic=False, about={})
     return {
         "audit": root / "metrics/audit.json",
         "manifests": [root / f"data/manifest/{corpus}.parquet" for corpus in card["corpora"]],
@@ -171,7 +172,7 @@ def drawn(monkeypatch):
         figures.append(figure)
         path.write_bytes(bytes(24))
 
-    monkeypatch.setattr(report.draw, "save", note)
+    monkeypatch.setattr(report_stage.draw, "save", note)
     return figures
 
 
@@ -179,7 +180,7 @@ def drawn(monkeypatch):
 def page_of(drawn, tmp_path):
     def run(**inputs):
         arguments = fabricate(tmp_path, **inputs)
-        report.run(**arguments)
+        report_stage.run(**arguments)
         return Page(arguments["page"].read_text(encoding="utf-8").replace("\u00a0", " "))
 
     return run
@@ -189,7 +190,7 @@ def page_of(drawn, tmp_path):
 def made(tmp_path_factory):
     """The stage's arguments after one run."""
     arguments = fabricate(tmp_path_factory.mktemp("report"))
-    report.run(**arguments)
+    report_stage.run(**arguments)
     return arguments
 
 
@@ -208,7 +209,7 @@ def test_it_writes_five_tables_five_pictures_and_a_page_and_nothing_else(made):
 
 def test_all_scores_are_written_without_the_clock(drawn, tmp_path):
     arguments = fabricate(tmp_path, training=TRAINED | {"speed": {"clips_per_second": 335.4}})
-    report.run(**arguments)
+    report_stage.run(**arguments)
     assert json.loads(arguments["details"].read_text()) == SCORES | {"training": TRAINED}
 
 
@@ -216,7 +217,7 @@ def test_a_second_run_gives_the_same_bytes_and_forgets_what_was_there(made, tmp_
     again = fabricate(tmp_path)
     (tmp_path / "metrics/plots").mkdir()
     (tmp_path / "metrics/plots/old.png").touch()
-    report.run(**again)
+    report_stage.run(**again)
     first = {path.name: path.read_bytes() for path in (made["page"], *made["plots"].iterdir())}
     assert {path.name: path.read_bytes() for path in (again["page"], *again["plots"].iterdir())} == first
 
@@ -350,7 +351,7 @@ def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page
     assert said in page.text
     assert [a for a in page.all("div") if a.get("class") == "warning"]
     stamps = {" · ".join(text.get_text() for text in figure.texts).replace("\n", " · ") for figure in drawn}
-    assert stamps == {report.wording.stamp(scores)}
+    assert stamps == {report_stage.wording.stamp(scores)}
     assert len(drawn) == 5
 
 
@@ -416,7 +417,7 @@ def test_without_an_interval_the_page_says_why(drawn, tmp_path, interval):
     scores = changed(SCORES, test=SCORES["test"] | {"uar_ci95": interval})
     whole = CARD | {"scores": scores, "training": TRAINED}
     (arguments["bundle"] / "bundle.json").write_text(json.dumps(whole))
-    report.run(**arguments)
+    report_stage.run(**arguments)
     page = Page(arguments["page"].read_text(encoding="utf-8"))
     assert "No interval: it takes five test speakers or more" in page.text
     assert "nan" not in page.text
@@ -498,7 +499,7 @@ def test_without_an_svm_chance_stands_beside_the_model_alone(page_of, tmp_path, 
 @pytest.mark.parametrize("chance", [0.125, 0.3333, 0.5])
 def test_no_text_of_the_scale_stands_on_another_or_leaves_it(svm, chance):
     """In a browser 390 px wide the longest of these texts takes 27 % of the scale, and its end, 100 %, takes 11 %."""
-    marks = beside.marks({"test": {"chance": chance}, "baseline": {"svm": {"uar": svm}}})
+    marks = report_tables.baseline_marks({"test": {"chance": chance}, "baseline": {"svm": {"uar": svm}}})
     spans = [(mark.low, mark.middle - 14, mark.middle + 14) for mark in marks] + [(False, 89, 100)]
     assert [mark.at for mark in marks] == [100 * chance, 100 * svm]
     assert all(low >= 0 and high <= 100 for _, low, high in spans)
@@ -525,7 +526,7 @@ def test_a_clip_tested_more_than_once_counts_once_in_recall_by_corpus():
     rows = [("tess", "a", "sad"), ("tess", "a", "sad"), ("tess", "b", "sad"), ("savee", "a", "sad")]
     heard = pd.DataFrame(rows, columns=["corpus", "clip_id", "label"])
     scores = {"corpus": {"savee": {"recall": {"sad": 0.5}}, "tess": {"recall": {"sad": 0.25}}}}
-    table = frames.recall_by_corpus(scores, heard, ["fear", "sad"])
+    table = figures.recall_table(scores, heard, ["fear", "sad"])
     assert table["clips"].tolist() == [0, 1, 0, 2]
     assert table["recall"].tolist()[1::2] == [0.5, 0.25]
 
@@ -595,7 +596,7 @@ def test_what_is_missing_is_named_with_the_stage_that_makes_it(tmp_path, missing
     arguments = fabricate(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(StoreError, match=re.escape(f"{tmp_path / missing} does not exist: run 'dvc repro {stage}'")):
-        report.run(**arguments)
+        report_stage.run(**arguments)
     assert not arguments["plots"].exists()
 
 
@@ -603,7 +604,7 @@ def test_predictions_of_another_model_are_refused(tmp_path):
     arguments = fabricate(tmp_path)
     write_predictions(arguments["predictions"], labels=["sad", "neutral", "angry"])
     with pytest.raises(StoreError, match=r"written for the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
-        report.run(**arguments)
+        report_stage.run(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -617,20 +618,20 @@ def test_metrics_without_a_score_are_refused(tmp_path, path, content, stage):
     arguments = fabricate(tmp_path)
     (tmp_path / path).write_text(content)
     with pytest.raises(StoreError, match=f"run 'dvc repro -f {stage}'"):
-        report.run(**arguments)
+        report_stage.run(**arguments)
 
 
 def test_the_command_reads_params_and_writes_where_dvc_yaml_says(drawn, tmp_path, monkeypatch):
     fabricate(tmp_path)
     (tmp_path / "params.yaml").write_text(json.dumps(PARAMS))
     monkeypatch.chdir(tmp_path)
-    report.main()
+    report_stage.main()
     assert (tmp_path / "metrics/report.html").exists()
     assert (tmp_path / "metrics/plots/confusion.png").exists()
 
 
 def test_an_error_is_one_line_and_exit_code_one(tmp_path):
-    command = [sys.executable, "-m", "pipeline.stages.report"]
+    command = [sys.executable, "-m", "pipeline.report"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

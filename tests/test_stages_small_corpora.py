@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import config
-from pipeline.evaluation.folds import Split
-from pipeline.serving import card as cards
-from pipeline.serving import markdown
-from pipeline.stages import evaluate, report, split, train
-from pipeline.store import files, findings, manifest, shards
+from pipeline.core import config, files, tables
+from pipeline.dataset import shards
+from pipeline.evaluate import stage
+from pipeline.ingest import summary
+from pipeline.report import model_card
+from pipeline.report import stage as report_stage
+from pipeline.split import stage as split_stage
+from pipeline.split.protocols import Split
+from pipeline.train import bundle
+from pipeline.train import stage as train_stage
 from tests.training import ABOUT, LAYOUT, SHAPE, params
 
 VARIANTS = ("original", "noise")
@@ -54,27 +58,27 @@ def whole(folder, content, settings, **training):
     names = sorted({row["corpus"] for row in content})
     for name in names:
         own = [row for row in content if row["corpus"] == name]
-        manifest.write(own, folder / f"manifest/{name}.parquet", synthetic=False, about=ABOUT["own"])
+        tables.write_manifest(own, folder / f"manifest/{name}.parquet", synthetic=False, about=ABOUT["own"])
         shard(folder / f"features/{name}.parquet", own)
     manifests, features = ([folder / f"{kind}/{name}.parquet" for name in names] for kind in ("manifest", "features"))
     clips, audit = folder / "clips.parquet", folder / "audit.json"
-    split.run(manifests, clips, audit, split=settings, variants=VARIANTS, seed=3)
+    split_stage.run(manifests, clips, audit, split=settings, variants=VARIANTS, seed=3)
     values = params(**{"epochs": 1, "folds": "all", "arch": "svm"} | training)
-    train.run(
+    train_stage.run(
         clips, features, audit, output=folder / "trained", metrics=folder / "train.json", params=values,
         cache=folder / "cache",
     )  # fmt: skip
-    figures = evaluate.run(
+    figures = stage.run(
         clips, features, manifests, folder / "trained", audit, output=folder / "predictions.parquet",
         whole=folder / "bundle", metrics=folder / "eval.json", seed=3, cache=folder / "cache",
     )  # fmt: skip
-    report.run(
+    report_stage.run(
         audit=audit, manifests=manifests,
         bundle=folder / "bundle", predictions=folder / "predictions.parquet",
-        params=report.settings(report.read_card(folder / "bundle/bundle.json")),
+        params=report_stage.settings(report_stage.read_card(folder / "bundle/bundle.json")),
         plots=folder / "plots", page=folder / "report.html", details=folder / "details.json",
     )  # fmt: skip
-    return figures, (folder / "report.html").read_text(), (folder / "bundle" / markdown.NAME).read_text()
+    return figures, (folder / "report.html").read_text(), (folder / "bundle" / model_card.NAME).read_text()
 
 
 ONE = Split(protocol="random", folds=2, validation=0.0)
@@ -119,7 +123,7 @@ def test_the_smallest_corpora_go_through_to_the_page(tmp_path, name):
     assert 0 <= figures["test"]["uar"] <= 1
     told = files.read_json(tmp_path / "details.json", stage="report")
     assert {name: value for name, value in told.items() if name != "training"} == figures
-    assert not cards.read(tmp_path / "bundle", stage="evaluate").stamp.startswith("DEMO")
+    assert not bundle.read(tmp_path / "bundle", stage="evaluate").stamp.startswith("DEMO")
     for text in (page, card):
         assert "0 speakers" not in text
         assert "1 speakers" not in text
@@ -133,7 +137,7 @@ def test_the_smallest_corpora_go_through_to_the_page(tmp_path, name):
 def test_a_long_seed_goes_through_to_the_page(tmp_path, seed):
     content = rows({(who, emotion): 1 for who in "01" for emotion in ("angry", "sad")})
     whole(tmp_path, content, Split(folds=2), arch="cnn", seed=seed, augment=SHIFTED)
-    assert cards.read(tmp_path / "bundle", stage="evaluate").params["seed"] == seed
+    assert bundle.read(tmp_path / "bundle", stage="evaluate").params["seed"] == seed
     assert str(seed) in (tmp_path / "report.html").read_text()
 
 
@@ -149,5 +153,5 @@ SHIFTED = config.read(Path(__file__).parents[1] / "params.yaml")["train"]["augme
     ],
 )
 def test_ingest_counts_the_speakers_that_are_named(tmp_path, cells, said):
-    manifest.write(rows(cells), tmp_path / "own.parquet", synthetic=False, about=ABOUT["own"])
-    assert said in findings.summary(manifest.read(tmp_path / "own.parquet"), "own", system=0, other={})
+    tables.write_manifest(rows(cells), tmp_path / "own.parquet", synthetic=False, about=ABOUT["own"])
+    assert said in summary.ingest_summary(tables.read_manifest(tmp_path / "own.parquet"), "own", system=0, other={})

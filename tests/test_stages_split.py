@@ -5,11 +5,12 @@ import operator
 
 import pytest
 
-from pipeline.errors import SerError, SettingError, StoreError
-from pipeline.evaluation.folds import Split
-from pipeline.labels import Labels
-from pipeline.stages import crew, entry, split
-from pipeline.store import manifest, roles
+from pipeline import parallel
+from pipeline.core import machine, tables
+from pipeline.core.errors import SerError, SettingError, StoreError
+from pipeline.core.labels import Labels
+from pipeline.split import stage
+from pipeline.split.protocols import Split
 
 EMOTIONS = ("angry", "happy", "calm", "boredom")
 
@@ -35,13 +36,13 @@ def run(tmp_path, corpora, **settings):
     paths = []
     for name, (content, synthetic) in corpora.items():
         paths.append(tmp_path / f"{name}.parquet")
-        manifest.write(content, paths[-1], synthetic=synthetic, about={})
+        tables.write_manifest(content, paths[-1], synthetic=synthetic, about={})
     config = Split(**({"folds": 3} | settings))
-    split.run(
+    stage.run(
         paths, tmp_path / "clips.parquet", tmp_path / "audit.json",
         split=config, variants=("original", "noise"), seed=1,
     )  # fmt: skip
-    return roles.read(tmp_path / "clips.parquet"), json.loads((tmp_path / "audit.json").read_text())
+    return tables.read_splits(tmp_path / "clips.parquet"), json.loads((tmp_path / "audit.json").read_text())
 
 
 def test_roles_and_audit_are_written(tmp_path, capsys):
@@ -145,14 +146,14 @@ def test_a_single_class_is_no_task(tmp_path):
 
 def test_a_manifest_that_is_missing_names_its_stage(tmp_path):
     with pytest.raises(StoreError, match="run 'dvc repro ingest@tess'"):
-        split.run(
+        stage.run(
             [tmp_path / "tess.parquet"], tmp_path / "c", tmp_path / "a", split=Split(), variants=("original",), seed=1
         )
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_crew_keeps_the_order(processes):
-    squares = crew.spread(operator.neg, list(range(20)), crew=crew.Crew(processes), label="test")
+    squares = parallel.spread(operator.neg, list(range(20)), crew=parallel.Crew(processes), label="test")
     assert list(squares) == [-number for number in range(20)]
 
 
@@ -161,16 +162,16 @@ def test_an_error_the_user_can_mend_is_one_line(capsys):
         raise SerError("this file is that: do so.")
 
     with pytest.raises(SystemExit) as stop:
-        entry.stage(broken)
+        machine.run_stage(broken)
     assert stop.value.code == "ser-features: this file is that: do so."
 
 
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
-        entry.stage(lambda: 1 / 0)
+        machine.run_stage(lambda: 1 / 0)
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_a_number_of_workers_below_one_is_refused(workers):
     with pytest.raises(SettingError, match="execute.workers"):
-        crew.Execute(workers=workers)
+        parallel.Execute(workers=workers)

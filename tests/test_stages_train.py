@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import SettingError, StoreError
-from pipeline.networks import svm
-from pipeline.serving import bundle
-from pipeline.serving import card as cards
-from pipeline.stages import evaluate, train
-from pipeline.store import batches, files, mapped, predictions, roles, statistics
-from pipeline.store.inputs import Inputs
+from pipeline.core import files, tables
+from pipeline.core.errors import SettingError, StoreError
+from pipeline.dataset import inputs
+from pipeline.dataset import table as dataset_table
+from pipeline.dataset.inputs import Inputs
+from pipeline.evaluate import stage
+from pipeline.train import batches, bundle, models, svm
+from pipeline.train import stage as train_stage
 from tests.training import ABOUT, CLASSES, LAYOUT, SHAPE, artefacts, clip_table, params, tensors
 
 
@@ -29,7 +30,7 @@ def base(tmp_path_factory):
 
 
 def trained(base, name, **settings):
-    train.run(
+    train_stage.run(
         base / "clips.parquet", [base / "own.parquet"], base / "audit.json",
         output=base / name, metrics=base / f"{name}.json", params=params(**settings), cache=base / "cache",
     )  # fmt: skip
@@ -42,7 +43,7 @@ def told(folder):
 
 
 def evaluated(base, folder):
-    return evaluate.run(
+    return stage.run(
         base / "clips.parquet", [base / "own.parquet"], [base / "manifest.parquet"], folder, base / "audit.json",
         output=base / "predictions.parquet", whole=base / "whole", metrics=base / "eval.json",
         seed=42, cache=base / "cache",
@@ -76,14 +77,14 @@ def test_a_pattern_is_found_in_speakers_never_heard(base, whole, capsys):
 
 def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole):
     evaluated(base, whole)
-    frame, probabilities, labels = predictions.read(base / "predictions.parquet")
+    frame, probabilities, labels = tables.read_predictions(base / "predictions.parquet")
     assert labels == CLASSES
-    table = mapped.open_table([base / "own.parquet"], base / "cache")
+    table = dataset_table.open_table([base / "own.parquet"], base / "cache")
     for fold in (0, 1):
         here = (frame["fold"] == fold).to_numpy()
         assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
         numbers = table.find(frame[here].assign(variant="original"))
-        again = bundle.load_model(whole, f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
+        again = models.load_model(whole, f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
 
@@ -98,13 +99,13 @@ def test_the_svm_stands_beside_the_network(base, whole):
 
 def test_the_svm_can_be_the_model(base):
     folder = trained(base, "svm", arch="svm")
-    card, figures = cards.read(folder), evaluated(base, folder)
+    card, figures = bundle.read(folder), evaluated(base, folder)
     assert set(card.files) == {"fold-0/svm.npz", "fold-1/svm.npz"}
     assert len(card.statistics["0"]["mean"]) == 4 * SHAPE[1]
     assert figures["test"]["uar"] > 0.9
     assert set(figures["baseline"]) == {"chance"}
     assert figures["leak"]["statistics"] == 0
-    assert told(folder)["parameters"] == bundle.load_model(folder, "fold-1", "svm").size
+    assert told(folder)["parameters"] == models.load_model(folder, "fold-1", "svm").size
     assert told(folder)["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
     assert json.loads((base / "svm.json").read_text()) == {}
     headline = json.loads((base / "eval.json").read_text())
@@ -113,10 +114,12 @@ def test_the_svm_can_be_the_model(base):
 
 def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
     clean = svm.fit
-    everything = Inputs(mapped.open_table([base / "own.parquet"], base / "cache"), "functionals").gather(np.arange(144))
+    everything = Inputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "functionals").gather(
+        np.arange(144)
+    )
 
     def leaky(*args, **options):
-        return clean(*args, **options | {"statistics": statistics.over(everything)})
+        return clean(*args, **options | {"statistics": inputs.statistics_over(everything)})
 
     with monkeypatch.context() as patched:
         patched.setattr(svm, "fit", leaky)
@@ -126,7 +129,7 @@ def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
 
 def test_normalising_by_speaker_is_marked_and_uses_no_statistics_of_training(base):
     folder = trained(base, "by-speaker", normalise="speaker", epochs=8, folds="first")
-    figures, card = evaluated(base, folder), cards.read(folder)
+    figures, card = evaluated(base, folder), bundle.read(folder)
     assert (figures["normalise"], figures["transductive"]) == ("speaker", True)
     assert (figures["leak"]["own_statistics"], figures["leak"]["statistics"]) == (1, 0)
     assert figures["leak"]["contaminated"] == 0
@@ -144,7 +147,7 @@ def test_without_normalising_nothing_is_fitted(base):
 
 def test_cells_are_kept_frame_by_frame_and_audited(base):
     folder = trained(base, "cells", statistics="cells", epochs=1, folds="first")
-    assert np.shape(cards.read(folder).statistics["0"]["mean"]) == SHAPE
+    assert np.shape(bundle.read(folder).statistics["0"]["mean"]) == SHAPE
     assert evaluated(base, folder)["leak"]["statistics"] == 0
 
 
@@ -155,16 +158,16 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     tested = pd.concat([first[first["role"] == "train"].head(20)] * 2).assign(role="test")
     rows = pd.concat([first[first["role"] == "train"], tested, tested.assign(role="validation")], ignore_index=True)
     split = {"protocol": "published"}
-    roles.write(rows, base / "published.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
+    tables.write_splits(rows, base / "published.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
     leak = {"contaminated": 1.0, "same_clip": 1.0}
     audit = {"stamp": "CONTAMINATED 100 %", "fold": {"0": {"leak": leak, "count": {"test_rows": 40}}}}
     files.write_json(audit, base / "published-audit.json")
     shards_, audit_ = [base / "own.parquet"], base / "published-audit.json"
-    train.run(
+    train_stage.run(
         base / "published.parquet", shards_, audit_, output=base / "published", metrics=base / "published.json",
         params=params(epochs=12, folds="first"), cache=base / "cache",
     )  # fmt: skip
-    figures = evaluate.run(
+    figures = stage.run(
         base / "published.parquet", shards_, [base / "manifest.parquet"], base / "published", audit_,
         output=base / "published-heard.parquet", whole=base / "whole", metrics=base / "heard.json",
         seed=1, cache=base / "cache",
@@ -172,8 +175,8 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
     assert figures["stamp"].startswith("CONTAMINATED")
     assert told(base / "published")["stamp"] == "CONTAMINATED 100 %"
-    assert cards.read(base / "published").stamp == "CONTAMINATED 100 %"
-    frame, _, _ = predictions.read(base / "published-heard.parquet")
+    assert bundle.read(base / "published").stamp == "CONTAMINATED 100 %"
+    frame, _, _ = tables.read_predictions(base / "published-heard.parquet")
     assert set(frame["variant"]) == {"original", "noise"}
 
 
@@ -183,12 +186,12 @@ def test_shuffled_labels_give_chance(base):
     dealt = dict(zip(table["clip_id"].unique(), np.random.default_rng(4).permutation(CLASSES * 24), strict=True))
     rows = table.assign(label=table["clip_id"].map(dealt))
     split = {"protocol": "speaker", "shuffle": True}
-    roles.write(rows, base / "shuffled.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
-    train.run(
+    tables.write_splits(rows, base / "shuffled.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
+    train_stage.run(
         base / "shuffled.parquet", [base / "own.parquet"], base / "audit.json", output=base / "shuffled",
         metrics=base / "shuffled.json", params=params(epochs=5), cache=base / "cache",
     )  # fmt: skip
-    figures = evaluate.run(
+    figures = stage.run(
         base / "shuffled.parquet", [base / "own.parquet"], [base / "manifest.parquet"], base / "shuffled",
         base / "audit.json", output=base / "p.parquet", whole=base / "whole", metrics=base / "e.json",
         seed=1, cache=base / "cache",
@@ -212,16 +215,16 @@ def voted(base):
     kept = table.assign(votes_voice=[[2, 0, 0, 2, 0, 0] if tie else v for tie, v in zip(tied, votes, strict=True)])
     kept = kept.assign(label=kept["label"].mask(tied))[~tied | (kept["role"] == "train")]
     split = {"protocol": "speaker", "labels": {"source": "voice"}}
-    roles.write(kept, base / "voted.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
+    tables.write_splits(kept, base / "voted.parquet", classes=CLASSES, synthetic=[], split=split, corpora=ABOUT)
     return base / "voted.parquet"
 
 
 def run_voted(base, voted, name, **settings):
-    train.run(
+    train_stage.run(
         voted, [base / "own.parquet"], base / "audit.json", output=base / name, metrics=base / f"{name}.json",
         params=params(**settings), cache=base / "cache",
     )  # fmt: skip
-    return evaluate.run(
+    return stage.run(
         voted, [base / "own.parquet"], [base / "manifest.parquet"], base / name, base / "audit.json",
         output=base / "p.parquet", whole=base / "whole", metrics=base / "e.json", seed=1, cache=base / "cache",
     )  # fmt: skip
@@ -291,30 +294,30 @@ def test_what_votes_cannot_teach_is_told(base, voted, table, listeners, said):
 
 
 def test_the_bundle_says_what_it_is(base, whole):
-    card = cards.read(whole)
+    card = bundle.read(whole)
     assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
     assert card.layout["identity"] == LAYOUT.identity
     assert card.scores == {}
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
     assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "svm.npz", "history.csv")}
     assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]
-    epochs = list(bundle.read_history(whole, "fold-0")["epoch"])
+    epochs = list(models.read_history(whole, "fold-0")["epoch"])
     assert epochs == list(range(1, len(epochs) + 1))
 
 
 def test_statistics_come_from_training_rows_alone(base, whole):
-    clips = roles.read(base / "clips.parquet")
+    clips = tables.read_splits(base / "clips.parquet")
     for fold in (0, 1):
         here = clips[(clips["fold"] == fold) & (clips["role"] == "train")]
         raw = np.concatenate([tensors(row.clip_id, row.variant) for row in here.itertuples()]).astype(np.float64)
-        kept = cards.read(whole).statistics[str(fold)]
+        kept = bundle.read(whole).statistics[str(fold)]
         np.testing.assert_allclose(kept["mean"], raw.mean(axis=0), rtol=1e-4)
         np.testing.assert_allclose(kept["variance"], raw.var(axis=0), rtol=1e-3)
     assert evaluated(base, whole)["leak"]["statistics"] == 0
 
 
 def test_statistics_that_saw_the_test_rows_are_caught(base, monkeypatch):
-    everything = statistics.fit(mapped.open_table([base / "own.parquet"], base / "cache"), np.arange(144))
+    everything = inputs.fit_statistics(dataset_table.open_table([base / "own.parquet"], base / "cache"), np.arange(144))
     with monkeypatch.context() as patched:
         patched.setattr(Inputs, "measure", lambda self, rows: everything)
         folder = trained(base, "leaky", epochs=1, folds="first")
@@ -357,11 +360,11 @@ def test_classes_are_weighed_by_their_share_in_training(base, monkeypatch):
 
     table = clip_table()
     rare = table[(table["label"] != "sad") | (table["role"] != "train") | table["clip_id"].str.contains("-2.wav")]
-    roles.write(
+    tables.write_splits(
         rare, base / "rare.parquet", classes=CLASSES, synthetic=[], split={"protocol": "speaker"}, corpora=ABOUT
     )
     monkeypatch.setattr(batches.Batches, "__init__", spy)
-    train.run(
+    train_stage.run(
         base / "rare.parquet", [base / "own.parquet"], base / "audit.json", output=base / "rare",
         metrics=base / "rare.json", params=params(epochs=1, folds="first", batch_size=10), cache=base / "cache",
     )  # fmt: skip
@@ -384,16 +387,16 @@ def test_figures_of_training_are_written(base, whole):
     fold = figures["folds"]["1"]
     assert (fold["train_rows"], fold["validation_rows"]) == (72, 12)
     assert 1 <= fold["best_epoch"] <= fold["epochs"] <= 15
-    assert fold["val_uar"] == pytest.approx(bundle.read_history(whole, "fold-1")["val_uar"].max(), abs=1e-4)
+    assert fold["val_uar"] == pytest.approx(models.read_history(whole, "fold-1")["val_uar"].max(), abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_network(base):
     one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
     patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
-    networks = (bundle.load_model(folder, "fold-0", "cnn").network for folder in (one, two))
+    networks = (models.load_model(folder, "fold-0", "cnn").network for folder in (one, two))
     first, second = (network.predict(patch, verbose=0) for network in networks)
     np.testing.assert_allclose(first, second, atol=1e-6)
-    assert bundle.read_history(one, "fold-0").equals(bundle.read_history(other, "fold-0"))
+    assert models.read_history(one, "fold-0").equals(models.read_history(other, "fold-0"))
 
 
 def test_no_test_row_is_touched_while_training(base, monkeypatch):
@@ -406,7 +409,7 @@ def test_no_test_row_is_touched_while_training(base, monkeypatch):
 
     monkeypatch.setattr(batches.Batches, "__init__", spy)
     trained(base, "watched", epochs=1, folds=1)
-    clips = roles.read(base / "clips.parquet")
+    clips = tables.read_splits(base / "clips.parquet")
     tested = set(clips.loc[(clips["fold"] == 1) & (clips["role"] == "test"), "clip_id"])
     assert len(set(seen)) == 48
     assert not tested & set(seen)
@@ -427,7 +430,7 @@ def test_a_bundle_that_was_tampered_with_is_refused(base, whole, tmp_path, harm)
     else:
         (folder / "bundle.json").write_text("{}")
     with pytest.raises(StoreError, match=r"dvc repro -f train"):
-        cards.read(folder)
+        bundle.read(folder)
 
 
 def test_a_model_with_code_inside_is_refused(tmp_path):
@@ -435,7 +438,7 @@ def test_a_model_with_code_inside_is_refused(tmp_path):
     (tmp_path / "fold-0").mkdir()
     model.save(tmp_path / "fold-0/model.keras")
     with pytest.raises(StoreError, match="holds no model that may be loaded .*Lambda"):
-        bundle.load_model(tmp_path, "fold-0", "cnn")
+        models.load_model(tmp_path, "fold-0", "cnn")
 
 
 def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from pipeline.errors import SerError, SettingError
-from pipeline.stages import cluster, crew
+from pipeline import parallel
+from pipeline.core.errors import SerError, SettingError
+from pipeline.extract import cluster
 
 pytest.importorskip("distributed", reason="Dask is not installed")
 
@@ -44,7 +45,7 @@ def whole(workplaces):
 
 
 def spread(function, items, scheduler: str) -> list:
-    return list(crew.spread(function, items, crew=crew.Crew(1, cluster.at(scheduler)), label="test"))
+    return list(parallel.spread(function, items, crew=parallel.Crew(1, cluster.at(scheduler)), label="test"))
 
 
 def test_a_cluster_gives_the_same_bytes(dask, workplaces, whole):
@@ -137,7 +138,7 @@ def test_a_scheduler_that_dies_ends_the_run_in_a_sentence(tmp_path):
         while not file.exists():
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
-        results = crew.spread(time.sleep, [0.05] * 200, crew=crew.Crew(1, cluster.at(address)), label="test")
+        results = parallel.spread(time.sleep, [0.05] * 200, crew=parallel.Crew(1, cluster.at(address)), label="test")
         next(results)
         scheduler.kill()
         with pytest.raises(SerError, match="was lost while it worked. What was finished is kept"):

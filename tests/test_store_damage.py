@@ -19,29 +19,30 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import config
-from pipeline.errors import StoreError
-from pipeline.stages import crew, extract
-from pipeline.store import clips, files, recipe, segments
-from pipeline.store.places import Place
+from pipeline import parallel
+from pipeline.core import config, files
+from pipeline.core.errors import StoreError
+from pipeline.extract import cache, stage
+from pipeline.extract.storage import Place
+from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
 COUNT = 200
 IDENTITY = {"view": "logmel", "dtype": "float16"}
 
 
-def settings_of(copies: bool) -> recipe.Recipe:
+def settings_of(copies: bool) -> extractor.Recipe:
     """Rows of a few hundred numbers, so that many bits are those of Arrow's own tables."""
-    whole = recipe.from_params(config.read(ROOT / "params.yaml"))
+    whole = extractor.from_params(config.read(ROOT / "params.yaml"))
     augment = whole.augment if copies else replace(whole.augment, copies=())
     return replace(whole, audio=replace(whole.audio, seconds=0.06), augment=augment)
 
 
-def made(folder: Path, manifest: Path, settings: recipe.Recipe) -> dict[str, bytes]:
+def made(folder: Path, manifest: Path, settings: extractor.Recipe) -> dict[str, bytes]:
     """Extract into folder/clips and give all segments and shards."""
-    outputs = {view: folder / f"{view}.parquet" for view in recipe.DTYPES}
-    place, team = Place(str(folder / "clips")), crew.Crew(1)
-    extract.run(manifest.parent / "RAVDESS", manifest, outputs, settings=settings, place=place, team=team)
+    outputs = {view: folder / f"{view}.parquet" for view in extractor.DTYPES}
+    place, team = Place(str(folder / "clips")), parallel.Crew(1)
+    stage.run(manifest.parent / "RAVDESS", manifest, outputs, settings=settings, place=place, team=team)
     paths = [*folder.glob("clips/*-*/*"), *folder.glob("*.parquet")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -87,16 +88,16 @@ def place(tmp_path):
     return Place(str(tmp_path))
 
 
-def rows(*numbers: int) -> segments.Rows:
+def rows(*numbers: int) -> cache.Rows:
     """Rows that are full of their own number."""
     tensors = np.stack([np.full((3, 2), number, np.float16) for number in numbers])
-    return segments.Rows([f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32))
+    return cache.Rows([f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32))
 
 
 def put(place: Place, *numbers: int) -> Path:
     """Keep such rows and say where."""
-    clips.put(place, IDENTITY, rows(*numbers))
-    return next(clips.path(place, IDENTITY).glob(f"{segments.prefix(rows(*numbers).keys)}-*"))
+    cache.put(place, IDENTITY, rows(*numbers))
+    return next(cache.path(place, IDENTITY).glob(f"{cache.prefix(rows(*numbers).keys)}-*"))
 
 
 def spoil(path: Path, number: int) -> bytes:
@@ -112,14 +113,14 @@ def test_what_was_mended_meanwhile_is_read_anew_and_stays(place, monkeypatch, ca
     """Another extraction replaces a damaged segment after it was opened here, before it was checked."""
     path = put(place, 3)
     whole = spoil(path, 3)
-    drawer, check = clips.Drawer(place, IDENTITY), segments.is_whole
+    drawer, check = cache.Drawer(place, IDENTITY), cache.is_whole_segment
 
     def mended(path: Path) -> bool:
         path.unlink()
         path.write_bytes(whole)
         return check(path)
 
-    monkeypatch.setattr(segments, "is_whole", mended)
+    monkeypatch.setattr(cache, "is_whole_segment", mended)
     drawer.look(rows(3).keys)
     assert drawer.missing(rows(3).keys) == []
     np.testing.assert_array_equal(drawer.get(rows(3).keys).tensors, rows(3).tensors)
@@ -131,8 +132,8 @@ def test_what_was_mended_meanwhile_is_read_anew_and_stays(place, monkeypatch, ca
 def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
     put(place, 3)
     kept = put(place, 4)
-    drawer = clips.Drawer(place, IDENTITY)
-    module, name = (segments, "read") if moment == "listed" else (segments, "is_whole")
+    drawer = cache.Drawer(place, IDENTITY)
+    module, name = (cache, "read") if moment == "listed" else (cache, "is_whole")
     before = getattr(module, name)
 
     def gone(path: Path):
@@ -147,15 +148,15 @@ def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
 
 
 def test_another_process_may_discard_all_that_is_damaged_first(place, monkeypatch, capsys):
-    damaged, kept, check = [put(place, 3), put(place, 4)], put(place, 5), segments.is_whole
+    damaged, kept, check = [put(place, 3), put(place, 4)], put(place, 5), cache.is_whole_segment
 
     def quicker(path: Path) -> bool:
         for each in damaged:
             each.unlink(missing_ok=True)
         return check(path)
 
-    monkeypatch.setattr(segments, "is_whole", quicker)
-    drawer = clips.Drawer(place, IDENTITY)
+    monkeypatch.setattr(cache, "is_whole_segment", quicker)
+    drawer = cache.Drawer(place, IDENTITY)
     drawer.look(rows(3, 4, 5).keys)
     assert drawer.missing(rows(3, 4, 5).keys) == rows(3, 4).keys
     assert drawer.used(rows(5).keys) == [kept.name]
@@ -172,18 +173,18 @@ def test_what_the_system_does_not_let_be_read_is_not_deleted(place, monkeypatch)
     monkeypatch.setattr(pa, "memory_map", refuse)
     monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(StoreError, match=rf"{path} cannot be read \(Too many open files\)"):
-        clips.Drawer(place, IDENTITY).look(rows(3).keys)
+        cache.Drawer(place, IDENTITY).look(rows(3).keys)
     assert path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(pa, "memory_map", refuse)
     with pytest.raises(StoreError, match="Too many open files"):
-        clips.Drawer(place, IDENTITY).look(rows(3).keys)
+        cache.Drawer(place, IDENTITY).look(rows(3).keys)
     assert path.exists()
 
 
 def test_a_row_that_a_second_segment_holds_is_found_there(place, capsys):
     victim = sorted([put(place, 3, 4), put(place, 4, 5)])[1]  # opened last: the index points to it
-    drawer = clips.Drawer(place, IDENTITY)
+    drawer = cache.Drawer(place, IDENTITY)
     spoil(victim, 4)
     drawer.look(rows(4).keys)
     assert drawer.missing(rows(4).keys) == []
@@ -194,7 +195,7 @@ def test_a_row_that_a_second_segment_holds_is_found_there(place, capsys):
 def test_rows_that_nobody_read_through_count_as_missing(place):
     put(place, 3)
     put(place, 4)
-    drawer = clips.Drawer(place, IDENTITY)
+    drawer = cache.Drawer(place, IDENTITY)
     drawer.look(rows(3).keys)
     assert drawer.missing(rows(3, 4).keys) == rows(4).keys
 
@@ -204,7 +205,7 @@ def test_unfinished_files_and_strangers_are_passed_over(place):
     path.with_name(f"{path.name}.123.tmp").write_bytes(b"half")
     path.with_name("notes.txt").write_text("mine")
     assert place.names(path.parent.name) == {path.name, "notes.txt"}
-    drawer = clips.Drawer(place, IDENTITY)
+    drawer = cache.Drawer(place, IDENTITY)
     drawer.look(rows(3).keys)
     assert drawer.used(rows(3).keys) == [path.name]
     assert len(os.listdir(path.parent)) == 3  # noqa: PTH208
@@ -214,7 +215,7 @@ def test_many_segments_need_no_open_files(place):
     """A cache of millions of clips has more segments than a process may have open files."""
     for number in range(60):
         put(place, number)
-    drawer = clips.Drawer(place, IDENTITY)
+    drawer = cache.Drawer(place, IDENTITY)
     before = len(list(Path("/proc/self/fd").iterdir()))
     drawer.look([key for number in range(60) for key in rows(number).keys])
     assert len(drawer.known) == 60
@@ -223,9 +224,9 @@ def test_many_segments_need_no_open_files(place):
 
 def test_segments_are_mapped_and_not_read_into_memory(place):
     tensors = np.random.default_rng(4).normal(size=(4, 500, 500)).astype(np.float32)
-    some = segments.Rows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
-    clips.put(place, IDENTITY, some)
-    drawer, before = clips.Drawer(place, IDENTITY), pa.total_allocated_bytes()
+    some = cache.Rows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
+    cache.put(place, IDENTITY, some)
+    drawer, before = cache.Drawer(place, IDENTITY), pa.total_allocated_bytes()
     drawer.look(some.keys)
     assert pa.total_allocated_bytes() - before < tensors.nbytes / 100
     np.testing.assert_array_equal(drawer.get(some.keys[::-1]).tensors, tensors[::-1])

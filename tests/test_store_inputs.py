@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.signal.functionals import functionals
-from pipeline.store import mapped, shards, statistics
-from pipeline.store.inputs import KINDS, Inputs
+from pipeline.dataset import inputs, shards
+from pipeline.dataset import table as dataset_table
+from pipeline.dataset.functionals import functionals
+from pipeline.dataset.inputs import KINDS, Inputs
 
 SHAPE = (20, 5)
 SPEAKERS = ("own/ann", "own/ben", "")
@@ -41,7 +42,7 @@ def table(tmp_path_factory):
         tensors=np.array(tensors, np.float32),
     )
     shards.write(folder / "own.parquet", LAYOUT, [rows])
-    return mapped.open_table([folder / "own.parquet"], folder / "cache")
+    return dataset_table.open_table([folder / "own.parquet"], folder / "cache")
 
 
 def numbers_of(table, speaker, variant="original"):
@@ -118,5 +119,5 @@ def test_no_clips_are_no_rows(table):
 
 
 def test_neutral_statistics_change_nothing():
-    found = statistics.neutral(3)
+    found = inputs.neutral_statistics(3)
     assert (found.mean.tolist(), found.variance.tolist()) == ([0, 0, 0], [1, 1, 1])

@@ -15,13 +15,16 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline.cli import main
+from pipeline.acquire import fetch, survey
+from pipeline.cli.main import main
+from pipeline.core import files
+from pipeline.core.errors import CorpusError, SettingError, StoreError
 from pipeline.corpora import registry
-from pipeline.errors import CorpusError, SettingError, StoreError
-from pipeline.evaluation import plots
-from pipeline.serving import card as cards
-from pipeline.stages import demo, export, fetch, inspect
-from pipeline.store import files, outputs, plain, settings, shards
+from pipeline.dataset import shards
+from pipeline.demo import stage
+from pipeline.report import figures
+from pipeline.tools import feature_files, inspect
+from pipeline.train import bundle as train_bundle
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"extract": "out.{}", "inspect": "out.png", "verify": "out.csv", "export": "out/onnx", "fetch": "out"}
@@ -47,18 +50,18 @@ def target(kind: str) -> Path:
     return {"part": Path("out.part"), "licence": Path("out.licence.txt")}.get(name) or Path(NAMES[name].format(suffix))
 
 
-def described(kind: str) -> outputs.Output:
+def described(kind: str) -> files.Output:
     """The output of a kind of command that needs a bundle."""
-    from pipeline.serving import export as bundles
+    from pipeline.export import command
 
-    return bundles.to_write(target(kind))
+    return command.to_write(target(kind))
 
 
 def write(kind: str) -> None:
     """Have a command write to its place, or stop."""
     name = kind.partition(" ")[0]
     if name == "export":
-        with outputs.replacing(described(kind), [Path("source")]) as part:
+        with files.replacing(described(kind), [Path("source")]) as part:
             bundle(part)
     elif name in ("fetch", "part", "licence"):
         fetch.there(fetch.order("tess", Path("out"), archive=Path("mine.zip")))
@@ -78,8 +81,8 @@ def bundle(folder: Path, text: str = "weights") -> Path:
     """Write what has the form of a bundle."""
     (folder / "fold-0").mkdir(parents=True)
     (folder / "fold-0/model.onnx").write_text(text)
-    values = {"files": cards.checksums(folder), "format": 3}
-    (folder / cards.NAME).write_text(json.dumps(values | {"sha256": cards.fingerprint(values)}))
+    values = {"files": train_bundle.checksums(folder), "format": 3}
+    (folder / train_bundle.NAME).write_text(json.dumps(values | {"sha256": train_bundle.fingerprint(values)}))
     return folder
 
 
@@ -163,7 +166,11 @@ def test_what_we_wrote_is_known_by_its_content(place, kind, spoilt):
     write(kind)
     data = path.read_bytes()
     path.write_bytes({"cut": data[: len(data) // 2], "added": data, "none of it": b"\0" * len(data)}[spoilt])
-    known = {"extract parquet": shards.is_shard, "extract npz": plain.is_npz, "extract csv": plain.is_csv}
+    known = {
+        "extract parquet": shards.is_shard,
+        "extract npz": feature_files.is_npz,
+        "extract csv": feature_files.is_csv,
+    }
     if spoilt == "none of it" or (spoilt == "cut" and kind in ("extract parquet", "extract npz")):
         with pytest.raises(SettingError, match="so it stays as it is"):
             write(kind)
@@ -177,7 +184,7 @@ def test_what_we_wrote_is_known_by_its_content(place, kind, spoilt):
 @pytest.mark.parametrize("added", ["notes.txt", "fold-0/notes.txt", ".notes", "fold-1/model.onnx"])
 def test_a_bundle_with_anything_added_is_not_ours(place, added):
     folder = bundle(Path("out/onnx"))
-    assert cards.is_whole(folder)
+    assert train_bundle.is_whole(folder)
     (folder / added).parent.mkdir(exist_ok=True)
     (folder / added).write_text("work")
     with pytest.raises(SettingError, match="out/onnx is there and is not a bundle that this command wrote"):
@@ -188,18 +195,18 @@ def test_a_bundle_with_anything_added_is_not_ours(place, added):
 def test_a_bundle_with_anything_altered_is_not_ours(place):
     folder = bundle(Path("out/onnx"))
     (folder / "fold-0/model.onnx").write_text("mine")
-    assert not cards.is_whole(folder)
+    assert not train_bundle.is_whole(folder)
     shutil.rmtree(folder)
     bundle(folder)
-    (folder / cards.NAME).write_text((folder / cards.NAME).read_text().replace("3", "4"))
-    assert not cards.is_whole(folder)
+    (folder / train_bundle.NAME).write_text((folder / train_bundle.NAME).read_text().replace("3", "4"))
+    assert not train_bundle.is_whole(folder)
     shutil.rmtree(folder)
     bundle(folder)
     (folder / "fold-0/link").symlink_to("model.onnx")
-    assert not cards.is_whole(folder)
+    assert not train_bundle.is_whole(folder)
     (folder / "fold-0/link").unlink()
     (folder / ".DS_Store").write_text("of a file manager")
-    assert cards.is_whole(folder)
+    assert train_bundle.is_whole(folder)
 
 
 @pytest.mark.parametrize(
@@ -218,27 +225,27 @@ def test_a_source_is_never_replaced_whatever_its_name(place, source, wanted):
     bundle(Path("mine/onnx"))
     Path("link").symlink_to("mine")
     before = state(place)
-    output = outputs.Output(path=Path(wanted), ours=lambda _: True, what="a bundle", folder=True)
+    output = files.Output(path=Path(wanted), ours=lambda _: True, what="a bundle", folder=True)
     with pytest.raises(SettingError, match="which is read: name another place"):
-        outputs.refuse_taken(output, [Path(source)])
+        files.refuse_taken(output, [Path(source)])
     assert state(place) == before
-    outputs.refuse_taken(
-        outputs.Output(path=Path("mine/litert"), ours=lambda _: False, what="x", folder=True), [Path(source)]
+    files.refuse_taken(
+        files.Output(path=Path("mine/litert"), ours=lambda _: False, what="x", folder=True), [Path(source)]
     )
 
 
 def test_another_name_of_a_source_is_a_source(place):
     Path("a.csv").write_text("x")
     Path("b.csv").hardlink_to("a.csv")
-    output = outputs.Output(path=Path("b.csv"), ours=lambda _: True, what="a table")
+    output = files.Output(path=Path("b.csv"), ours=lambda _: True, what="a table")
     with pytest.raises(SettingError, match="which is read"):
-        outputs.refuse_taken(output, [Path("a.csv")])
+        files.refuse_taken(output, [Path("a.csv")])
 
 
 def test_the_export_command_asks_before_it_works(place, monkeypatch):
-    from pipeline.commands import export as command
+    from pipeline.cli import models
 
-    monkeypatch.setattr(command, "inputs", lambda *args: pytest.fail("worked"))
+    monkeypatch.setattr(models, "inputs", lambda *args: pytest.fail("worked"))
     (place / "mine/onnx").mkdir(parents=True)
     (place / "mine/onnx/thesis.txt").write_text("a year of work")
     done = CliRunner().invoke(main, ["export", "--to", "onnx", "-o", "mine", "--model", "mine/x"])
@@ -251,15 +258,15 @@ def test_the_export_command_asks_before_it_works(place, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_extract_asks_before_it_works(place, kind, monkeypatch):
-    monkeypatch.setattr(export, "make", lambda *args, **kwargs: pytest.fail("worked"))
+    monkeypatch.setattr(feature_files, "make", lambda *args, **kwargs: pytest.fail("worked"))
     user_file(target(kind))
     with pytest.raises(SettingError, match="so it stays as it is"):
         write(kind)
 
 
 def test_what_appears_while_the_work_is_done_stays(place):
-    output = outputs.Output(path=Path("out"), ours=cards.is_whole, what="a bundle", folder=True)
-    with pytest.raises(SettingError, match="so it stays as it is"), outputs.replacing(output) as part:  # noqa: PT012
+    output = files.Output(path=Path("out"), ours=train_bundle.is_whole, what="a bundle", folder=True)
+    with pytest.raises(SettingError, match="so it stays as it is"), files.replacing(output) as part:  # noqa: PT012
         part.mkdir()
         Path("out").mkdir()
         Path("out/thesis.txt").write_text("a year of work")
@@ -283,26 +290,26 @@ def test_a_picture_that_a_person_has_beside_a_clip_stays(place):
 def test_a_place_below_what_is_no_folder(place, where):
     Path("file.wav").touch()
     Path("link").symlink_to("nothing")
-    output = outputs.Output(path=Path(where), ours=lambda _: False, what="x")
+    output = files.Output(path=Path(where), ours=lambda _: False, what="x")
     if where.startswith("gone"):
-        outputs.refuse_taken(output)
+        files.refuse_taken(output)
     else:
         with pytest.raises(SettingError, match="is no folder"):
-            outputs.refuse_taken(output)
+            files.refuse_taken(output)
 
 
 def test_disks_and_the_current_folder_are_not_replaced(place):
     always = {"ours": lambda _: True, "what": "x", "folder": True}
     for path in (Path(), place, Path("/"), Path("/proc"), Path("clips/..")):
         with pytest.raises(SettingError):
-            outputs.refuse_taken(outputs.Output(path=path, **always))
+            files.refuse_taken(files.Output(path=path, **always))
 
 
 def test_a_name_that_is_too_long_is_refused_before_the_work(place):
     for count in (240, 300):
         with pytest.raises(SettingError, match="too long"):
-            outputs.refuse_taken(outputs.Output(path=Path("x" * count), ours=lambda _: True, what="x"))
-    outputs.refuse_taken(outputs.Output(path=Path("x" * 200), ours=lambda _: True, what="x"))
+            files.refuse_taken(files.Output(path=Path("x" * count), ours=lambda _: True, what="x"))
+    files.refuse_taken(files.Output(path=Path("x" * 200), ours=lambda _: True, what="x"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
@@ -331,7 +338,7 @@ def test_a_folder_takes_the_place_of_anything(tmp_path, old):
     (part / "new").touch()
     {None: lambda: None, "folder": lambda: shutil.copytree(tmp_path / "kept", path), "file": path.touch,
      "link": lambda: path.symlink_to("kept")}[old]()  # fmt: skip
-    files.swap(part, path)
+    files.replace_path(part, path)
     assert sorted(each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*")) == [
         "kept", "kept/file", "path", "path/new",
     ]  # fmt: skip
@@ -351,7 +358,7 @@ def test_where_the_new_folder_cannot_be_put_the_old_one_is_back(tmp_path, monkey
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OSError, match="Input/output"):
-        files.swap(part, path)
+        files.replace_path(part, path)
     assert (path / "old").exists()
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -377,7 +384,7 @@ def test_a_crash_in_between_leaves_the_old_folder_or_the_new_one(tmp_path, monke
 
     monkeypatch.setattr(holder, step, killed)
     with pytest.raises(Killed):
-        files.swap(part, path)
+        files.replace_path(part, path)
     texts = {each.read_text() for each in tmp_path.rglob("file")}
     assert texts == {"old", "new"}
     if step == "rmtree":
@@ -389,17 +396,17 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
     (tmp_path / "link").symlink_to("kept")
     (tmp_path / "dangling").symlink_to("gone")
     for name in ("link", "dangling", "nothing", "kept"):
-        files.remove(tmp_path / name)
+        files.remove_path(tmp_path / name)
         assert not (tmp_path / name).is_symlink()
         assert (tmp_path / "kept").exists() == (name != "kept")
 
 
 def test_what_stands_aside_already_is_written_once(tmp_path):
-    with files.aside(tmp_path / "x") as part, files.aside(part) as same:
+    with files.atomic_write(tmp_path / "x") as part, files.atomic_write(part) as same:
         assert same == part
         part.write_text("x")
     assert (tmp_path / "x").read_text() == "x"
-    with files.aside(tmp_path / "y.tmp") as part:
+    with files.atomic_write(tmp_path / "y.tmp") as part:
         assert part != tmp_path / "y.tmp"
         part.touch()
 
@@ -410,7 +417,7 @@ def test_what_stands_aside_already_is_written_once(tmp_path):
 def test_a_link_to_params_yaml_stays_a_link(tmp_path):
     (tmp_path / "real.yaml").write_text("data:\n  corpora:\n    a: x\n")
     (tmp_path / "params.yaml").symlink_to("real.yaml")
-    settings.point({"b": "y"}, path=tmp_path / "params.yaml")
+    survey.write_corpora({"b": "y"}, path=tmp_path / "params.yaml")
     assert (tmp_path / "params.yaml").is_symlink()
     assert "b: y" in (tmp_path / "real.yaml").read_text()
 
@@ -421,7 +428,7 @@ def test_a_corpus_that_comes_in_by_a_merge_is_not_taken_out_in_silence(tmp_path)
     with pytest.raises(
         SettingError, match=r"data\.corpora\.tess cannot be changed where it comes in by '<<' or an alias"
     ):
-        settings.point({"b": "y"}, drop=["tess"], path=tmp_path / "params.yaml")
+        survey.write_corpora({"b": "y"}, drop=["tess"], path=tmp_path / "params.yaml")
     assert (tmp_path / "params.yaml").read_text() == text
 
 
@@ -444,15 +451,15 @@ def test_a_note_and_a_folder_of_work_of_ours_are_no_hindrance(place):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    demo.run(folder, clips=60, seed=1)
+    stage.run(folder, clips=60, seed=1)
     return folder
 
 
 def test_the_demo_lists_what_it_made(made):
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", demo.SUMS], cwd=made, check=True)
-    listed = {line.split("  ", 1)[1] for line in (made / demo.SUMS).read_text().splitlines()}
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", stage.SUMS], cwd=made, check=True)
+    listed = {line.split("  ", 1)[1] for line in (made / stage.SUMS).read_text().splitlines()}
     there = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
-    assert there - listed == {demo.SUMS}
+    assert there - listed == {stage.SUMS}
 
 
 @pytest.mark.parametrize("strange", ["new", "altered", "link", "folder", "no marker"])
@@ -468,9 +475,9 @@ def test_the_demo_deletes_nothing_that_a_person_put_there(made, tmp_path, strang
         "no marker": lambda: (folder / "notes.txt").write_text("mine"),
     }[strange]()
     before = state(folder)
-    demo.refuse_strangers(made)
+    stage.refuse_strangers(made)
     with pytest.raises(CorpusError, match="not made by it: move it away"):
-        demo.refuse_strangers(folder)
+        stage.refuse_strangers(folder)
     assert state(folder) == before
 
 
@@ -478,24 +485,24 @@ def test_dvc_leaves_the_demo_to_its_stage():
     from ruamel.yaml import YAML
 
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert stages["demo"]["outs"] == [{str(demo.FOLDER): {"persist": True}}]
+    assert stages["demo"]["outs"] == [{str(stage.FOLDER): {"persist": True}}]
 
 
 def test_pictures_say_whose_they_are(tmp_path):
     from matplotlib.figure import Figure
 
-    plots.save(Figure(), tmp_path / "ours.png")
-    assert plots.is_ours(tmp_path / "ours.png")
+    figures.save_figure(Figure(), tmp_path / "ours.png")
+    assert figures.is_ours(tmp_path / "ours.png")
     Figure().savefig(tmp_path / "other.png")
-    assert not plots.is_ours(tmp_path / "other.png")
+    assert not figures.is_ours(tmp_path / "other.png")
     assert inspect.to_draw(tmp_path / "ours.png").ours(tmp_path / "ours.png")
 
 
 def test_an_error_while_writing_names_the_output(place):
-    output = outputs.Output(path=place / "x.csv", ours=lambda _: True, what="x")
+    output = files.Output(path=place / "x.csv", ours=lambda _: True, what="x")
     with (
         pytest.raises(StoreError, match=r"x\.csv could not be written: No space left"),
-        outputs.replacing(output) as part,
-        files.aside(part) as same,
+        files.replacing(output) as part,
+        files.atomic_write(part) as same,
     ):
         raise OSError(errno.ENOSPC, "No space left on device", str(same))

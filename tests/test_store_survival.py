@@ -16,14 +16,14 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline import config
-from pipeline.errors import StoreError
-from pipeline.stages import batch, extract
-from pipeline.store import clips, recipe, references, segments
-from pipeline.store.places import Place
+from pipeline.core import config
+from pipeline.core.errors import StoreError
+from pipeline.extract import cache, stage, storage, worker
+from pipeline.extract.storage import Place
+from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = recipe.from_params(config.read(ROOT / "params.yaml"))
+SETTINGS = extractor.from_params(config.read(ROOT / "params.yaml"))
 KILLS = 20
 CLIPS, SECONDS = 96, 2.5  # enough for two processes to write segments for about a second
 
@@ -116,34 +116,34 @@ def watch(seen: dict[str, set[int]], cache: Path, *, until) -> None:
         time.sleep(0.002)
 
 
-def small_batch(folder: Path) -> tuple[batch.Batch, dict]:
+def small_batch(folder: Path) -> tuple[worker.Batch, dict]:
     """A batch of one clip that cannot be decoded, for there is no file: made again, it would fail."""
     keys = {"logmel": {"original": "ab" * 32}}
-    work = batch.Batch((batch.Piece("gone.wav", "cd" * 32, "ef" * 32, keys),))
+    work = worker.Batch((worker.Piece("gone.wav", "cd" * 32, "ef" * 32, keys),))
     return work, {"folder": folder, "settings": SETTINGS, "place": Place(str(folder / "clips"))}
 
 
 def test_what_another_process_is_making_is_awaited(tmp_path):
     work, how = small_batch(tmp_path)
     receipts = []
-    thread = threading.Thread(target=lambda: receipts.append(batch.work(work, **how)))
+    thread = threading.Thread(target=lambda: receipts.append(worker.work(work, **how)))
     with how["place"].lock(work.name):
         thread.start()
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        rows = segments.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-        clips.put(how["place"], recipe.identity(SETTINGS, "logmel"), rows)
+        rows = cache.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+        cache.put(how["place"], extractor.identity(SETTINGS, "logmel"), rows)
     thread.join(10)
-    assert receipts == [batch.Receipt(1, 0)]
+    assert receipts == [worker.Receipt(1, 0)]
 
 
 def test_whoever_comes_later_means_the_same_batches():
     """Whatever is missing by then: the batches are runs of the whole list, or two would make rows in other company."""
-    pieces = [batch.Piece(f"{number}.wav", "", "", {"mfcc": {"original": f"{number:064x}"}}) for number in range(300)]
+    pieces = [worker.Piece(f"{number}.wav", "", "", {"mfcc": {"original": f"{number:064x}"}}) for number in range(300)]
     done = {3, 10, 11, 12, 13, 14, 222}
     later = [replace(each, keys={}) if number in done else each for number, each in enumerate(pieces)]
     before, after = (
-        {tuple(piece.path for piece in each.pieces) for each in extract.batches(some)} for some in (pieces, later)
+        {tuple(piece.path for piece in each.pieces) for each in stage.batches(some)} for some in (pieces, later)
     )
     assert sorted(len(each) for each in before) == [5] * 60
     assert len(after - before) == 2
@@ -153,16 +153,18 @@ def test_whoever_comes_later_means_the_same_batches():
 
 def test_a_damaged_segment_of_the_same_rows_does_not_count_as_made(tmp_path):
     work, how = small_batch(tmp_path)
-    rows = segments.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-    clips.put(how["place"], recipe.identity(SETTINGS, "logmel"), rows)
-    assert batch.work(work, **how) == batch.Receipt(1, 0)
+    rows = cache.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+    cache.put(how["place"], extractor.identity(SETTINGS, "logmel"), rows)
+    assert worker.work(work, **how) == worker.Receipt(1, 0)
     (path,) = tmp_path.rglob("*.arrow")
     path.write_bytes(path.read_bytes()[:-1])
-    assert "gone.wav cannot be read" in batch.work(work, **how).failures[0]
+    assert "gone.wav cannot be read" in worker.work(work, **how).failures[0]
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    script = f"from pipeline.store.places import Place\nwith Place({str(tmp_path)!r}).lock('x'):\n  print(1); input()"
+    script = (
+        f"from pipeline.extract.storage import Place\nwith Place({str(tmp_path)!r}).lock('x'):\n  print(1); input()"
+    )
     command = [sys.executable, "-uc", script]
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout.readline()
@@ -210,7 +212,7 @@ def on_small_disk(place, folder: Path, kilobytes: int, then: str = "true") -> tu
     folder.mkdir(exist_ok=True)
     script = (
         f"mount -t tmpfs -o size={kilobytes}k none {folder} && "
-        f"{{ {sys.executable} -m pipeline.stages.extract ravdess; code=$?; {then} && exit $code; }}"
+        f"{{ {sys.executable} -m pipeline.extract ravdess; code=$?; {then} && exit $code; }}"
     )
     command = ["unshare", "-rm", "sh", "-c", script]
     done = subprocess.run(command, cwd=place.folder, env=place.environment({}), capture_output=True, text=True)
@@ -283,7 +285,7 @@ def test_a_full_cache_serves_where_it_can_only_be_read(tmp_path, capsys):
     """No note can be left there, and that is all."""
     place = Place(str(tmp_path / "file"))
     (tmp_path / "file").write_text("a file where the folder should be")
-    references.write(place, {Path("x.parquet"): ("logmel-1", ["a.arrow"])})
+    storage.write_references(place, {Path("x.parquet"): ("logmel-1", ["a.arrow"])})
     assert "x.parquet is whole, but" in capsys.readouterr().err
     with pytest.raises(StoreError, match=r"a\.arrow could not be written: Not a directory.*What was finished is kept"):
         place.put("logmel-1", "a.arrow", b"1")

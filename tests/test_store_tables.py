@@ -9,10 +9,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import StoreError
-from pipeline.evaluation.rows import COLUMNS
-from pipeline.store import clips, files, manifest, mapped, predictions, roles, segments, shards, statistics, upkeep
-from pipeline.store.places import Place
+from pipeline.core import files, tables
+from pipeline.core.errors import StoreError
+from pipeline.dataset import inputs, shards
+from pipeline.dataset import table as dataset_table
+from pipeline.extract import cache
+from pipeline.extract.storage import Place
+from pipeline.split.rows import COLUMNS
+from pipeline.upkeep import gc
 
 LAYOUT = shards.Layout(
     view="logmel",
@@ -81,7 +85,7 @@ def test_tensors_of_another_layout_are_refused(tmp_path, wrong):
 
 def test_rows_are_found_by_name_over_shards(two, tmp_path):
     paths, written = two
-    table = mapped.open_table(paths, tmp_path / "cache")
+    table = dataset_table.open_table(paths, tmp_path / "cache")
     wanted = pd.DataFrame({"clip_id": ["y/3", "x/2", "y/1", "x/2"], "variant": ["noise", "original", "noise", "noise"]})
     found = table.gather(table.find(wanted))
     expected = [written[2].tensors[3], written[0].tensors[2], written[1].tensors[1], written[0].tensors[3]]
@@ -90,7 +94,7 @@ def test_rows_are_found_by_name_over_shards(two, tmp_path):
 
 
 def test_a_row_that_is_not_there_names_its_stage(two, tmp_path):
-    table = mapped.open_table(two[0], tmp_path / "cache")
+    table = dataset_table.open_table(two[0], tmp_path / "cache")
     wanted = pd.DataFrame({"clip_id": ["x/1", "y/9"], "variant": ["noise", "noise"]})
     with pytest.raises(StoreError, match=r"1 rows .* first y/9 \(noise\): run 'dvc repro extract@y'"):
         table.find(wanted)
@@ -98,14 +102,14 @@ def test_a_row_that_is_not_there_names_its_stage(two, tmp_path):
 
 def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
     paths, _ = two
-    mapped.open_table(paths, tmp_path / "cache")
+    dataset_table.open_table(paths, tmp_path / "cache")
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert len(before) == 2
-    mapped.open_table(paths, tmp_path / "cache")
+    dataset_table.open_table(paths, tmp_path / "cache")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
     other = rows(["x/1", "x/2"], 9)
     shards.write(paths[0], LAYOUT, [other])
-    table = mapped.open_table(paths, tmp_path / "cache")
+    table = dataset_table.open_table(paths, tmp_path / "cache")
     np.testing.assert_array_equal(table.gather(np.array([0]))[0], other.tensors[0].astype(np.float32))
     stored = table.stored(np.array([0]))
     assert stored.dtype == other.tensors.dtype
@@ -115,30 +119,30 @@ def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
 def test_the_hash_of_a_shard_is_remembered_until_the_file_changes(two, tmp_path, monkeypatch):
     (path, _), cache = two[0], tmp_path / "cache"
     os.utime(path, (1e9, 1e9))
-    found = mapped.shard_hash(path, cache)
+    found = dataset_table.shard_hash(path, cache)
     assert found == files.file_hash(path)
     with monkeypatch.context() as patch:
         patch.setattr(files, "file_hash", lambda _: pytest.fail("hashed again"))
-        assert mapped.shard_hash(path, cache) == found
+        assert dataset_table.shard_hash(path, cache) == found
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(path, (1e9, 1e9 + 1))
-    assert mapped.shard_hash(path, cache) == files.file_hash(path) != found
+    assert dataset_table.shard_hash(path, cache) == files.file_hash(path) != found
     for note in cache.iterdir():
         note.write_text("no hash")
-    assert mapped.shard_hash(path, cache) == files.file_hash(path)
+    assert dataset_table.shard_hash(path, cache) == files.file_hash(path)
 
 
 def test_a_file_changed_just_now_is_hashed_each_time(two, tmp_path):
     """It may change again within the same tick of the clock."""
     (path, _), cache = two[0], tmp_path / "cache"
-    mapped.shard_hash(path, cache)
+    dataset_table.shard_hash(path, cache)
     assert not cache.exists()
 
 
 def test_many_threads_may_write_one_file_aside(tmp_path):
     def write(number):
-        with files.aside(tmp_path / "x") as part:
+        with files.atomic_write(tmp_path / "x") as part:
             part.write_text(str(number) * 50_000)
 
     with ThreadPoolExecutor(8) as pool:
@@ -152,27 +156,27 @@ def test_shards_of_different_settings_do_not_mix(two, tmp_path):
     other = shards.Layout(**{**vars(LAYOUT), "identity": {"view": "logmel", "n_mels": 5}})
     shards.write(paths[1], other, [rows(["y/1"])])
     with pytest.raises(StoreError, match="made with different settings"):
-        mapped.open_table(paths, tmp_path / "cache")
+        dataset_table.open_table(paths, tmp_path / "cache")
 
 
 def test_statistics_are_over_frames_that_hold_sound(two, tmp_path):
     paths, written = two
-    table = mapped.open_table(paths, tmp_path / "cache")
+    table = dataset_table.open_table(paths, tmp_path / "cache")
     chosen = np.array([0, 3, 5, 9])
-    fitted = statistics.fit(table, chosen, size=3)
+    fitted = inputs.fit_statistics(table, chosen, size=3)
     all_rows = np.concatenate([part.tensors for part in written])
     valid = np.concatenate([part.valid_frames for part in written])
     sound = np.concatenate([all_rows[row, : valid[row]] for row in chosen]).astype(np.float64)
     np.testing.assert_allclose(fitted.mean, sound.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(fitted.variance, sound.var(axis=0), rtol=1e-4)
-    everything = statistics.fit(table, np.arange(10))
+    everything = inputs.fit_statistics(table, np.arange(10))
     assert np.abs(everything.mean - fitted.mean).max() > 0.1
 
 
 def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
-    from pipeline.store.batches import Batches, Patches
+    from pipeline.train.batches import Batches, Patches
 
-    table = mapped.open_table(two[0], tmp_path / "cache")
+    table = dataset_table.open_table(two[0], tmp_path / "cache")
     numbers, labels = np.arange(10), np.arange(10) % 3
     weights = np.array([1, 2, 4], np.float32)
     feed = Batches(table, numbers, labels, weights=weights, batch_size=4, shuffle=(0, 7))
@@ -195,21 +199,21 @@ def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
 
 
 def test_predictions_read_back(tmp_path):
-    frame = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in predictions.TEXT} | {"fold": [0, 3]})
+    frame = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in tables.PREDICTIONS_TEXT} | {"fold": [0, 3]})
     probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32)
-    predictions.write(frame, probabilities, ["a", "b", "c"], tmp_path / "p.parquet")
-    found, values, labels = predictions.read(tmp_path / "p.parquet")
+    tables.write_predictions(frame, probabilities, ["a", "b", "c"], tmp_path / "p.parquet")
+    found, values, labels = tables.read_predictions(tmp_path / "p.parquet")
     assert labels == ["a", "b", "c"]
     np.testing.assert_array_equal(values, probabilities)
     pd.testing.assert_frame_equal(found[frame.columns], frame, check_dtype=False)
     with pytest.raises(StoreError, match="run 'dvc repro evaluate'"):
-        predictions.read(tmp_path / "none.parquet")
+        tables.read_predictions(tmp_path / "none.parquet")
     (tmp_path / "p.parquet").write_bytes(b"damaged")
     with pytest.raises(StoreError, match="run 'dvc repro -f evaluate'"):
-        predictions.read(tmp_path / "p.parquet")
+        tables.read_predictions(tmp_path / "p.parquet")
 
 
-@pytest.mark.parametrize("read", [predictions.read, roles.read])
+@pytest.mark.parametrize("read", [tables.read_predictions, tables.read_splits])
 def test_a_table_of_another_layout_is_refused(tmp_path, read):
     pd.DataFrame({"clip_id": ["a"]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(StoreError, match="has another layout than this version writes"):
@@ -219,7 +223,7 @@ def test_a_table_of_another_layout_is_refused(tmp_path, read):
 def test_roles_read_back_with_what_they_are_about(tmp_path):
     frame = pd.DataFrame({name: ["a", "b"] for name in COLUMNS} | {"fold": [0, 1], "label": ["happy", None]})
     frame["votes_face"] = [None, [0, 1, 0, 0, 1, 0]]
-    roles.write(
+    tables.write_splits(
         frame,
         tmp_path / "clips.parquet",
         classes=["happy", "sad"],
@@ -227,30 +231,30 @@ def test_roles_read_back_with_what_they_are_about(tmp_path):
         split={"folds": 5},
         corpora={"tess": {"licence": "CC BY-NC-ND 4.0"}},
     )
-    found = roles.read(tmp_path / "clips.parquet")
+    found = tables.read_splits(tmp_path / "clips.parquet")
     assert found.attrs == {
         "classes": ["happy", "sad"],
         "synthetic": ["tess"],
         "split": {"folds": 5},
         "corpora": {"tess": {"licence": "CC BY-NC-ND 4.0"}},
     }
-    assert list(found.columns) == roles.SCHEMA.names
+    assert list(found.columns) == tables.SPLITS_SCHEMA.names
     assert found["label"].fillna("").to_list() == ["happy", ""]
     assert found["votes_face"].iloc[0] is None
     assert found["votes_face"].iloc[1].tolist() == [0, 1, 0, 0, 1, 0]
     assert found["votes_voice"].isna().all()
     (tmp_path / "clips.parquet").write_bytes(b"damaged")
     with pytest.raises(StoreError, match="run 'dvc repro -f split'"):
-        roles.read(tmp_path / "clips.parquet")
+        tables.read_splits(tmp_path / "clips.parquet")
 
 
 def cached(place, keys, first):
     """Keep rows that begin with the number ``first``, and give them."""
     identity = {"view": "x", "dtype": "float16"}
     tensors = (first + np.arange(12 * len(keys), dtype=np.float16)).reshape(-1, 3, 4)
-    rows = segments.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
-    clips.put(place, identity, rows)
-    return clips.Drawer(place, identity), rows
+    rows = cache.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
+    cache.put(place, identity, rows)
+    return cache.Drawer(place, identity), rows
 
 
 def test_the_clip_cache_gives_back_what_it_was_given_in_any_order(tmp_path):
@@ -275,10 +279,10 @@ def test_a_segment_is_named_by_its_keys_and_its_bytes(tmp_path):
     place, keys = Place(str(tmp_path)), ["ab" * 32, "cd" * 32]
     drawer, _ = cached(place, keys, 0)
     (path,) = (tmp_path / drawer.name).iterdir()
-    assert clips.is_there(place, drawer.identity, keys)
-    assert not clips.is_there(place, drawer.identity, keys[::-1])
-    assert segments.is_whole(path)
-    assert segments.describe(path) == {"view": "x", "dtype": "float16", "shape": [3, 4]}
+    assert cache.is_there(place, drawer.identity, keys)
+    assert not cache.is_there(place, drawer.identity, keys[::-1])
+    assert cache.is_whole_segment(path)
+    assert cache.describe_segment(path) == {"view": "x", "dtype": "float16", "shape": [3, 4]}
     again, _ = cached(place, keys, 0)
     assert [each.name for each in (tmp_path / again.name).iterdir()] == [path.name]
 
@@ -288,7 +292,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     path.write_text("old")
 
     def broken():
-        with files.aside(path) as part:
+        with files.atomic_write(path) as part:
             part.write_text("half")
             raise ValueError("stop")
 
@@ -301,7 +305,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_a_folder_takes_the_place_of_another(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/old").write_text("old")
-    with files.aside(tmp_path / "bundle") as part:
+    with files.atomic_write(tmp_path / "bundle") as part:
         part.mkdir()
         (part / "new").write_text("new")
     assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["new"]
@@ -326,14 +330,14 @@ def unpacked(two, tmp_path):
     """A shard, the folder for unpacked files, and the unpacked file of the shard in it."""
     (path, other), _ = two
     cache = tmp_path / "cache"
-    mapped.open_table([path], cache)
+    dataset_table.open_table([path], cache)
     (made,) = cache.iterdir()
     return path, other, made
 
 
 def swap(made, other):
     """Put the whole unpacked file of another shard in the place of one."""
-    mapped.open_table([other], made.parent / "other")
+    dataset_table.open_table([other], made.parent / "other")
     (whole,) = (made.parent / "other").glob("*.npy")
     seal = whole.stem.partition("-")[2]
     made.unlink()
@@ -366,12 +370,12 @@ def test_an_unpacked_file_that_is_not_whole_trains_nobody_and_is_made_again(unpa
     whole = made.read_bytes()
     HARMS[harm](made, other)
     (harmed,) = made.parent.glob("*.npy")
-    table = mapped.open_table([path], made.parent)
+    table = dataset_table.open_table([path], made.parent)
     np.testing.assert_array_equal(table.stored(np.arange(4)), two[1][0].tensors)
     assert made.read_bytes() == whole
     assert [each for each in made.parent.iterdir() if each.is_file()] == [made]
     assert capsys.readouterr().err == f"{harmed} is damaged; it is made again.\n"
-    mapped.open_table([path], made.parent)
+    dataset_table.open_table([path], made.parent)
     assert capsys.readouterr().err == ""
 
 
@@ -381,22 +385,22 @@ def test_verify_reads_unpacked_files_too(unpacked, monkeypatch, tmp_path, harm):
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
     made.parent.rename(tmp_path / "unpacked")
     place, kept = Place(str(tmp_path / "place")), tmp_path / "unpacked" / made.name
-    assert [(each.item.path, each.fault) for each in upkeep.verify(place)] == [(str(kept), "")]
+    assert [(each.item.path, each.fault) for each in gc.verify_store(place)] == [(str(kept), "")]
     HARMS[harm](kept, other)
-    (found,) = upkeep.verify(place)
+    (found,) = gc.verify_store(place)
     assert found.fault == "its bytes are not those that its name promises"
-    upkeep.delete(place, [found.item])
-    assert upkeep.verify(place) == []
+    gc.delete_garbage(place, [found.item])
+    assert gc.verify_store(place) == []
 
 
 def test_a_shard_that_changed_under_its_note_is_unpacked_under_its_own_name(two, tmp_path):
     """The note of another file of the same inode, size and time."""
     (path, _), cache = two[0], tmp_path / "cache"
     os.utime(path, (1e9, 1e9))
-    mapped.shard_hash(path, cache)
+    dataset_table.shard_hash(path, cache)
     (note,) = cache.iterdir()
     note.write_text("ab" * 32)
-    table = mapped.open_table([path], cache)
+    table = dataset_table.open_table([path], cache)
     np.testing.assert_array_equal(table.stored(np.arange(4)), two[1][0].tensors)
     (made,) = cache.glob("*.npy")
     assert made.name.startswith(files.file_hash(path))
@@ -410,26 +414,26 @@ def test_a_damaged_shard_is_not_taken_for_a_full_disk(two, tmp_path):
         data[at] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(StoreError, match=rf"{path} is damaged \(.*\): run 'dvc repro -f extract@{path.stem}'"):
-        mapped.open_table([path], tmp_path / "cache")
+        dataset_table.open_table([path], tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_manifest_that_says_nothing_of_its_corpus_is_refused(tmp_path):
     path = tmp_path / "ravdess.parquet"
-    manifest.write([], path, synthetic=False, about={"licence": "CC BY-NC-SA 4.0"})
-    assert manifest.read(path).attrs == {"synthetic": False, "about": {"licence": "CC BY-NC-SA 4.0"}}
+    tables.write_manifest([], path, synthetic=False, about={"licence": "CC BY-NC-SA 4.0"})
+    assert tables.read_manifest(path).attrs == {"synthetic": False, "about": {"licence": "CC BY-NC-SA 4.0"}}
     pq.write_table(pq.read_table(path).replace_schema_metadata({"synthetic": "false"}), path)  # as before 0.1
     with pytest.raises(
         StoreError, match="has another layout than this version writes: .*'dvc repro -f ingest@ravdess'"
     ):
-        manifest.read(path)
+        tables.read_manifest(path)
 
 
 def test_roles_that_say_nothing_of_the_corpora_are_refused(tmp_path):
     path = tmp_path / "clips.parquet"
-    roles.write(pd.DataFrame(columns=COLUMNS), path, classes=[], synthetic=[], split={}, corpora={})
+    tables.write_splits(pd.DataFrame(columns=COLUMNS), path, classes=[], synthetic=[], split={}, corpora={})
     table = pq.read_table(path)
     about = {"classes": [], "synthetic": [], "split": {}}  # as before 0.1
     pq.write_table(table.replace_schema_metadata({"ser": json.dumps(about)}), path)
     with pytest.raises(StoreError, match="has another layout than this version writes.*dvc repro -f split"):
-        roles.read(path)
+        tables.read_splits(path)

@@ -14,31 +14,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import config
-from pipeline.errors import StoreError
+from pipeline import parallel
+from pipeline.audio import decode
+from pipeline.core import config, files
+from pipeline.core.errors import StoreError
+from pipeline.dataset import table
+from pipeline.extract import cache, stage, storage, writer
+from pipeline.extract.storage import Place
+from pipeline.ingest import measure
+from pipeline.ingest import stage as ingest_stage
+from pipeline.signal import extractor
 from pipeline.signal.settings import Augment
-from pipeline.stages import assembly, crew, extract, ingest
-from pipeline.store import (
-    audio,
-    clips,
-    facts,
-    files,
-    holdings,
-    inventory,
-    listing,
-    mapped,
-    places,
-    recipe,
-    references,
-    segments,
-    tally,
-    upkeep,
-)
-from pipeline.store.places import Place
+from pipeline.upkeep import gc, inventory
+from pipeline.upkeep import text as upkeep_text
 
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
-SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
+SETTINGS = replace(extractor.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
 LOGMEL = replace(SETTINGS.features.logmel, n_mels=40, top_db=None)
 OTHER = replace(SETTINGS, features=replace(SETTINGS.features, logmel=LOGMEL))  # of MFCC the same
 
@@ -59,7 +51,7 @@ def corpus(tmp_path):
         path = tmp_path / f"RAVDESS/Actor_{number % 2 + 1:02}/03-01-0{number + 1}-01-01-01-{number % 2 + 1:02}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(RATE + 100 * number), RATE)
-    ingest.run("ravdess", tmp_path / "RAVDESS", tmp_path / "ravdess.parquet", limits=facts.Limits())
+    ingest_stage.run("ravdess", tmp_path / "RAVDESS", tmp_path / "ravdess.parquet", limits=measure.Limits())
     return tmp_path / "RAVDESS"
 
 
@@ -68,12 +60,12 @@ def place(tmp_path):
     return Place(str(tmp_path / "cache"))
 
 
-def extracted(folder: Path, place: Place, out: str = "a", settings: recipe.Recipe = SETTINGS) -> dict[str, Path]:
+def extracted(folder: Path, place: Place, out: str = "a", settings: extractor.Recipe = SETTINGS) -> dict[str, Path]:
     """Extract into a workspace, as DVC has it done."""
     base = folder.parent
-    outputs = {view: base / out / "features" / view / "ravdess.parquet" for view in recipe.DTYPES}
-    team = crew.Crew(1)
-    extract.run(folder, base / "ravdess.parquet", outputs, settings=settings, place=place, team=team)
+    outputs = {view: base / out / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
+    team = parallel.Crew(1)
+    stage.run(folder, base / "ravdess.parquet", outputs, settings=settings, place=place, team=team)
     return outputs
 
 
@@ -106,9 +98,9 @@ def keep(place: Place, *, rows: int = 3, seed: int = 0, view: str = "logmel") ->
     """Put a segment of made-up rows and give its path below the folder."""
     identity = {"view": view, "dtype": "float16", "settings": {view: {"hop": 320}}, "versions": {}}
     keys = [files.text_hash(seed, row) for row in range(rows)]
-    made = segments.Rows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
+    made = cache.Rows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
     before = found_in(place.folder)
-    clips.put(place, identity, made)
+    cache.put(place, identity, made)
     (new,) = found_in(place.folder) - before
     return new
 
@@ -117,15 +109,15 @@ def refer(place: Place, shard: Path, *names: str) -> None:
     """Leave the note of a shard that was made of these segments."""
     shard.parent.mkdir(parents=True, exist_ok=True)
     shard.write_bytes(str(shard).encode())
-    references.write(place, {shard: (names[0].partition("/")[0], [name.rpartition("/")[2] for name in names])})
+    storage.write_references(place, {shard: (names[0].partition("/")[0], [name.rpartition("/")[2] for name in names])})
 
 
 def sweep(place: Place, **options) -> set[str]:
     """Clean up and name what went by it, below the folder."""
     before = set(tree(place.folder))
-    garbage = upkeep.garbage(place, **options)
+    garbage = gc.find_garbage(place, **options)
     assert set(tree(place.folder)) == before, "looking deletes nothing"
-    swept = upkeep.delete(place, garbage.old)
+    swept = gc.delete_garbage(place, garbage.old)
     assert not swept.failures
     gone = before - set(tree(place.folder))
     assert gone == {
@@ -137,16 +129,16 @@ def sweep(place: Place, **options) -> set[str]:
 def test_every_file_that_we_write_is_recognised(corpus, place):
     outputs = extracted(corpus, place)
     cache = files.cache_folder() / "unpacked"
-    mapped.open_table([outputs["logmel"]], cache)
-    kinds = {name: holdings.kind(*name.split("/")) for name in tree(place.folder)}
+    table.open_table([outputs["logmel"]], cache)
+    kinds = {name: inventory.kind(*name.split("/")) for name in tree(place.folder)}
     assert set(kinds.values()) == {"segment", "note", "lock"}
     (unpacked,) = cache.iterdir()
-    assert holdings.kind("unpacked", unpacked.name) == "unpacked"
-    assert len(holdings.here(place)) == len(kinds)
-    assert [item.path for item in holdings.unpacked()] == [str(unpacked)]
+    assert inventory.kind("unpacked", unpacked.name) == "unpacked"
+    assert len(inventory.here(place)) == len(kinds)
+    assert [item.path for item in inventory.unpacked_items()] == [str(unpacked)]
     for path in (*place.folder.rglob("*.arrow"), *place.folder.rglob("*.json"), unpacked):
-        with files.aside(path) as part:
-            assert holdings.kind(path.parent.name, part.name) == "unfinished"
+        with files.atomic_write(path) as part:
+            assert inventory.kind(path.parent.name, part.name) == "unfinished"
             part.write_bytes(b"")
 
 
@@ -169,21 +161,21 @@ HEX = "0123456789abcdef"
     ],
 )
 def test_what_has_another_form_is_not_ours(drawer, name):
-    assert holdings.kind(drawer, name) == ""
+    assert inventory.kind(drawer, name) == ""
 
 
 def test_sizes_and_counts_are_those_of_the_disk(corpus, place):
     extracted(corpus, place)
     extracted(corpus, place, "b", OTHER)
-    taken = inventory.take(place)
+    taken = inventory.take_inventory(place)
     sizes = {path.name: sum(f.stat().st_size for f in path.glob("*.arrow")) for path in place.folder.glob("*-*")}
     assert {drawer.name: drawer.size for drawer in taken.drawers} == sizes
     assert [drawer.rows for drawer in taken.drawers] == [12, 12, 12]
     assert sum(drawer.segments for drawer in taken.drawers) == len(found_in(place.folder)) == 6
-    views = {clips.drawer_name(recipe.identity(s, view)) for s in (SETTINGS, OTHER) for view in recipe.DTYPES}
+    views = {cache.drawer_name(extractor.identity(s, view)) for s in (SETTINGS, OTHER) for view in extractor.DTYPES}
     assert {drawer.name for drawer in taken.drawers} == views
     for drawer in taken.drawers:
-        assert clips.drawer_name(drawer.identity) == drawer.name
+        assert cache.drawer_name(drawer.identity) == drawer.name
         assert drawer.unused == 0
 
 
@@ -191,13 +183,13 @@ def test_it_is_known_which_shards_a_drawer_was_read_for(corpus, place):
     here = extracted(corpus, place)
     there = extracted(corpus, place, "b", OTHER)
     shutil.rmtree(corpus.parent / "a")
-    by_name = {drawer.name: drawer for drawer in inventory.take(place).drawers}
-    both = by_name[clips.drawer_name(recipe.identity(SETTINGS, "mfcc"))]
+    by_name = {drawer.name: drawer for drawer in inventory.take_inventory(place).drawers}
+    both = by_name[cache.drawer_name(extractor.identity(SETTINGS, "mfcc"))]
     assert [(shard.path, shard.alive, shard.clips) for shard in both.shards] == [
         (str(there["mfcc"]), True, 6),
         (str(here["mfcc"]), False, None),
     ]
-    lonely = by_name[clips.drawer_name(recipe.identity(SETTINGS, "logmel"))]
+    lonely = by_name[cache.drawer_name(extractor.identity(SETTINGS, "logmel"))]
     assert [(shard.path, shard.alive) for shard in lonely.shards] == [(str(here["logmel"]), False)]
     assert (both.unused, lonely.unused) == (0, lonely.size)
 
@@ -206,29 +198,29 @@ def test_ages_are_those_of_the_oldest_and_the_newest_segment(place):
     names = [keep(place, seed=seed) for seed in range(3)]
     for name, days in zip(names, (3, 20, 1.5), strict=True):
         age([place.folder / name], days)
-    (drawer,) = inventory.take(place).drawers
+    (drawer,) = inventory.take_inventory(place).drawers
     assert time.time() - drawer.first_written == pytest.approx(20 * DAY, abs=60)
     assert time.time() - drawer.last_written == pytest.approx(1.5 * DAY, abs=60)
-    text = "\n".join(listing.inventory(inventory.take(place), time.time(), {}))
+    text = "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
     assert "2 weeks ago     1 day ago" in text
 
 
 def test_settings_are_told_apart_in_words(corpus, place):
     extracted(corpus, place)
     extracted(corpus, place, "b", OTHER)
-    taken = inventory.take(place)
-    alone = list(listing.inventory(taken, time.time(), {}))
+    taken = inventory.take_inventory(place)
+    alone = list(upkeep_text.inventory_text(taken, time.time(), {}))
     assert "    logmel.n_mels 40, logmel.top_db null" in alone
     assert "    logmel.n_mels 64, logmel.top_db 80.0" in alone
     assert not any("mfcc.n_mfcc" in line for line in alone)  # one drawer alone differs from none
-    now = {view: recipe.identity(OTHER, view) for view in recipe.DTYPES}
-    against = list(listing.inventory(taken, time.time(), now))
+    now = {view: extractor.identity(OTHER, view) for view in extractor.DTYPES}
+    against = list(upkeep_text.inventory_text(taken, time.time(), now))
     assert "    logmel.n_mels 64 (now 40), logmel.top_db 80.0 (now null)" in against
     assert against.count("    as in params.yaml") == 2
     older = {view: now[view] | {"versions": now[view]["versions"] | {"frontend": 99}} for view in now}
-    assert "    versions.frontend" in "\n".join(listing.inventory(taken, time.time(), older))
+    assert "    versions.frontend" in "\n".join(upkeep_text.inventory_text(taken, time.time(), older))
     more = {view: now[view] | {"settings": now[view]["settings"] | {"new": {"key": True}}} for view in now}
-    assert "    new.key null (now true)" in listing.inventory(taken, time.time(), more)
+    assert "    new.key null (now true)" in upkeep_text.inventory_text(taken, time.time(), more)
 
 
 def test_a_shard_that_is_gone_or_elsewhere_says_so(tmp_path, place, monkeypatch):
@@ -240,7 +232,7 @@ def test_a_shard_that_is_gone_or_elsewhere_says_so(tmp_path, place, monkeypatch)
         patch.setattr(platform, "node", lambda: "node7")
         refer(place, tmp_path / "far.parquet", name)
     (tmp_path / "far.parquet").unlink()
-    lines = "\n".join(listing.inventory(inventory.take(place), time.time(), {}))
+    lines = "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
     assert f"    gone: {tmp_path}/gone.parquet" in lines
     assert f"    node7: {tmp_path}/far.parquet" in lines
     assert "1 note without a shard" in lines
@@ -250,21 +242,21 @@ def test_lines_fit_in_100_columns(corpus, place):
     extracted(corpus, place)
     extracted(corpus, place, "b", OTHER)
     grow_old(place.folder, 500)
-    for line in listing.inventory(inventory.take(place), time.time(), {}):
+    for line in upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}):
         assert len(line) <= 100 or "/" in line
 
 
 def test_a_damaged_segment_does_not_stop_the_list(place):
     names = [keep(place, seed=seed, rows=seed + 1) for seed in range(3)]
     (place.folder / names[2]).write_bytes(b"")
-    (drawer,) = inventory.take(place).drawers
+    (drawer,) = inventory.take_inventory(place).drawers
     assert (drawer.rows, drawer.segments, drawer.unreadable) == (3, 3, 1)
-    assert "    1 damaged" in "\n".join(listing.inventory(inventory.take(place), time.time(), {}))
+    assert "    1 damaged" in "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
 
 
 def test_an_absent_cache_is_empty(place):
-    assert inventory.take(place).drawers == ()
-    assert upkeep.verify(place) == []
+    assert inventory.take_inventory(place).drawers == ()
+    assert gc.verify_store(place) == []
     assert sweep(place) == set()
     assert not place.folder.exists()
 
@@ -274,19 +266,19 @@ def test_an_absent_cache_is_empty(place):
     [(-5, "just now"), (59, "just now"), (60, "1 minute ago"), (7199, "1 hour ago"), (13 * DAY, "1 week ago")],
 )
 def test_ages_in_words(seconds, words):
-    assert tally.ago(seconds) == words
+    assert upkeep_text.ago(seconds) == words
 
 
 @pytest.mark.parametrize("at", [0, 1500, -1000, -1])
 def test_a_flipped_bit_is_found_and_its_clips_are_made_again(corpus, place, at):
     first = extracted(corpus, place)
     whole = tree(place.folder)
-    assert [each.fault for each in upkeep.verify(place)] == [""] * 6  # two segments a view, two notes
+    assert [each.fault for each in gc.verify_store(place)] == [""] * 6  # two segments a view, two notes
     victim = sorted(place.folder.glob("logmel-*/*.arrow"))[1]
     flip(victim, at)
-    damaged = [each for each in upkeep.verify(place) if each.fault]
+    damaged = [each for each in gc.verify_store(place) if each.fault]
     assert [each.item.path for each in damaged] == [str(victim)]
-    swept = upkeep.delete(place, [each.item for each in damaged])
+    swept = gc.delete_garbage(place, [each.item for each in damaged])
     assert [item.path for item in swept.items] == [str(victim)]
     assert not victim.exists()
     again = extracted(corpus, place, "again")
@@ -303,31 +295,31 @@ def test_a_note_that_cannot_be_read_is_found(tmp_path, place):
     notes = sorted(place.folder.glob("references/*.json"))
     notes[0].write_text('{"shard": ')
     notes[1].write_text('{"shard": "/x"}')
-    faults = {each.item.path: each.fault for each in upkeep.verify(place) if each.fault}
+    faults = {each.item.path: each.fault for each in gc.verify_store(place) if each.fault}
     assert faults == {str(note): "it is no note of a shard" for note in notes}
 
 
 def test_what_goes_while_it_is_checked_is_no_damage(place, monkeypatch):
     items = [keep(place, seed=seed) for seed in range(2)]
-    listed = holdings.here(place)
+    listed = inventory.here(place)
     (place.folder / items[0]).unlink()
-    monkeypatch.setattr(holdings, "here", lambda place: listed)
-    assert [each.item.name for each in upkeep.verify(place)] == [items[1].rpartition("/")[2]]
+    monkeypatch.setattr(inventory, "here", lambda place: listed)
+    assert [each.item.name for each in gc.verify_store(place)] == [items[1].rpartition("/")[2]]
 
 
 def test_what_changed_since_it_was_listed_stays(place):
     name = keep(place)
     grow_old(place.folder)
-    found = upkeep.garbage(place)
+    found = gc.find_garbage(place)
     assert len(found.old) == 1
     (place.folder / name).touch()  # somebody has made use of it
-    assert upkeep.delete(place, found.old).items == ()
+    assert gc.delete_garbage(place, found.old).items == ()
     assert (place.folder / name).exists()
 
 
 def test_what_two_workspaces_share_stays_while_one_of_them_lives(corpus, place):
     a, b = extracted(corpus, place), extracted(corpus, place, "b", OTHER)
-    drawers = {s: {view: clips.path(place, recipe.identity(s, view)).name for view in a} for s in (SETTINGS, OTHER)}
+    drawers = {s: {view: cache.path(place, extractor.identity(s, view)).name for view in a} for s in (SETTINGS, OTHER)}
     segments_of = {
         path.name: {each for each in found_in(place.folder) if each.startswith(path.name)}
         for path in place.folder.iterdir()
@@ -337,14 +329,14 @@ def test_what_two_workspaces_share_stays_while_one_of_them_lives(corpus, place):
     assert drawers[SETTINGS]["mfcc"] == drawers[OTHER]["mfcc"]
     assert sweep(place) == locks  # they were all that nobody needs
     shutil.rmtree(corpus.parent / "a")
-    notes = {name for name, note in references.read(place).items() if note.shard in map(str, a.values())}
+    notes = {name for name, note in storage.read_references(place).items() if note.shard in map(str, a.values())}
     assert len(notes) == 2
     assert sweep(place) == segments_of[drawers[SETTINGS]["logmel"]] | {f"references/{name}" for name in notes}
     assert not (place.folder / drawers[SETTINGS]["logmel"]).exists()
     shutil.rmtree(corpus.parent / "b")
     rest = segments_of[drawers[OTHER]["logmel"]] | segments_of[drawers[OTHER]["mfcc"]] | found_in(place.folder, ".json")
     assert sweep(place) == rest
-    assert {note.shard for note in references.read(place).values()} == set()
+    assert {note.shard for note in storage.read_references(place).values()} == set()
     assert b["mfcc"].parent.exists() is False
 
 
@@ -388,7 +380,7 @@ def test_what_is_younger_stays(place, days, left):
 def test_the_young_are_named(place):
     names = [keep(place, seed=seed) for seed in range(2)]
     age([place.folder / names[0]], 5)
-    garbage = upkeep.garbage(place)
+    garbage = gc.find_garbage(place)
     assert [f"{item.drawer}/{item.name}" for item in garbage.young] == [names[1]]
 
 
@@ -410,7 +402,7 @@ def test_a_lock_goes_after_a_day_unless_it_is_held(place):
             pass
     grow_old(place.folder)
     (place.folder / f"locks/{names[2]}.lock").touch()
-    assert upkeep.garbage(place).young == ()  # no use to speak of locks and unfinished files
+    assert gc.find_garbage(place).young == ()  # no use to speak of locks and unfinished files
     with place.lock(names[0]):
         assert sweep(place, days=0) == {f"locks/{names[1]}.lock"}
     assert sweep(place, days=30) == {f"locks/{names[0]}.lock"}
@@ -435,7 +427,7 @@ def test_who_waits_for_a_lock_that_is_deleted_gets_it_still(place):
     path = place.folder / f"locks/{name}.lock"
     deleted = 0
     while any(thread.is_alive() for thread in threads):
-        deleted += path.exists() and upkeep.remove_lock(path)
+        deleted += path.exists() and gc.remove_lock(path)
     assert (len(most), max(most)) == (90, 1)
     assert deleted
 
@@ -446,10 +438,10 @@ def test_while_a_note_cannot_be_read_no_segment_goes(tmp_path, place):
     (note,) = place.folder.glob("references/*.json")
     note.write_bytes(note.read_bytes()[:-9])
     grow_old(place.folder)
-    garbage = upkeep.garbage(place)
+    garbage = gc.find_garbage(place)
     assert (garbage.old, garbage.unreadable) == ((), (str(note),))
-    assert f"{note} is damaged" in "\n".join(tally.swept(garbage, None))
-    upkeep.delete(place, [each.item for each in upkeep.verify(place) if each.fault])
+    assert f"{note} is damaged" in "\n".join(upkeep_text.gc_text(garbage, None))
+    gc.delete_garbage(place, [each.item for each in gc.verify_store(place) if each.fault])
     assert sweep(place) == {used, unused}
 
 
@@ -461,7 +453,7 @@ def test_a_shard_that_this_user_may_not_look_at_counts_as_there(tmp_path, place,
     def forbidden(self):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(references.Reference, "alive", property(forbidden))
+    monkeypatch.setattr(storage.Reference, "alive", property(forbidden))
     assert sweep(place) == set()
 
 
@@ -496,18 +488,18 @@ def test_what_is_not_ours_stays(tmp_path, place):
     grow_old(place.folder, 400)
     assert sweep(place, days=0) == {used}
     assert {name: name.encode() for name in foreign} == tree(place.folder)
-    assert [each.fault for each in upkeep.verify(place)] == []
-    assert inventory.take(place).drawers == ()
+    assert [each.fault for each in gc.verify_store(place)] == []
+    assert inventory.take_inventory(place).drawers == ()
 
 
 def test_files_unpacked_for_training_go_with_their_shards(corpus, place, monkeypatch):
     outputs, folder = extracted(corpus, place), files.cache_folder() / "unpacked"
     for path in outputs.values():
-        mapped.open_table([path], folder)
+        table.open_table([path], folder)
     brought = corpus.parent / "c/features/logmel/other.parquet"  # as DVC pulls it: no note tells of it
     brought.parent.mkdir(parents=True)
     shutil.copy(extracted(corpus, place, "b", OTHER)["logmel"], brought)
-    mapped.open_table([brought], folder)
+    table.open_table([brought], folder)
     shutil.rmtree(corpus.parent / "b")
     foreign = folder / "weights.npy"
     foreign.write_text("mine")
@@ -515,16 +507,16 @@ def test_files_unpacked_for_training_go_with_their_shards(corpus, place, monkeyp
     grow_old(place.folder)
     monkeypatch.chdir(corpus.parent / "c")
     named = {files.file_hash(path): str(path) for path in (*outputs.values(), brought)}
-    taken = inventory.take(place).unpacked
+    taken = inventory.take_inventory(place).unpacked
     assert {shard_of(each.path): each.shard for each in taken} == named
     assert [each.size for each in taken] == [Path(each.path).stat().st_size for each in taken]
     outputs["mfcc"].unlink()
     gone = next(name for name, shard in named.items() if shard == str(outputs["mfcc"]))
-    assert [shard_of(item.path) for item in upkeep.garbage(place).old if item.kind == "unpacked"] == [gone]
-    upkeep.delete(place, upkeep.garbage(place).old)
+    assert [shard_of(item.path) for item in gc.find_garbage(place).old if item.kind == "unpacked"] == [gone]
+    gc.delete_garbage(place, gc.find_garbage(place).old)
     assert {shard_of(path) for path in folder.iterdir()} == {*named, "weights"} - {gone}
     monkeypatch.chdir(corpus.parent)
-    upkeep.delete(place, upkeep.garbage(place).old)
+    gc.delete_garbage(place, gc.find_garbage(place).old)
     assert {shard_of(path) for path in folder.iterdir()} == {files.file_hash(outputs["logmel"]), "weights"}
 
 
@@ -536,13 +528,13 @@ def shard_of(path) -> str:
 def test_what_older_versions_unpacked_without_a_checksum_goes(corpus, place):
     shard = extracted(corpus, place)["logmel"]
     folder = files.cache_folder() / "unpacked"
-    mapped.open_table([shard], folder)
+    table.open_table([shard], folder)
     (whole,) = folder.iterdir()
     older = folder / f"{files.file_hash(shard)}.npy"
     shutil.copy(whole, older)
     grow_old(folder)
-    assert [item.path for item in upkeep.garbage(place).old if item.kind == "unpacked"] == [str(older)]
-    assert str(older) not in {each.item.path for each in upkeep.verify(place)}
+    assert [item.path for item in gc.find_garbage(place).old if item.kind == "unpacked"] == [str(older)]
+    assert str(older) not in {each.item.path for each in gc.verify_store(place)}
 
 
 def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place):
@@ -553,9 +545,9 @@ def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place)
     unpacked.parent.mkdir()
     unpacked.write_bytes(b"x")
     grow_old(files.cache_folder())
-    assert upkeep.garbage(place).old == ()
+    assert gc.find_garbage(place).old == ()
     shard.unlink()
-    assert [item.path for item in upkeep.garbage(place).old] == [str(unpacked)]
+    assert [item.path for item in gc.find_garbage(place).old] == [str(unpacked)]
 
 
 def test_a_clip_cache_may_lie_where_files_are_unpacked(tmp_path):
@@ -565,8 +557,8 @@ def test_a_clip_cache_may_lie_where_files_are_unpacked(tmp_path):
     unpacked.parent.mkdir()
     unpacked.write_bytes(b"x")
     grow_old(place.folder)
-    assert [item.path for item in holdings.here(place)] == [str(place.folder / name)]
-    assert [item.path for item in upkeep.garbage(place).old] == [str(place.folder / name), str(unpacked)]
+    assert [item.path for item in inventory.here(place)] == [str(place.folder / name)]
+    assert [item.path for item in gc.find_garbage(place).old] == [str(place.folder / name), str(unpacked)]
 
 
 def test_after_gc_nothing_of_a_living_shard_is_made_again(corpus, place, monkeypatch, capsys):
@@ -576,7 +568,7 @@ def test_after_gc_nothing_of_a_living_shard_is_made_again(corpus, place, monkeyp
         path.unlink()
     grow_old(place.folder)
     assert len(found_in(place.folder) & sweep(place)) == 2
-    monkeypatch.setattr(audio, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
     capsys.readouterr()
     extracted(corpus, place, "c")
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
@@ -589,7 +581,7 @@ def test_gc_beside_an_extraction_takes_nothing_from_it(corpus, place):
 
     def clean():
         while not stop.is_set():
-            swept.append(upkeep.delete(place, upkeep.garbage(place).old))
+            swept.append(gc.delete_garbage(place, gc.find_garbage(place).old))
 
     thread = threading.Thread(target=clean)
     thread.start()
@@ -612,7 +604,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
     for path in first.values():
         path.unlink()  # as DVC does before it runs a stage
     fetch, swept, one_at_a_time = (
-        assembly.fetch,
+        writer.fetch,
         [],
         Lock(),
     )  # both views are written at once, and the sweep looks around
@@ -623,7 +615,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
         return fetch(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(assembly, "fetch", clean)
+        patch.setattr(writer, "fetch", clean)
         with pytest.raises(StoreError, match="It was whole a moment ago: run the same command again"):
             extracted(corpus, place, "again")
     assert set().union(*swept) >= whole
@@ -637,7 +629,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
 def cloud(tmp_path, request):
     """A shared place, and a way to its files."""
     place = Place(f"memory://{request.node.name}/ser")
-    system, root = places.filesystem(place.url)
+    system, root = storage.filesystem(place.url)
     yield place, system, root
     if system.exists(root):
         system.rm(root, recursive=True)
@@ -657,11 +649,11 @@ def test_the_shared_place_is_counted_on_its_own(tmp_path, cloud):
     names = [keep(place, seed=seed) for seed in range(2)]
     refer(place, tmp_path / "a.parquet", names[0])
     (place.folder / names[1]).unlink()
-    taken = inventory.take(place)
+    taken = inventory.take_inventory(place)
     assert [(drawer.shared, drawer.segments, drawer.rows) for drawer in taken.drawers] == [(False, 1, 3), (True, 2, 0)]
     assert taken.drawers[1].size == sum(system.size(f"{root}/{name}") for name in names)
     assert taken.drawers[1].unused == system.size(f"{root}/{names[1]}")
-    text = "\n".join(listing.inventory(taken, time.time(), {}))
+    text = "\n".join(upkeep_text.inventory_text(taken, time.time(), {}))
     assert f"Clip cache {place.folder}, in front of {place.url}" in text
     assert f"In {place.url}" in text
     assert text.count("a.parquet") == 1
@@ -674,9 +666,9 @@ def test_a_damaged_file_of_the_shared_place_is_found_there(corpus, cloud):
     data = bytearray(system.cat_file(f"{root}/{name}"))
     data[-700] ^= 1
     system.pipe_file(f"{root}/{name}", bytes(data))
-    damaged = [each.item for each in upkeep.verify(place) if each.fault]
+    damaged = [each.item for each in gc.verify_store(place) if each.fault]
     assert [item.path for item in damaged] == [f"{place.url}/{name}"]
-    upkeep.delete(place, damaged)
+    gc.delete_garbage(place, damaged)
     assert not system.exists(f"{root}/{name}")
     assert (place.folder / name).exists()
 
@@ -687,7 +679,7 @@ def test_a_damaged_copy_is_fetched_again(corpus, cloud, capsys):
     victim = sorted(place.folder.glob("mfcc-*/*.arrow"))[0]
     whole = victim.read_bytes()
     flip(victim, -700)
-    upkeep.delete(place, [each.item for each in upkeep.verify(place) if each.fault])
+    gc.delete_garbage(place, [each.item for each in gc.verify_store(place) if each.fault])
     assert not victim.exists()
     capsys.readouterr()
     extracted(corpus, place, "again")
@@ -709,12 +701,12 @@ def test_the_shared_place_is_cleaned_on_request_only(tmp_path, cloud):
     system.store[f"{root}/{young}"].created = datetime.now(UTC)
     assert sweep(place) == {unused, young}  # copies; notes stay as long as those in the shared place do
     assert names_in(system, root) == there
-    upkeep.delete(place, upkeep.garbage(place, shared=True).old)
+    gc.delete_garbage(place, gc.find_garbage(place, shared=True).old)
     gone = there - names_in(system, root)
     assert unused in gone
     assert len(gone) == 2  # and the note
-    assert {note.shard for note in references.read(place).values()} == {str(tmp_path / "a.parquet")}
-    upkeep.delete(place, upkeep.garbage(place, shared=True, days=0).old)
+    assert {note.shard for note in storage.read_references(place).values()} == {str(tmp_path / "a.parquet")}
+    gc.delete_garbage(place, gc.find_garbage(place, shared=True, days=0).old)
     assert names_in(system, root) == there - gone - {young}
 
 
@@ -731,12 +723,12 @@ def test_the_newest_note_of_another_machine_counts(tmp_path, cloud, monkeypatch)
     shutil.rmtree(other)
     grow_old(place.folder)
     grow_old_there(system, root)
-    upkeep.delete(place, upkeep.garbage(place, shared=True).old)
+    gc.delete_garbage(place, gc.find_garbage(place, shared=True).old)
     assert {name for name in names_in(system, root) if name.endswith(".arrow")} == {after}
     assert found_in(place.folder) == {after}
 
 
 def test_a_store_url_that_says_nothing_of_time_is_young():
-    assert holdings.moment({"name": "x"}) == pytest.approx(time.time(), abs=5)
-    assert holdings.moment({"name": "x", "modified": "yesterday"}) == pytest.approx(time.time(), abs=5)
-    assert holdings.moment({"name": "x", "mtime": 12.5}) == 12.5
+    assert inventory.moment({"name": "x"}) == pytest.approx(time.time(), abs=5)
+    assert inventory.moment({"name": "x", "modified": "yesterday"}) == pytest.approx(time.time(), abs=5)
+    assert inventory.moment({"name": "x", "mtime": 12.5}) == 12.5

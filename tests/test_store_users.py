@@ -18,20 +18,24 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from pipeline import config
-from pipeline.cli import main
-from pipeline.errors import StoreError
-from pipeline.networks.resuming import State
+from pipeline import parallel
+from pipeline.cli.main import main
+from pipeline.core import config, errors, files
+from pipeline.core.errors import StoreError
+from pipeline.dataset import table as dataset_table
+from pipeline.extract import cache, stage, storage
+from pipeline.extract.storage import Place
+from pipeline.ingest import measure
+from pipeline.ingest import stage as ingest_stage
+from pipeline.signal import extractor
 from pipeline.signal.settings import Augment
-from pipeline.stages import crew, extract, ingest
-from pipeline.store import checkpoints, facts, files, mapped, places, recipe, remarks, segments
-from pipeline.store.checkpoints import Checkpoint
-from pipeline.store.places import Place
+from pipeline.train import callbacks
+from pipeline.train.callbacks import Checkpoint, State
 
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
 NOBODY, TEAM = 65534, 4711  # a user and a group
-SETTINGS = replace(recipe.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
+SETTINGS = replace(extractor.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
 FEW, ALL = 4, 6  # clips
 
 
@@ -75,17 +79,17 @@ def corpus(hall) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(RATE + 100 * number), RATE)
         if number == FEW - 1:
-            ingest.run("ravdess", hall / "RAVDESS", hall / "few.parquet", limits=facts.Limits())
-    ingest.run("ravdess", hall / "RAVDESS", hall / "all.parquet", limits=facts.Limits())
+            ingest_stage.run("ravdess", hall / "RAVDESS", hall / "few.parquet", limits=measure.Limits())
+    ingest_stage.run("ravdess", hall / "RAVDESS", hall / "all.parquet", limits=measure.Limits())
     return hall / "RAVDESS"
 
 
 def extracted(corpus: Path, out: str, clips: str = "all") -> dict[str, bytes]:
     """Extract as the settings of the environment say; the bytes of the shards."""
-    outputs = {view: corpus.parent / out / f"{view}.parquet" for view in recipe.DTYPES}
-    place = places.Store().place
+    outputs = {view: corpus.parent / out / f"{view}.parquet" for view in extractor.DTYPES}
+    place = storage.Store().place
     source = corpus.parent / f"{clips}.parquet"
-    extract.run(corpus, source, outputs, settings=SETTINGS, place=place, team=crew.Crew(1))
+    stage.run(corpus, source, outputs, settings=SETTINGS, place=place, team=parallel.Crew(1))
     return {view: path.read_bytes() for view, path in outputs.items()}
 
 
@@ -272,7 +276,7 @@ def shard(corpus: Path) -> Path:
 
 
 def opened(path: Path) -> np.ndarray:
-    table = mapped.open_table([path], files.cache_folder() / "unpacked")
+    table = dataset_table.open_table([path], files.cache_folder() / "unpacked")
     return table.stored(np.arange(len(table.rows)))
 
 
@@ -282,11 +286,11 @@ def test_training_reads_and_keeps_what_it_can(corpus, hall, monkeypatch, capsys,
     path = shard(corpus)
     monkeypatch.setenv("SER_CACHE_DIR", str(common))
     expected = opened(path)
-    kept = Checkpoint(checkpoints.path(common, "a" * 64, "fold-0"), {})
+    kept = Checkpoint(callbacks.checkpoint_path(common, "a" * 64, "fold-0"), {})
     kept.keep(State(rows=[{"loss": 1.0}]))
     modes(common, *STATES[state])
     before = tree(common)
-    own = Checkpoint(checkpoints.path(common, "b" * 64, "fold-0"), {})
+    own = Checkpoint(callbacks.checkpoint_path(common, "b" * 64, "fold-0"), {})
     with other_user():
         np.testing.assert_array_equal(opened(path), expected)
         np.testing.assert_array_equal(opened(path), expected)
@@ -295,9 +299,9 @@ def test_training_reads_and_keeps_what_it_can(corpus, hall, monkeypatch, capsys,
         kept.keep(State(rows=[{"loss": 3.0}]))
         found, word = kept.find()
         assert found.epochs or "may not be read by you: this training starts anew" in word
-        checkpoints.clear(common, "b" * 64)
+        callbacks.clear_checkpoints(common, "b" * 64)
         assert own.find()[0] == State()
-        checkpoints.clear(common, "a" * 64)  # the other user may still be at it
+        callbacks.clear_checkpoints(common, "a" * 64)  # the other user may still be at it
     after = tree(common)
     if state != "everybody may write":
         assert {name: after[name] for name in before} == before
@@ -377,7 +381,7 @@ def test_without_a_lock_the_work_is_done_all_the_same(tmp_path, monkeypatch, err
 
 def test_a_lock_that_nobody_gives_back_is_not_waited_for_without_end(tmp_path, monkeypatch, capsys):
     """Its holder died on another machine, and the server of the disk does not know."""
-    monkeypatch.setattr(places, "WAIT", 0.2)
+    monkeypatch.setattr(storage, "WAIT", 0.2)
     place = Place(str(tmp_path))
     with filelock.FileLock(tmp_path / "locks/x.lock"):
         with place.lock("x", patient=False) as held:
@@ -420,7 +424,7 @@ def bucket(tmp_path, monkeypatch, request):
     """A shared place, and a way to its files."""
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path / "cache"))
     place = Place(f"memory://{request.node.name}/ser")
-    system, root = places.filesystem(place.url)
+    system, root = storage.filesystem(place.url)
     yield place, system, root
     if system.exists(root):
         system.rm(root, recursive=True)
@@ -436,7 +440,7 @@ def test_what_a_bucket_does_not_take_is_said_once_and_sent_later(bucket, capsys)
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith(f"store.url {place.url} cannot be used (PermissionError: Access Denied): ")
     assert sentence.endswith("the next run sends it.")
-    remarks._said.clear()  # another process
+    errors._said.clear()  # another process
     place.share("drawer", ["one", "two"])
     assert place.shared_names("drawer") == {"one", "two"}
 
@@ -465,5 +469,5 @@ def test_a_segment_of_another_that_is_whole_is_read_in_place(corpus, hall, monke
     os.chown(hall / "second", NOBODY, NOBODY)
     with other_user():
         extracted(corpus, "second")
-    assert all(map(segments.is_whole, (hall / "common").rglob("*.arrow")))
+    assert all(map(cache.is_whole_segment, (hall / "common").rglob("*.arrow")))
     assert not list((hall / "home").rglob("*.arrow"))

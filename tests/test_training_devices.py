@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import SettingError
-from pipeline.networks import devices
-from pipeline.networks.devices import Device
+from pipeline.core.errors import SettingError
+from pipeline.train import devices
+from pipeline.train.devices import Device
 from tests.training import ROOT, artefacts
 
 BACKENDS = ("tensorflow", "jax")

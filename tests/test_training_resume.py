@@ -15,12 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.networks.resuming import State
-from pipeline.serving import bundle
-from pipeline.stages import train
-from pipeline.store import checkpoints, holdings, upkeep
-from pipeline.store.checkpoints import Checkpoint
-from pipeline.store.places import Place
+from pipeline.extract.storage import Place
+from pipeline.train import callbacks, models, stage
+from pipeline.train.callbacks import Checkpoint, State
+from pipeline.upkeep import gc, inventory
 from tests.training import ROOT, artefacts, params
 
 HERE = {"backend": "tensorflow", "device": "cpu:0"}
@@ -53,7 +51,7 @@ def workplace(folder: Path) -> Path:
 def start(folder: Path) -> subprocess.Popen[str]:
     places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": places, "SER_CACHE_DIR": str(folder / "cache")}
-    words = [sys.executable, "-m", "pipeline.stages.train"]
+    words = [sys.executable, "-m", "pipeline.train"]
     return subprocess.Popen(words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
 
 
@@ -78,7 +76,7 @@ def kill(folder: Path, sign: str) -> str:
 
 
 def weights(folder: Path, place: str) -> list[np.ndarray]:
-    return bundle.load_model(folder / "models/trained", place, "cnn").network.get_weights()
+    return models.load_model(folder / "models/trained", place, "cnn").network.get_weights()
 
 
 def test_three_kills_change_nothing(tmp_path):
@@ -115,8 +113,8 @@ def state():
 
 
 def test_a_state_is_read_as_it_was_written(state, tmp_path):
-    checkpoint = Checkpoint(checkpoints.path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
-    second = Checkpoint(checkpoints.path(tmp_path, "b" * 64, "fold-0"), HERE)
+    checkpoint = Checkpoint(callbacks.checkpoint_path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
+    second = Checkpoint(callbacks.checkpoint_path(tmp_path, "b" * 64, "fold-0"), HERE)
     assert checkpoint.find() == (State(), "")
     checkpoint.keep(state)
     found, word = checkpoint.find()
@@ -126,22 +124,22 @@ def test_a_state_is_read_as_it_was_written(state, tmp_path):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
     second.keep(state)
-    assert [holdings.kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
-    checkpoints.clear(tmp_path, "a" * 64)
+    assert [inventory.kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
+    callbacks.clear_checkpoints(tmp_path, "a" * 64)
     assert not checkpoint.path.exists()
     assert second.path.exists()
 
 
 def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path, monkeypatch):
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
-    old, young = (checkpoints.path(tmp_path, letter * 64, "fold-0") for letter in "ab")
+    old, young = (callbacks.checkpoint_path(tmp_path, letter * 64, "fold-0") for letter in "ab")
     for path in (old, young):
         Checkpoint(path, HERE).keep(state)
     week = time.time() - 7.1 * 86_400
     os.utime(old, (week, week))
-    found = upkeep.garbage(Place())
+    found = gc.find_garbage(Place())
     assert [item.path for item in found.old] == [str(old)]
-    upkeep.delete(Place(), found.old)
+    gc.delete_garbage(Place(), found.old)
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -171,7 +169,7 @@ def test_a_damaged_state_starts_anew(state, tmp_path, harm):
 def test_other_settings_go_on_from_nothing(tmp_path, change):
     folder = artefacts(tmp_path)
     rest = (folder / "clips.parquet", [folder / "own.parquet"])
-    keys = [train.key(*rest, params(**each), tmp_path / "cache") for each in (SETTINGS, SETTINGS, SETTINGS | change)]
+    keys = [stage.key(*rest, params(**each), tmp_path / "cache") for each in (SETTINGS, SETTINGS, SETTINGS | change)]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -179,4 +177,4 @@ def test_where_it_is_computed_changes_no_key(tmp_path):
     folder = artefacts(tmp_path)
     rest = (folder / "clips.parquet", [folder / "own.parquet"])
     values = [params() | {"device": {"count": count}, "execute": {"workers": count}} for count in (1, 2)]
-    assert len({train.key(*rest, each, tmp_path / "cache") for each in values}) == 1
+    assert len({stage.key(*rest, each, tmp_path / "cache") for each in values}) == 1

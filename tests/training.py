@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import config
-from pipeline.evaluation.rows import COLUMNS
+from pipeline.core import config, files, tables
+from pipeline.dataset import shards
 from pipeline.signal.settings import Audio, LogMel
-from pipeline.store import files, manifest, roles, shards
+from pipeline.split.rows import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
@@ -53,7 +53,7 @@ def tensors(clip_id: str, variant: str) -> np.ndarray:
 def artefacts(folder: Path) -> Path:
     """Write the artefacts that train and evaluate need."""
     table = clip_table()
-    roles.write(
+    tables.write_splits(
         table,
         folder / "clips.parquet",
         classes=CLASSES,
@@ -75,7 +75,7 @@ def artefacts(folder: Path) -> Path:
         for name, v in index
         if v == "noise"
     ]
-    manifest.write(people, folder / "manifest.parquet", synthetic=True, about={})
+    tables.write_manifest(people, folder / "manifest.parquet", synthetic=True, about={})
     clean = {"leak": {"contaminated": 0.0, "seen_speaker": 0.0}, "count": {"test_rows": 24}}
     files.write_json({"stamp": "DEMO", "fold": {"0": clean, "1": clean}}, folder / "audit.json")
     return folder

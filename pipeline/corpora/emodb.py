@@ -7,7 +7,7 @@ Sex and age are the publisher's; one widely used table has the sexes of 09, 10, 
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, NameRefused, Page
+from pipeline.corpora.info import Clip, NameRefused, Page
 from pipeline.corpora.registry import KNOWN, recognise
 
 NAMES = {

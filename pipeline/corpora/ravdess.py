@@ -8,7 +8,7 @@ Intensity is 01 normal, 02 strong (never for neutral); the statements are 01 "Ki
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, NameRefused, Page, Speaker
+from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:

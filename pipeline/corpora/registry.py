@@ -2,9 +2,9 @@
 
 from pathlib import PurePath
 
-from pipeline import config
+from pipeline.core import config
 from pipeline.corpora import crema_d, emodb, ravdess, savee, tess
-from pipeline.corpora.clip import NameRefused, Page
+from pipeline.corpora.info import NameRefused, Page
 
 KNOWN: dict[str, Page] = {page.PAGE.name: page.PAGE for page in (ravdess, crema_d, tess, savee, emodb)}
 

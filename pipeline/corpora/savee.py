@@ -8,7 +8,7 @@ range only, 27-31.
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, NameRefused, Page, Speaker
+from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:

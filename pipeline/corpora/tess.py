@@ -7,7 +7,7 @@ wording differs between the speakers. One file says OA for OAF. ``ps`` is pleasa
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.clip import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:

@@ -1,1 +1,1 @@
-"""A trained model at work: the bundle and what opens it."""
+"""``predict``, ``listen`` and ``serve``: a trained bundle at work."""

@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation import canvas, panels, sheet
-from pipeline.evaluation.canvas import INK, STYLE
-from pipeline.evaluation.drawing import Axes, Figure, FuncFormatter, MaxNLocator, mpl, to_rgba_array
-from pipeline.serving.answers import Answer, Span
-from pipeline.serving.hearing import Hearing
-from pipeline.signal import frontend
+from pipeline.audio import decode
+from pipeline.core.plotting import Axes, Figure, FuncFormatter, MaxNLocator, mpl, to_rgba_array
+from pipeline.report import style
+from pipeline.report.style import INK, STYLE
+from pipeline.serving.inputs import Hearing
+from pipeline.serving.results import Answer, Span
+from pipeline.signal import views
 from pipeline.signal.settings import LogMel
-from pipeline.stages.inspect import span
-from pipeline.store import audio
+from pipeline.tools import sheet
+from pipeline.tools.inspect import span
 
 Array = npt.NDArray[np.float64]
 WIDTH = 5.0  # inches: less than the report's, so that its letters are still read on a telephone
@@ -27,16 +28,16 @@ COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#8
 CLOCKED = 90.0  # s from which the time axis counts in minutes
 
 
-def picture(recording: audio.Recording, hearing: Hearing, answer: Answer) -> Figure:
+def picture(recording: decode.Recording, hearing: Hearing, answer: Answer) -> Figure:
     """Draw a recording and what was heard in it, below each other on one time axis."""
     with mpl.rc_context(STYLE):  # for the whole process: call it from one thread at a time
         return drawn(sound(recording, hearing, answer), hearing, answer)
 
 
-def sound(recording: audio.Recording, hearing: Hearing, answer: Answer) -> sheet.Sound:
+def sound(recording: decode.Recording, hearing: Hearing, answer: Answer) -> sheet.Sound:
     """Give the waveform and the part of it that was heard: all of it in windows, else what training would keep."""
     settings = hearing.settings.audio
-    signal = audio.signal(recording, settings.sample_rate)
+    signal = decode.signal(recording, settings.sample_rate)
     kept = (0.0, answer.seconds) if answer.timeline or answer.probabilities is None else span(signal, settings)
     return sheet.Sound(name="", facts=(), waveform=signal, rate=settings.sample_rate, kept=kept)
 
@@ -63,9 +64,9 @@ def draw_spectrogram(axes: Axes, whole: sheet.Sound, settings: LogMel) -> None:
     """Draw mel bands in dB over Hz, of a long recording fewer of them."""
     hop = min(settings.n_fft, max(settings.hop, len(whole.waveform) // COLUMNS))
     config = replace(settings, hop=hop, normalise=None, limit=None)
-    values = frontend.views(whole.waveform, whole.rate, {"logmel": config})["logmel"]
-    rows = dict(zip(frontend.rows(config), values.T, strict=True))
-    sheet.draw_heat(axes, panels.spectrogram(rows, config, whole.rate), 0.0)
+    values = views.compute_views(whole.waveform, whole.rate, {"logmel": config})["logmel"]
+    rows = dict(zip(views.bin_names(config), values.T, strict=True))
+    sheet.draw_heat(axes, sheet.spectrogram(rows, config, whole.rate), 0.0)
 
 
 def draw_timeline(axes: Axes, timeline: Sequence[Span], labels: Sequence[str]) -> None:
@@ -113,5 +114,5 @@ def address(figure: Figure) -> str:
     """Write a figure as an address that holds it: no file lies about, and nobody else can ask for it."""
     out = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(out, format="png", dpi=canvas.DPI, metadata={"Software": None})
+        figure.savefig(out, format="png", dpi=style.DPI, metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"

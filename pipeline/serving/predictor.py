@@ -1,21 +1,25 @@
-"""Open trained bundles and ask them: recordings in, probabilities out; several answer together, by their mean."""
+"""Open trained bundles and predict: recordings in, probabilities out, many files in parallel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import config
-from pipeline.errors import SettingError, StoreError
-from pipeline.serving import card as cards
-from pipeline.serving import hearing
-from pipeline.serving.answers import Answer, Span
-from pipeline.serving.card import Card
-from pipeline.serving.heard import Heard, Plan
-from pipeline.serving.hearing import Hearing
+from pipeline import parallel
+from pipeline.audio import decode
+from pipeline.core import config
+from pipeline.core.errors import AudioError, SettingError, StoreError
+from pipeline.extract import worker
+from pipeline.serving import inputs
+from pipeline.serving.inputs import Heard, Hearing, Plan, hear
+from pipeline.serving.results import Answer, Span
+from pipeline.train import bundle
+from pipeline.train.bundle import Card
 
 BATCH = 64  # clips asked about at once
 Array = npt.NDArray[np.float32]
@@ -150,16 +154,16 @@ def read_card(folder: Path) -> Card:
     Raises:
         StoreError: there is none, or it was altered.
     """
-    if not (folder / cards.NAME).is_file():
+    if not (folder / bundle.NAME).is_file():
         remedy = config.elsewhere(folder) or "train one with 'dvc repro'."
-        raise StoreError(f"{folder} is no bundle, for it holds no {cards.NAME}: name one that does, or {remedy}")
-    return cards.read(folder)
+        raise StoreError(f"{folder} is no bundle, for it holds no {bundle.NAME}: name one that does, or {remedy}")
+    return bundle.read(folder)
 
 
 def open_one(folder: Path, fold: int | None = None) -> Member:
     """Open one bundle."""
     card = read_card(folder)
-    own = hearing.of(card, name=str(folder))
+    own = inputs.of(card, name=str(folder))
     if fold is not None and fold not in card.folds:
         raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
     folds = card.folds if fold is None else [fold]
@@ -181,9 +185,62 @@ def refuse_other_classes(member: Member, folder: Path) -> None:
 def open_model(folder: Path, card: Card) -> Asked:
     """Open the model of one fold in what runs it."""
     if card.runtime == "keras":
-        from pipeline.serving import models  # late: exported models run without Keras
+        from pipeline.train import models  # late: exported models run without Keras
 
-        return models.load(folder, card.arch)
-    from pipeline.serving import runtimes
+        return models.load_model_files(folder, card.arch)
+    from pipeline.export import runtimes
 
     return runtimes.load(folder, card.runtime)
+
+
+TOGETHER = 64  # recordings judged at once
+FEW = 48  # recordings that are heard sooner than worker processes start
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording to judge: a file, or bytes that came another way."""
+
+    name: str
+    path: Path | None = None
+    data: bytes = b""
+
+    def read(self) -> decode.Recording:
+        """Decode it.
+
+        Raises:
+            AudioError: it holds no usable sound.
+        """
+        return decode.decode(self.data, name=self.name) if self.path is None else decode.fetch(self.path)
+
+
+def predict_all(
+    sources: Sequence[Source], predictor: Predictor, plan: Plan, *, processes: int, failures: list[str]
+) -> Iterator[Answer]:
+    """Judge recordings in their order; a bad file stops nothing but itself.
+
+    Args:
+        sources: the recordings.
+        predictor: who judges.
+        plan: what is heard in windows.
+        processes: how many to start where there are many recordings; they change no number.
+        failures: gets a sentence for each file that could not be read.
+    """
+    team = parallel.Crew(processes if len(sources) > FEW else 1)
+    work = partial(attempt, hearings=predictor.hearings, plan=plan)
+    results = iter(parallel.spread(work, sources, crew=team, label="predict"))
+    while some := list(islice(results, TOGETHER)):
+        failures += [each for each in some if isinstance(each, str)]
+        yield from predictor.answers([each for each in some if isinstance(each, Heard)])
+
+
+def attempt(source: Source, *, hearings: Sequence[Hearing], plan: Plan) -> Heard | str:
+    """Hear one recording, or say why it cannot be read."""
+    worker.keep_memory()
+    try:
+        recording = source.read()
+    except AudioError as error:
+        return str(error)
+    if not len(recording.samples):
+        return f"{source.name} holds no samples: export it again."
+    return hear(recording, hearings, plan, name=source.name)

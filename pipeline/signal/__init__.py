@@ -1,1 +1,1 @@
-"""Sound as arrays: float32 mono signals of shape ``(samples,)``, full scale 1, in; arrays out; no path, no file."""
+"""Sound as arrays: float32 mono signals ``(samples,)`` in, features ``(frames, bins)`` out; no files."""

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.errors import SettingError, UnknownNameError
-from pipeline.labels import ORIGINAL
-from pipeline.signal.ranges import expect
+from pipeline.core.config import expect
+from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.core.labels import ORIGINAL
 
 RATES = (1_000, 768_000)  # Hz, what recordings have
 LONGEST = 3_600  # s that are analysed of a clip, or skipped

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline.errors import SettingError
+from pipeline.core.errors import SettingError
 from pipeline.signal.compiled import compiled
-from pipeline.signal.conditioning import fit
-from pipeline.signal.spectra import Array, frames, planes, taper
+from pipeline.signal.preprocess import fit_length
+from pipeline.signal.stft import Array, frames, planes, taper
 
 VERSION = 3  # raise it when the same rate or interval would give other samples
 SMALLEST = np.finfo(np.float32).tiny  # what can be divided by
@@ -178,4 +178,4 @@ def pitch(signal: Array, semitones: float, *, n_fft: int = N_FFT, analysis: Anal
         return signal.copy()
     rate = 2 ** (-semitones / 12)
     slow = play(analysis or analyse(signal, n_fft=n_fft), rate)
-    return fit(soxr.resample(slow, 1 / rate, 1, quality="HQ"), len(signal))
+    return fit_length(soxr.resample(slow, 1 / rate, 1, quality="HQ"), len(signal))

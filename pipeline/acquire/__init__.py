@@ -1,0 +1,1 @@
+"""``corpora find``, ``fetch`` and ``verify``: corpora from disk or from their publishers."""

@@ -1,0 +1,1 @@
+"""Audio files: decoding, formats, and how long a file says it is."""

@@ -1,0 +1,196 @@
+"""Formats of sound that are not read, told by name and by content, and the line for a shell that converts them.
+
+Recordings are decoded by libsndfile. Telephones, browsers, cameras and messengers write what it cannot read and ffmpeg
+can. Nothing is converted here: a recording is what its owner made of it.
+"""
+
+import os
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TypeVar
+
+from pipeline.core import paths
+from pipeline.core.files import is_audio
+
+WIDTH = 90  # letters of a line
+HEAD = 512  # bytes, in which each format shows
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that is not read."""
+
+    title: str
+    suffixes: tuple[str, ...]  # the commonest first; none where the name is that of a format which is read
+    begins: str  # a regular expression for its first bytes
+
+    @property
+    def suffix(self) -> str:
+        """The suffix to tell it by."""
+        return self.suffixes[0] if self.suffixes else ".old"
+
+
+def _format(title: str, suffixes: str, begins: str) -> Format:
+    return Format(title, tuple(f".{suffix}" for suffix in suffixes.split()), begins)
+
+
+FORMATS = (
+    _format(
+        "MPEG-4",
+        "m4a mp4 m4v m4b m4r m4p mov qt 3gp 3gpp 3g2 f4v f4a aax",
+        r".{4}ftyp|.{4}(moov|mdat|wide|free|skip|pnot).{4}",
+    ),
+    _format("Matroska", "mka mkv webm weba", r"\x1aE\xdf\xa3"),
+    _format("AMR", "amr awb", r"#!AMR"),
+    _format("Windows Media", "wma wmv asf", r"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa\x00b\xcel"),
+    _format("AAC", "aac adts loas latm", r"\xff[\xf0\xf1\xf8\xf9]|V[\xe0-\xff]|ADIF"),
+    _format("AVI", "avi", r"RIFF.{4}AVI "),
+    _format("Flash video", "flv", r"FLV\x01"),
+    _format("MPEG video", "mpg mpeg vob mts m2ts m2t", r"\0\0\x01[\xb3\xba]|(.{4})?G.{187}(.{4})?G.{187}(.{4})?G"),
+    _format("Ogg without Vorbis or Opus", "ogx spx ogv", r"OggS.{24}(Speex|\x80theora|\x7fFLAC|fishead)"),
+    _format("Dolby Digital", "ac3 eac3 ec3", r"\x0bw"),
+    _format("DTS", "dts", r"\x7f\xfe\x80\x01"),
+    _format("RealMedia", "ra rm rmvb ram", r"\.RMF|\.ra\xfd"),
+    _format("Monkey's Audio", "ape", r"MAC "),
+    _format("WavPack", "wv", r"wvpk"),
+    _format("True Audio", "tta", r"TTA[12]"),
+    _format("Musepack", "mpc", r"MPCK|MP\+"),
+    _format("TAK", "tak", r"tBaK"),
+    _format("DSD", "dsf dff", r"DSD |FRM8"),
+    _format("GSM", "gsm", r"(?!)"),  # it has no header
+    _format("a dictation", "dss ds2", r"\x02dss|\x03d(s2|ss)"),
+    _format("MXF", "mxf", r"\x06\x0e\+4\x02\x05\x01\x01"),
+    _format("CAF in a coding other than PCM", "", r"caff.{4}desc.{16}(?!lpcm|alaw|ulaw)"),
+    # Yamaha, G.723.1, G.726, MPEG 2, AAC, GSM AMR, WMA, Dolby, DTS, Vorbis, FLAC
+    _format(
+        "WAV in a coding other than PCM",
+        "",
+        r"(RIFF|RF64).{4}WAVE.{0,400}?fmt .{4}"
+        r"([\x20\x42\x45\x50\xff]\0|\x36W|[\x60-\x63]\x01|\x10\x16|[\0\x01]\x20|Vo|[o-q]g|\xac\xf1)",
+    ),
+)
+BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+BY_CONTENT = {each: re.compile(each.begins.encode("latin-1"), re.DOTALL) for each in FORMATS}
+
+
+def by_name(path: PurePath) -> Format | None:
+    """Give the format that the suffix of a file names.
+
+    >>> by_name(PurePath("memo.M4A")).title, by_name(PurePath("memo.wav"))
+    ('MPEG-4', None)
+    """
+    return BY_SUFFIX.get(path.suffix.casefold())
+
+
+def by_content(head: bytes) -> Format | None:
+    """Give the format that the first bytes of a file, at least ``HEAD`` of them where there are as many, are of.
+
+    >>> by_content(bytes([0, 0, 0, 32]) + b"ftypM4A ").title, by_content(b"RIFF....WAVEfmt ")
+    ('MPEG-4', None)
+    """
+    return next((each for each, begins in BY_CONTENT.items() if begins.match(head)), None)
+
+
+def unconverted(paths: Iterable[AnyPath]) -> list[AnyPath]:
+    """Leave out files in formats that are not read beside which lies what they were converted to, see `command`.
+
+    That is a recording of the same name; where several files share theirs, each needs its own, by its full name.
+
+    >>> [path.name for path in unconverted(map(PurePath, ["a.m4a", "a.wav", "b.m4a", "c.m4a", "c.amr", "c.wav"]))]
+    ['a.wav', 'b.m4a', 'c.m4a', 'c.amr', 'c.wav']
+    """
+    files = list(paths)
+    read = {path.with_suffix("") for path in files if is_audio(path)}
+    alike = Counter(path.with_suffix("") for path in files if by_name(path))
+    done = {stem for stem, count in alike.items() if count == 1} & read
+    return [path for path in files if not by_name(path) or (path.with_suffix("") not in done and path not in read)]
+
+
+def unread(paths: Iterable[AnyPath]) -> list[AnyPath]:
+    """List the files whose names are of formats that are not read, but those that were converted."""
+    return [path for path in unconverted(paths) if by_name(path)]
+
+
+def refusal(name: str, head: bytes, *, path: str = "") -> str:
+    """Say what a file is that libsndfile does not open, and how to convert it; nothing where it is of no format here.
+
+    Args:
+        name: what the sentence calls the file.
+        head: its first bytes.
+        path: of the file, as a person could type it; empty where it lies in none.
+    """
+    seen, named = by_content(head), by_name(PurePath(name))
+    found = seen or named
+    if found is None:
+        return ""
+    suffix = PurePath(name).suffix
+    other = f" under the name {suffix}" if seen and seen is not named and seen.suffixes and suffix else ""
+    line = command(path, found) if path else f"ffmpeg -i recording{found.suffix} recording.wav"
+    return f"{name} is {found.title}{other}, which is not read here; convert it: {line}"
+
+
+def command(path: str, found: Format) -> str:
+    """Write the line for bash that converts one file; one under the name of another format is renamed first.
+
+    >>> command("my memo.m4a", FORMATS[0])
+    "ffmpeg -i 'my memo.m4a' 'my memo.wav'"
+    >>> command("memo.wav", FORMATS[0])
+    'mv -n memo.wav memo.m4a && ffmpeg -i memo.m4a memo.wav'
+    """
+    given, target = PurePath(path), _argument(str(PurePath(path).with_suffix(".wav")))
+    if not is_audio(given):
+        return f"ffmpeg -i {_argument(path)} {target}"
+    right = _argument(str(given.with_suffix(found.suffix)))
+    return f"mv -n {_argument(path)} {right} && ffmpeg -i {right} {target}"
+
+
+def told(paths: Sequence[PurePath], folder: str = "") -> list[str]:
+    """Count files in formats that are not read, and write the line for bash that converts them, in lines.
+
+    >>> told([PurePath("a/1.m4a"), PurePath("a/2.m4a"), PurePath("a/3.AMR")], "a")[0]
+    '3 files are in formats that are not read (1 amr, 2 m4a), such as a/1.m4a; this converts them:'
+
+    Args:
+        paths: the files.
+        folder: they lie below, as a person could type it; empty where that is the one that they share.
+    """
+    if not paths:
+        return []
+    suffixes = Counter(path.suffix.casefold()[1:] for path in paths)
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(suffixes.items()))
+    many = f"{len(paths):,} files are in formats that are" if len(paths) > 1 else "1 file is in a format that is"
+    return [
+        f"{many} not read ({kinds}), such as {min(paths)}; this converts {'them' if len(paths) > 1 else 'it'}:",
+        converting(folder or os.path.commonpath([path.parent for path in paths]), paths),
+    ]
+
+
+def converting(folder: str, paths: Iterable[PurePath]) -> str:
+    """Write the line for bash that converts the files below a folder which have the suffixes of ``paths``.
+
+    Each becomes a WAV beside it, of its full name where several would have the same otherwise; none is overwritten.
+    """
+    files = list(paths)
+    names = " -o ".join(f"-iname '*{suffix}'" for suffix in sorted({path.suffix.casefold() for path in files}))
+    shared = len({path.with_suffix("") for path in files}) < len(files)
+    target = "$f.wav" if shared else "${f%.*}.wav"
+    work = f'for f; do ffmpeg -nostdin -n -i "$f" "{target}"; done'
+    chosen = textwrap.wrap(f"\\( {names} \\)", WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = [f"find {_argument(folder or '.')} ! -type d", *chosen, f"-exec sh -c '{work}' sh {{}} +"]
+    return " \\\n  ".join(lines)
+
+
+def _argument(path: str) -> str:
+    """Quote a path so that no program takes it for an option, or for an address with a protocol.
+
+    >>> _argument("-x.m4a"), _argument("10:30.m4a"), _argument("/a/10:30.m4a")
+    ('./-x.m4a', './10:30.m4a', '/a/10:30.m4a')
+    """
+    first = path.partition("/")[0]
+    plain = path.startswith("/") or (":" not in first and (first[:1].isalnum() or first.startswith(".")))
+    return paths.shell_quote(path if plain else f"./{path}")

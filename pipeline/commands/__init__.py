@@ -1,1 +1,0 @@
-"""Commands of ``ser-features``: text into objects, one call, one line."""

@@ -1,0 +1,174 @@
+"""The Parquet tables that stages hand on: manifest, splits and predictions, each with its schema."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core import files
+from pipeline.core.labels import VOTES
+
+REASONS = (
+    "lfs_pointer", "empty", "unreadable", "silent", "too_short", "too_long", "truncated", "unread_sound",
+    "not_finite",
+    "duplicate", "label_conflict", "label_mismatch", "out_of_scope", "unknown_name",
+)  # fmt: skip
+NOT_BAD = {"ok", "duplicate", "out_of_scope"}  # not counted against ingest.max_bad
+MANIFEST_TEXT = (
+    "clip_id", "corpus", "path", "sha256", "samples_sha256", "emotion", "emotion_code", "intensity", "speaker", "sex",
+)  # fmt: skip
+MANIFEST_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in MANIFEST_TEXT),
+        ("age", pa.int32()),  # years
+        *((name, pa.string()) for name in ("statement", "repetition", "language")),
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # listeners who chose each of labels.VOTED
+        ("sample_rate", pa.int32()),  # Hz
+        ("channels", pa.int32()),
+        ("frames", pa.int64()),
+        ("seconds", pa.float64()),
+        ("peak_dbfs", pa.float32()),
+        ("rms_dbfs", pa.float32()),
+        ("status", pa.string()),
+        ("warnings", pa.string()),  # joined by commas
+        ("detail", pa.string()),  # the sentence behind a status
+    ]
+)
+
+_METADATA = {b"about", b"synthetic"}
+
+
+def write_manifest(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: bool, about: Mapping[str, str]) -> None:
+    """Write the rows sorted by path.
+
+    Args:
+        rows: a mapping a file.
+        path: the Parquet file.
+        synthetic: whether the demo made the corpus.
+        about: what must be known of the corpus by whoever gets a model of it: title, language, licence, citation.
+    """
+    ordered = sorted(rows, key=lambda row: row["path"])
+    columns = {name: [row.get(name) for row in ordered] for name in MANIFEST_SCHEMA.names}
+    schema = MANIFEST_SCHEMA.with_metadata({"synthetic": json.dumps(synthetic), "about": json.dumps(dict(about))})
+    with files.atomic_write(path) as part:
+        pq.write_table(pa.table(columns, schema=schema), part, compression="zstd")
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest; ``frame.attrs`` holds ``synthetic`` and ``about``, as they were written.
+
+    Raises:
+        StoreError: it is missing, damaged or of another layout.
+    """
+    stage = f"ingest@{path.stem}"
+    table = files.read_table(path, stage=stage)
+    told = table.schema.metadata or {}
+    if not table.schema.equals(MANIFEST_SCHEMA) or not set(told) >= _METADATA:
+        raise files.other_layout(path, stage)
+    frame: pd.DataFrame = table.to_pandas()
+    frame.attrs = {name.decode(): json.loads(told[name]) for name in sorted(_METADATA)}
+    return frame
+
+
+def manifest_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as mappings."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def usable_clips(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that may be trained on and tested with."""
+    return frame[frame["status"] == "ok"].reset_index(drop=True)
+
+
+SPLITS_SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("variant", pa.string()),
+        ("fold", pa.int32()),
+        ("role", pa.string()),  # train, validation or test
+        ("label", pa.string()),  # null: listeners were tied, so the clip trains on their votes alone
+        ("corpus", pa.string()),
+        ("speaker", pa.string()),
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),
+    ]
+)
+
+
+def write_splits(
+    frame: pd.DataFrame,
+    path: Path,
+    *,
+    classes: Sequence[str],
+    synthetic: Sequence[str],
+    split: Mapping[str, Any],
+    corpora: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Write the table, votes null where it has none.
+
+    Metadata tell the classes, the demo's corpora, the settings of the split, and what is to be known of each corpus.
+    """
+    about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split), "corpora": dict(corpora)}
+    schema = SPLITS_SCHEMA.with_metadata({"ser": json.dumps(about)})
+    whole = frame.assign(**{name: None for name in VOTES.values() if name not in frame})
+    with files.atomic_write(path) as part:
+        pq.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False), part, compression="zstd")
+
+
+def read_splits(path: Path) -> pd.DataFrame:
+    """Read the table.
+
+    ``frame.attrs`` holds ``classes``, ``synthetic``, ``split`` and ``corpora``, as they were written.
+
+    Raises:
+        StoreError: it is missing, damaged or of another layout.
+    """
+    table = files.read_table(path, stage="split")
+    if not table.schema.equals(SPLITS_SCHEMA) or b"ser" not in (table.schema.metadata or {}):
+        raise files.other_layout(path, "split")
+    about = json.loads(table.schema.metadata[b"ser"])
+    if "corpora" not in about:
+        raise files.other_layout(path, "split")
+    frame: pd.DataFrame = table.replace_schema_metadata().to_pandas()
+    frame.attrs = about
+    return frame
+
+
+PREDICTIONS_TEXT = ("clip_id", "variant", "corpus", "speaker", "sex", "label", "predicted")
+
+
+def predictions_schema(labels: Sequence[str]) -> pa.Schema:
+    """The layout: probabilities stand in the order of the labels in the metadata."""
+    fields = [("clip_id", pa.string()), ("fold", pa.int32()), *((name, pa.string()) for name in PREDICTIONS_TEXT[1:])]
+    fields.append(("probabilities", pa.list_(pa.float32(), len(labels))))
+    return pa.schema(fields, metadata={"labels": json.dumps(list(labels))})
+
+
+def write_predictions(
+    frame: pd.DataFrame, probabilities: npt.NDArray[np.float32], labels: Sequence[str], path: Path
+) -> None:
+    """Write a row a tested clip. Shape of the probabilities: ``(rows, classes)``."""
+    layout = predictions_schema(labels)
+    columns = [pa.array(frame[name], layout.field(name).type) for name in layout.names[:-1]]
+    tensor = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels))
+    with files.atomic_write(path) as part:
+        pq.write_table(pa.Table.from_arrays([*columns, tensor], schema=layout), part, compression="zstd")
+
+
+def read_predictions(path: Path) -> tuple[pd.DataFrame, npt.NDArray[np.float32], list[str]]:
+    """Read rows, probabilities and labels.
+
+    Raises:
+        StoreError: the file is missing, damaged or of another layout.
+    """
+    table = files.read_table(path, stage="evaluate")
+    labels = json.loads((table.schema.metadata or {}).get(b"labels", b"[]"))
+    if not labels or not table.schema.equals(predictions_schema(labels)):
+        raise files.other_layout(path, "evaluate")
+    flat = table["probabilities"].combine_chunks().flatten().to_numpy()
+    return table.drop(["probabilities"]).to_pandas(), flat.reshape(-1, len(labels)), labels

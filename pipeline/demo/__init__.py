@@ -1,0 +1,1 @@
+"""Stage ``demo``: small corpora of synthetic speech."""

@@ -1,0 +1,1 @@
+"""Stage ``evaluate``: scores on speakers that the networks have not heard."""

@@ -1,0 +1,337 @@
+"""The metrics: recall, precision, F1, calibration, intervals over speakers, and their summary.
+
+The primary one is UAR, the mean of the recalls (Schuller et al. 2009), because the classes are not equally frequent.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.core.errors import StoreError, UnknownNameError
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+FEWEST = 5  # speakers below which a bootstrap over speakers says nothing
+
+
+def positions(names: Sequence[str], classes: Sequence[str]) -> Counts:
+    """Number class names by their place in ``classes``.
+
+    Raises:
+        UnknownNameError: a name is none of the classes.
+    """
+    given = pd.Index(names)
+    found = pd.Index(classes).get_indexer(given)
+    if (found < 0).any():
+        raise UnknownNameError("label", given[int(found.argmin())], classes)
+    return found.astype(np.int64)
+
+
+def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Counts:
+    """Count clips by spoken and predicted class. Shape: ``(classes, classes)``, rows are what was spoken.
+
+    >>> confusion(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]).tolist()
+    [[1, 1], [0, 1]]
+    """
+    return tally(positions(truth, classes), positions(predicted, classes), len(classes))
+
+
+def tally(truth: Counts, predicted: Counts, classes: int) -> Counts:
+    """Count pairs of class numbers. Shape: ``(classes, classes)``."""
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def recalls(matrix: Counts) -> Floats:
+    """Share of each class' clips that were recognised; NaN for a class that nobody spoke. Shape: ``(classes,)``."""
+    return ratio(np.diagonal(matrix), matrix.sum(axis=1))
+
+
+def uar(matrix: Counts) -> float:
+    """Mean of the recalls of the classes that occur.
+
+    >>> uar(np.array([[3, 1], [0, 2]]))
+    0.875
+    """
+    return float(np.nanmean(recalls(matrix)))
+
+
+def wa(matrix: Counts) -> float:
+    """Weighted accuracy: the share of clips that were recognised."""
+    return float(np.trace(matrix) / matrix.sum())
+
+
+def precision(matrix: Counts) -> Floats:
+    """Share of each class' predictions that were right; 0 for a class never predicted. Shape: ``(classes,)``."""
+    return np.nan_to_num(ratio(np.diagonal(matrix), matrix.sum(axis=0)))
+
+
+def f1(matrix: Counts) -> Floats:
+    """Harmonic mean of precision and recall; NaN for a class neither spoken nor predicted. Shape: ``(classes,)``."""
+    return ratio(2 * np.diagonal(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def macro_f1(matrix: Counts) -> float:
+    """Mean F1 of the classes that occur."""
+    return float(f1(matrix)[matrix.sum(axis=1) > 0].mean())
+
+
+def ratio(part: Counts, whole: Counts) -> Floats:
+    """Divide, with NaN for 0 by 0."""
+    result: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return result
+
+
+def ece(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 15) -> float:
+    """Expected calibration error: how far confidence is from accuracy, averaged over clips (Guo et al. 2017, eq. 3).
+
+    The confidence is the largest probability; bins are equally wide, open below and closed above.
+
+    Args:
+        probabilities: shape ``(clips, classes)``, rows sum to 1.
+        truth: the column of the spoken class. Shape: ``(clips,)``.
+        bins: number of bins over (0, 1].
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == truth
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    gaps = np.bincount(bin_of, weights=right - confidence)  # each bin's clips times (accuracy - confidence)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def interval(
+    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], *, seed: int, repeats: int = 1000
+) -> tuple[float, float] | None:
+    """95 % interval of the UAR: percentiles of a bootstrap that draws whole speakers with replacement.
+
+    Clips of one speaker resemble each other, so drawing clips would promise too much. None with fewer than five
+    speakers, or where the speaker of a clip is unknown.
+    """
+    names = cast(speakers)
+    if not names:
+        return None
+    matrices = by_speaker(truth, predicted, positions(speakers, names))
+    low, high = np.percentile(redrawn(matrices, draw(len(names), seed=seed, repeats=repeats)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def cast(speakers: Sequence[str]) -> list[str]:
+    """Name the speakers that a bootstrap draws from; none where it would say nothing.
+
+    >>> cast(["e", "d", "c", "b", "a", "a"]), cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
+    (['a', 'b', 'c', 'd', 'e'], [], [])
+    """
+    names = sorted(set(speakers))
+    return [] if len(names) < FEWEST or "" in names else names
+
+
+def draw(people: int, *, seed: int, repeats: int) -> Counts:
+    """Say how often each speaker is taken when as many as there are are drawn with replacement.
+
+    Shape: ``(repeats, people)``.
+    """
+    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=repeats)
+
+
+def redrawn(matrices: Counts, draws: Counts) -> Floats:
+    """UAR of each draw of speakers, from one confusion matrix a speaker. Shape: ``(repeats,)``."""
+    hits, spoken = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
+    uars: Floats = np.nanmean(ratio(hits, spoken), axis=1)
+    return uars
+
+
+def by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) -> Counts:
+    """One confusion matrix per speaker, classes in alphabetical order. Shape: ``(speakers, classes, classes)``."""
+    classes = sorted({*truth, *predicted})
+    n, pair = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
+    people = int(speaker.max()) + 1
+    return np.bincount(speaker * n**2 + pair, minlength=people * n**2).reshape(people, n, n)
+
+
+Probabilities = npt.NDArray[np.floating]
+
+
+def summarize(
+    predictions: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
+) -> dict[str, Any]:
+    """Gather all scores: pooled, by fold, corpus, class, sex and speaker.
+
+    Args:
+        predictions: a row per tested clip: ``clip_id fold corpus speaker sex label``.
+        probabilities: shape ``(rows, classes)``, in the order of the rows.
+        classes: class names in the order of the columns.
+        seed: of the bootstrap.
+
+    Returns:
+        Nested dicts of plain numbers in four digits, shares from 0 to 1, None where a score is undefined. The SD over
+        folds divides by one less than their number.
+
+    Raises:
+        StoreError: the shapes do not fit, or a probability is not finite.
+        UnknownNameError: a label is none of the classes.
+    """
+    check(probabilities, (len(predictions), len(classes)))
+    rows = predictions.reset_index(drop=True).fillna({"speaker": "", "sex": ""})
+    rows["predicted"] = np.asarray(classes)[probabilities.argmax(axis=1)]
+    found: dict[str, Any] = {
+        "test": figures(rows, probabilities, classes, seed=seed),
+        "folds": folds(rows, classes),
+        "corpus": {str(k): corpus(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")},
+        "class": by_class(rows, classes),
+        "group": {"sex": by_sex(rows, classes)},
+        "speaker": extremes(rows[rows["speaker"] != ""], classes),
+    }
+    return {name: rounded(part) for name, part in found.items()}
+
+
+def headline(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Give the few figures of ``metrics/eval.json``, flat; an interval that is unknown is left out.
+
+    ``svm`` is the UAR of the baseline on the same rows, which is the model itself where no other stands beside it;
+    ``leaks`` is the share of test rows with a fault.
+    """
+    test = figures["test"]
+    found = {
+        "uar": test["uar"],
+        "uar_low": test["uar_ci95"]["low"],
+        "uar_high": test["uar_ci95"]["high"],
+        "accuracy": test["wa"],
+        "f1": test["macro_f1"],
+        "svm": figures["baseline"].get("svm", test)["uar"],
+        "leaks": figures["leak"]["contaminated"],
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
+    """Refuse probabilities that do not belong to the table, or are no numbers."""
+    if probabilities.shape != shape:
+        raise StoreError(
+            f"the probabilities are {probabilities.shape}, expected {shape} (rows, classes): evaluate again."
+        )
+    bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if bad:
+        raise StoreError(
+            f"{bad} of {shape[0]} predictions are not finite, so training diverged: lower train.learning_rate."
+        )
+
+
+def matrix(rows: pd.DataFrame, classes: Sequence[str]) -> Counts:
+    """Confusion matrix of some rows. Shape: ``(classes, classes)``."""
+    return confusion(list(rows["label"]), list(rows["predicted"]), classes)
+
+
+def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+    """Score some rows; their index points into ``probabilities``."""
+    counts = matrix(rows, classes)
+    truth = positions(list(rows["label"]), classes)
+    span = interval(list(rows["label"]), list(rows["predicted"]), list(rows["speaker"]), seed=seed)
+    low, high = span or (None, None)
+    return {
+        "uar": uar(counts),
+        "uar_ci95": {"low": low, "high": high},
+        "wa": wa(counts),
+        "macro_f1": macro_f1(counts),
+        "ece": ece(probabilities[rows.index], truth),
+        "chance": 1 / len(set(truth)),
+        "rows": len(rows),
+        "clips": rows["clip_id"].nunique(),
+        "speakers": len(set(rows["speaker"]) - {""}),
+    }
+
+
+def corpus(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+    """Score one corpus, the recall of each class too."""
+    recall = recalls(matrix(rows, classes)).tolist()
+    return {**figures(rows, probabilities, classes, seed=seed), "recall": dict(zip(classes, recall, strict=True))}
+
+
+def chance(labels: "pd.Series[str]") -> dict[str, float]:
+    """Give what guessing is worth: UAR of any guess, accuracy of always saying the most frequent class.
+
+    >>> chance(pd.Series(["sad", "sad", "sad", "happy"]))
+    {'uar': 0.5, 'wa': 0.75}
+    """
+    shares = labels.value_counts(normalize=True)
+    return {"uar": round(1 / len(shares), 4), "wa": round(float(shares.iloc[0]), 4)}
+
+
+def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """UAR and accuracy of each fold, their means and SDs; the SD of a single fold is undefined."""
+    counts = {str(fold): matrix(part, classes) for fold, part in rows.groupby("fold")}
+    each = {fold: {"uar": uar(found), "wa": wa(found)} for fold, found in counts.items()}
+    values = pd.DataFrame(each).T
+    spread = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
+    return {"count": len(each), **spread, "each": each}
+
+
+def spread(
+    predictions: pd.DataFrame, probabilities: Mapping[int, Probabilities], classes: Sequence[str]
+) -> dict[str, Any]:
+    """UAR and accuracy of the networks of each seed alone, their means and SDs; that of a single seed is undefined.
+
+    Args:
+        predictions: a row per tested clip, with its ``label``.
+        probabilities: of each seed, of shape ``(rows, classes)``.
+        classes: class names in the order of the columns.
+    """
+    each = {}
+    for seed, own in probabilities.items():
+        counts = matrix(predictions.assign(predicted=np.asarray(classes)[own.argmax(axis=1)]), classes)
+        each[str(seed)] = {"uar": uar(counts), "wa": wa(counts)}
+    values = pd.DataFrame(each).T
+    both = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
+    found: dict[str, Any] = rounded({"count": len(each), **both, "each": each})
+    return found
+
+
+def middle(values: "pd.Series[float]") -> dict[str, float]:
+    """Give mean and SD."""
+    return {"mean": values.mean(), "sd": values.std(ddof=1)}
+
+
+def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and support of each class."""
+    counts = matrix(rows, classes)
+    columns = {
+        "precision": precision(counts),
+        "recall": recalls(counts),
+        "f1": f1(counts),
+        "support": counts.sum(axis=1),
+    }
+    return {name: {column: values[k] for column, values in columns.items()} for k, name in enumerate(classes)}
+
+
+def by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """UAR and clips of each sex; speakers whose sex nobody wrote down are ``unknown``."""
+    return {
+        str(sex or "unknown"): {"uar": uar(matrix(part, classes)), "clips": part["clip_id"].nunique()}
+        for sex, part in rows.groupby("sex")
+    }
+
+
+def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """The speakers with the lowest and the highest UAR, the first by name of several."""
+    each = {str(name): uar(matrix(part, classes)) for name, part in rows.groupby("speaker")}
+    names = {
+        "worst": min(each, key=lambda name: (each[name], name), default=""),
+        "best": min(each, key=lambda name: (-each[name], name), default=""),
+    }
+    return {end: {"name": name or None, "uar": each.get(name)} for end, name in names.items()}
+
+
+def rounded(value: Any) -> Any:
+    """Make a tree fit for JSON: numpy to plain numbers, floats to four digits, NaN to None.
+
+    >>> rounded({"a": np.float64(0.123456), "b": float("nan"), "c": np.int64(2)})
+    {'a': 0.1235, 'b': None, 'c': 2}
+    """
+    if isinstance(value, dict):
+        return {str(name): rounded(item) for name, item in value.items()}
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, float):
+        return None if np.isnan(value) else round(float(value), 4)
+    return value

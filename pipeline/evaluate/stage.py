@@ -1,0 +1,216 @@
+"""Stage ``evaluate``: score the bundle on speakers that its networks have not heard."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.core import config, files, tables
+from pipeline.dataset import table as dataset_table
+from pipeline.dataset.inputs import Inputs, Statistics
+from pipeline.evaluate.metrics import chance, headline, spread, summarize
+from pipeline.report import model_card, wording
+from pipeline.split import leakage
+from pipeline.train import bundle, models, settings
+from pipeline.train.settings import Train
+
+
+def run(
+    source: Path,
+    shards: Sequence[Path],
+    manifests: Sequence[Path],
+    folder: Path,
+    audit: Path,
+    *,
+    output: Path,
+    whole: Path,
+    metrics: Path,
+    seed: int,
+    cache: Path,
+) -> dict[str, Any]:
+    """Predict the test rows of every trained fold; write predictions, the headline, and the bundle with all scores.
+
+    Raises:
+        StoreError: an artefact is missing or does not fit the others; the sentence names the stage to run.
+    """
+    clips = tables.read_splits(source)
+    card = bundle.read(folder, stage="train")
+    table = dataset_table.open_table(shards, cache)
+    tested = clips[(clips["role"] == "test") & clips["fold"].isin(card.folds)].reset_index(drop=True)
+    tested = tested.merge(sexes(manifests), on="clip_id", how="left", validate="many_to_one")
+    each = predict(tested, clips, table, folder, card)
+    probabilities = each.mean(axis=0)
+    tested["predicted"] = np.asarray(card.labels)[probabilities.argmax(axis=1)]
+    leak = leaks_of(files.read_json(audit, stage="split"), clips, table, card)
+    scores = summarize(tested, probabilities, card.labels, seed=seed) | {"leak": leak}
+    scores["seeds"] = spread(tested, dict(zip(card.seeds, each, strict=True)), card.labels)
+    scores["baseline"] = baseline(tested, clips, table, folder, card, seed=seed)
+    figures = stamp(card, leak) | scores
+    tables.write_predictions(tested, probabilities, card.labels, output)
+    release(folder, whole, figures, longest=longest(manifests, clips))
+    files.write_json(headline(figures), metrics)
+    print(result_line(figures))
+    return figures
+
+
+def sexes(manifests: Sequence[Path]) -> pd.DataFrame:
+    """Gather the sex of each clip's speaker."""
+    return pd.concat([tables.read_manifest(path)[["clip_id", "sex"]] for path in manifests], ignore_index=True)
+
+
+def longest(manifests: Sequence[Path], clips: pd.DataFrame) -> float:
+    """Give the seconds of the longest clip that is used."""
+    found = pd.concat([tables.read_manifest(path)[["clip_id", "seconds"]] for path in manifests], ignore_index=True)
+    return round(float(found.loc[found["clip_id"].isin(clips["clip_id"]), "seconds"].fillna(0).max()), 3)
+
+
+def predict(
+    tested: pd.DataFrame,
+    clips: pd.DataFrame,
+    table: dataset_table.Table,
+    folder: Path,
+    card: bundle.Card,
+    *,
+    arch: str = "",
+) -> npt.NDArray[np.float32]:
+    """Give each row the probabilities of models that have not heard its speaker: the bundle's, or another's by name.
+
+    Shape: ``(seeds, rows, classes)``; what stands beside the bundle's model has one seed.
+    """
+    numbers = table.find(tested)
+    out = np.empty((1 if arch else len(card.seeds), len(tested), len(card.labels)), np.float32)
+    for fold in card.folds:
+        here = np.flatnonzero(tested["fold"] == fold)
+        inputs = inputs_of(clips, table, card, fold, arch or card.arch)
+        for number, place in enumerate(card.places(fold)[: len(out)]):
+            model = models.load_model(folder, place, arch or card.arch)
+            out[number, here] = model.probabilities(inputs, numbers[here])
+    return out
+
+
+def inputs_of(clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card, fold: int, arch: str) -> Inputs:
+    """Prepare the rows of a fold as train did."""
+    return models.inputs(table, clips[clips["fold"] == fold], arch, trained_by(card))
+
+
+def trained_by(card: bundle.Card) -> Train:
+    """Read the settings of the training from the bundle: params.yaml may have moved on."""
+    return config.build(Train, card.params["train"], "train")
+
+
+def baseline(
+    tested: pd.DataFrame, clips: pd.DataFrame, table: dataset_table.Table, folder: Path, card: bundle.Card, *, seed: int
+) -> dict[str, Any]:
+    """Score what stands beside the model: chance, and the support vector machine where the model is another."""
+    found: dict[str, Any] = {"chance": chance(tested["label"])}
+    if card.arch != settings.SVM:
+        [probabilities] = predict(tested, clips, table, folder, card, arch=settings.SVM)
+        found[settings.SVM] = summarize(tested, probabilities, card.labels, seed=seed)["test"]
+    return found
+
+
+def leaks_of(
+    audit: Mapping[str, Any], clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card
+) -> dict[str, float]:
+    """Add to the split's audit what only the bundle can tell: on which rows its statistics were fitted."""
+    own = float(trained_by(card).normalise == "speaker")
+    folds = {}
+    for fold in card.folds:
+        clean = fitted_on_training(clips, table, card, fold)
+        part = audit["fold"][str(fold)]
+        found = {"statistics": float(not clean), "contaminated": part["leak"]["contaminated"] if clean else 1.0}
+        folds[str(fold)] = part | {"leak": part["leak"] | {"own_statistics": own} | found}
+    return leakage.over({"fold": folds}, card.folds)
+
+
+def fitted_on_training(clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card, fold: int) -> bool:
+    """Compute the statistics of a fold anew and say whether the bundle's come from its training rows alone."""
+    if not models.own_statistics(card.arch, trained_by(card)):
+        return True
+    kept = Statistics(*(np.array(card.statistics[str(fold)][name], np.float32) for name in ("mean", "variance")))
+    here = clips[clips["fold"] == fold]
+    inputs = inputs_of(clips, table, card, fold, card.arch)
+    training_rows = inputs.measure(table.find(here[here["role"] == "train"])).joined
+    everything = inputs.measure(table.find(here)).joined
+    return leakage.fitted_on(kept.joined, training_rows, everything) == "training"
+
+
+def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
+    """Say by which protocol, which corpora are no people, and what must be read before any number."""
+    normalise = trained_by(card).normalise
+    found = {
+        "protocol": card.split["protocol"],
+        "synthetic": dict.fromkeys(card.synthetic, True),
+        "shuffled": bool(card.split.get("shuffle")),
+        "labels": {"source": source(card), "soft": soft(card)},
+        "normalise": normalise,
+        "transductive": normalise == "speaker",
+    }
+    return {"stamp": wording.stamp(found | {"leak": leak})} | found
+
+
+def source(card: bundle.Card) -> str:
+    """Name who decided what was spoken: the actor's intention, or a majority of listeners."""
+    return str(card.split.get("labels", {}).get("source", "intended"))
+
+
+def soft(card: bundle.Card) -> str | None:
+    """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
+    return None if card.arch == settings.SVM else trained_by(card).soft_labels
+
+
+def result_line(figures: Mapping[str, Any]) -> str:
+    """Put the result into one line."""
+    test, span = figures["test"], figures["test"]["uar_ci95"]
+    known = span["low"] is not None
+    interval = f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else f"no interval: {wording.INTERVAL}"
+    where = f"{wording.things(test['clips'], 'clip')} of {wording.people(test['speakers'])}"
+    svm = figures["baseline"].get("svm")
+    beside = f"svm {svm['uar']:.1%}, " if svm else ""
+    protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"
+    own = ", speaker-normalised (transductive)" if figures["transductive"] else ""
+    labels = wording.label_source(figures)
+    judged = f"\nlabels: {labels}" if labels else ""
+    several = wording.several(figures)
+    together = f"\n{several}" if several else ""
+    warning = f"\n{figures['stamp']}" if figures["stamp"] else ""
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{together}{judged}{warning}"
+
+
+def main() -> None:
+    """Read params.yaml and evaluate."""
+    params = config.read()
+    view, corpora = settings.view_of(params), config.corpora(params)
+    run(
+        Path("data/clips.parquet"),
+        [Path(f"features/{view}/{corpus}.parquet") for corpus in corpora],
+        [Path(f"data/manifest/{corpus}.parquet") for corpus in corpora],
+        Path("models/trained"),
+        Path("metrics/audit.json"),
+        output=Path("models/predictions.parquet"),
+        whole=Path("models/bundle"),
+        metrics=Path("metrics/eval.json"),
+        seed=config.seed(params),
+        cache=files.cache_folder() / "unpacked",
+    )
+
+
+def release(trained: Path, output: Path, scores: Mapping[str, Any], *, longest: float) -> None:
+    """Copy a bundle, its scores on the card and the page for people beside it.
+
+    Args:
+        trained: a bundle without scores.
+        output: the bundle to write.
+        scores: all that evaluate found.
+        longest: s, of the clips it was trained and tested on.
+    """
+    judged = replace(bundle.read(trained, stage="train"), scores=scores, longest=longest)
+    with files.atomic_write(output) as part:
+        shutil.copytree(trained, part)
+        (part / model_card.NAME).write_text(model_card.page(judged), encoding="utf-8")
+        bundle.write(part, replace(judged, files=bundle.checksums(part)))

@@ -1,0 +1,1 @@
+"""``export``: bundles that run without Keras."""

@@ -1,0 +1,100 @@
+"""Run exported models in ONNX Runtime and LiteRT, without Keras."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core import extras, machine
+from pipeline.core.errors import UnknownNameError
+
+ONNX, LITERT = "model.onnx", "model.tflite"
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """A network in ONNX Runtime."""
+
+    session: Any  # onnxruntime.InferenceSession
+
+    def hear(self, values: Array) -> Array:
+        """Give probabilities. Shape: ``(clips, frames, rows)`` to ``(clips, classes)``."""
+        (patch,), (probabilities,) = self.session.get_inputs(), self.session.get_outputs()
+        if not len(values):
+            return np.empty((0, probabilities.shape[1]), np.float32)
+        (found,) = self.session.run([probabilities.name], {patch.name: np.asarray(values, np.float32)})
+        return np.asarray(found, np.float32)
+
+
+@dataclass(frozen=True)
+class LiteRt:
+    """A network in LiteRT, which takes one clip at a time."""
+
+    interpreter: Any  # ai_edge_litert.interpreter.Interpreter, its memory allocated
+    busy: Lock = field(default_factory=Lock)  # its input and output are one place in memory for all threads
+
+    def hear(self, values: Array) -> Array:
+        """Give probabilities. Shape: ``(clips, frames, rows)`` to ``(clips, classes)``."""
+        (patch,), (probabilities,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        found = np.empty((len(values), probabilities["shape"][1]), np.float32)
+        with self.busy:
+            for number, clip in enumerate(np.asarray(values, np.float32)):
+                self.interpreter.set_tensor(patch["index"], clip[None])
+                self.interpreter.invoke()
+                found[number] = self.interpreter.get_tensor(probabilities["index"])[0]
+        return found
+
+
+def load(folder: Path, runtime: str, *, threads: int = 1) -> Onnx | LiteRt:
+    """Open the model of one fold.
+
+    Args:
+        folder: of the fold.
+        runtime: what the card says: onnx or litert.
+        threads: native ones for one call; the networks are too small to gain much from more than one.
+
+    Raises:
+        SettingError: the runtime is unknown or not installed.
+    """
+    if runtime not in OPEN:
+        raise UnknownNameError("runtime", runtime, OPEN)
+    return OPEN[runtime](folder, threads)
+
+
+def open_onnx(folder: Path, threads: int) -> Onnx:
+    """Open model.onnx."""
+    onnxruntime = needed("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    return Onnx(onnxruntime.InferenceSession(folder / ONNX, options, providers=["CPUExecutionProvider"]))
+
+
+def open_litert(folder: Path, threads: int) -> LiteRt:
+    """Open model.tflite."""
+    litert = needed("ai_edge_litert.interpreter")
+    with machine.suppress_stderr():
+        interpreter = litert.Interpreter(str(folder / LITERT), num_threads=threads)
+        interpreter.allocate_tensors()
+    return LiteRt(interpreter)
+
+
+OPEN: Mapping[str, Callable[[Path, int], Onnx | LiteRt]] = {"onnx": open_onnx, "litert": open_litert}
+
+
+def needed(name: str) -> ModuleType:
+    """Import a module that not everybody has.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    with extras.needed("export"):
+        return importlib.import_module(name)

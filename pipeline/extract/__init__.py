@@ -1,0 +1,1 @@
+"""Stage ``extract``: features of all clips, through the clip cache, into shards."""

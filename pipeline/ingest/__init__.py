@@ -1,0 +1,1 @@
+"""Stage ``ingest``: from a corpus to its manifest."""

@@ -1,1 +1,0 @@
-"""Networks: a registry of ``name -> build(shape, classes, config)``, free of any backend's own calls."""

@@ -1,1 +1,0 @@
-"""The published systems as data, and the lines that run them."""

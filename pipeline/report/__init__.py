@@ -1,0 +1,1 @@
+"""Stage ``report``: figures, tables and the page; and the words that all outputs share."""

@@ -1,0 +1,331 @@
+"""The figures of the report and the tables behind them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.plotting import Axes, Figure, Line2D, MaxNLocator, PercentFormatter, Rectangle, mpl
+from pipeline.report import style
+from pipeline.report.style import BLUE, INK, SOFT, STYLE, VERMILLION
+from pipeline.report.tables import Values, part
+from pipeline.report.wording import MISSING, count, people, things
+
+POOLED = "pooled"  # the row over all corpora
+HISTORY = ("fold", "epoch", "loss", "val_loss", "uar", "val_uar", "accuracy", "val_accuracy", "learning_rate")
+CORPUS = ("corpus", "uar", "low", "high", "clips", "speakers", "chance", "svm")
+
+
+def history_table(folds: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """Put the histories of the folds together, a row per fold and epoch."""
+    parts = [rows.assign(fold=fold) for fold, rows in folds.items()]
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return rows.reindex(columns=list(HISTORY))  # dvc plots asks for val_loss even where nothing was validated
+
+
+def confusion_table(heard: pd.DataFrame) -> pd.DataFrame:
+    """Keep what each tested row was and what it was taken for: columns actual, predicted."""
+    return heard[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
+
+
+def f1_table(scores: Values, classes: Sequence[str]) -> pd.DataFrame:
+    """Tabulate the scores of each class, in the order of the classes."""
+    columns = ("precision", "recall", "f1", "support")
+    named = {name: part(scores, "class", name) for name in classes}
+    rows = [(name, *(values.get(column) for column in columns)) for name, values in named.items()]
+    return pd.DataFrame(rows, columns=["class", *columns]).astype(dict.fromkeys(columns[:3], float))
+
+
+def uar_table(scores: Values) -> pd.DataFrame:
+    """Tabulate UAR, its interval and chance, pooled and by corpus; the baseline's UAR stands in the pooled row."""
+    pooled = part(scores, "test") | {"svm": part(scores, "baseline", "svm").get("uar")}
+    named = {POOLED: pooled} | part(scores, "corpus")
+    chance = pooled.get("chance")
+    rows = [{"corpus": k, "chance": chance, **values, **part(values, "uar_ci95")} for k, values in named.items()]
+    shares = ("uar", "low", "high", "chance", "svm")
+    return pd.DataFrame(rows).reindex(columns=list(CORPUS)).astype(dict.fromkeys(shares, float))
+
+
+def recall_table(scores: Values, heard: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Tabulate recall by corpus and class, NaN where nobody spoke it, and how many clips it stands for.
+
+    Args:
+        scores: those of the bundle.
+        heard: a row per tested row: corpus, clip_id, label.
+        classes: in the order of the rows.
+    """
+    clips = heard.groupby(["corpus", "label"])["clip_id"].nunique().to_dict()
+    names = [(corpus, name) for corpus in part(scores, "corpus") for name in classes]
+    recall = [part(scores, "corpus", corpus, "recall").get(name) for corpus, name in names]
+    table = pd.DataFrame(names, columns=["corpus", "class"])
+    return table.assign(recall=pd.Series(recall, dtype=float), clips=[clips.get(name, 0) for name in names])
+
+
+def stamped(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
+    """Add the stamp as the last column, so that whoever draws the data reads it too; nothing where there is none."""
+    return table.assign(stamp=stamp) if stamp else table
+
+
+SOFTWARE = "ser-features"  # in the metadata of a picture, by which it is known as ours
+
+Look = dict[str, Any]  # of a line or a text
+TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
+VALIDATION: Look = {"color": BLUE, "lw": 1.0}
+KEPT: Look = {"color": BLUE, "ls": "", "marker": "o", "ms": 7, "mfc": "white", "mew": 1.6}
+CHANCE: Look = {"color": INK, "ls": "--", "lw": 1.4}
+SVM: Look = {"color": VERMILLION, "ls": "", "marker": "^", "ms": 9, "mec": "white", "mew": 0.8}
+CURVES = {"loss": "Loss", "uar": "UAR", "accuracy": "Accuracy"}  # by column: the title of its panel
+
+
+@mpl.rc_context(STYLE)
+def draw_curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None, stamp: str = "") -> Figure:
+    """Draw loss, UAR and accuracy over the epochs, one thin line per fold, and ring the epoch that was kept.
+
+    Args:
+        history: columns fold, epoch, loss, uar and, where they were noted, accuracy, val_loss, val_uar, val_accuracy.
+        best: the kept epoch of each fold, in the numbers of ``epoch``; else the first one of highest val_uar.
+        stamp: text of the band above the picture, "" for none.
+    """
+    if history.empty:
+        return style.notice("No training history: this model is fitted in one step.", stamp=stamp)
+    figure = style.sheet(3.5, stamp=stamp)
+    kept = best_epochs(history) if best is None else best
+    shown = {name: title for name, title in CURVES.items() if noted(history, name)}
+    every = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (name, title) in zip(every, shown.items(), strict=True):
+        draw_folds(axes, history, name, kept)
+        axes.set(title=title, xlabel="epoch")
+    share_scale(every[1:])
+    figure.legend(handles=legend(history), loc="outside lower center", ncols=3)
+    return figure
+
+
+def noted(history: pd.DataFrame, name: str) -> bool:
+    """Say whether any epoch has this figure."""
+    return name in history and bool(history[name].notna().any())
+
+
+def share_scale(every: Sequence[Axes]) -> None:
+    """Put shares side by side on one scale from 0 to 100 %, written once."""
+    for axes in every:
+        axes.set(ylim=(0, 1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.tick_params(axis="y", labelleft=axes is every[0])
+
+
+def best_epochs(history: pd.DataFrame) -> dict[int, int]:
+    """Find each fold's first epoch of highest validation UAR; folds without validation have none.
+
+    >>> best_epochs(pd.DataFrame({"fold": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "val_uar": [0.3, 0.4, 0.5, 0.2]}))
+    {0: 2, 1: 1}
+    """
+    if not noted(history, "val_uar"):
+        return {}
+    rows = history.dropna(subset="val_uar").reset_index(drop=True)
+    kept = rows.loc[rows.groupby("fold")["val_uar"].idxmax()]
+    return {int(fold): int(epoch) for fold, epoch in zip(kept["fold"], kept["epoch"], strict=True)}
+
+
+def draw_folds(axes: Axes, history: pd.DataFrame, name: str, kept: Mapping[int, int]) -> None:
+    """Draw one quantity: training dashed, validation solid, a ring at the kept epoch."""
+    dot = "." if len(set(history["epoch"])) == 1 else ""  # a line of one point is invisible
+    for fold, rows in history.sort_values("epoch").groupby("fold"):
+        axes.plot(rows["epoch"], rows[name], marker=dot, **TRAINING)
+        if f"val_{name}" in rows:
+            axes.plot(rows["epoch"], rows[f"val_{name}"], marker=dot, **VALIDATION)
+            ring = rows[rows["epoch"] == kept.get(int(str(fold)))]
+            axes.plot(ring["epoch"], ring[f"val_{name}"], **KEPT)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+
+
+def legend(history: pd.DataFrame) -> list[Line2D]:
+    """Name what was drawn."""
+    training, validation, kept = (Line2D([], [], **look) for look in (TRAINING, VALIDATION, KEPT))
+    training.set_label("training")
+    validation.set_label("validation")
+    kept.set_label("epoch kept")
+    return [training, validation, kept] if noted(history, "val_uar") else [training]
+
+
+@mpl.rc_context(STYLE)
+def draw_f1_by_class(table: pd.DataFrame, *, unit: str = "clips", stamp: str = "") -> Figure:
+    """Draw F1 per class, best on top. Columns: class, f1, support (in ``unit``)."""
+    rows = table.sort_values(["f1", "class"], ascending=[False, True])
+    labels = [f"{name}  ({count(size)})" for name, size in zip(rows["class"], rows["support"], strict=True)]
+    figure = style.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
+    axes = style.bars(figure, rows["f1"].to_list(), labels)
+    for row, value in enumerate(rows["f1"]):
+        axes.text(np.nan_to_num(value) + 0.012, row, MISSING if np.isnan(value) else f"{value:.2f}", va="center")
+    axes.set(title="F1 by class", xlabel=f"F1 (in brackets: test {unit} of the class)")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def draw_uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
+    """Draw UAR per corpus with its 95 % interval and chance, pooled on top.
+
+    Columns: corpus, uar, low, high (NaN where too few speakers allow no interval), clips, speakers, chance, svm (UAR of
+    the baseline, in the pooled row alone).
+    """
+    rows = (
+        table.tail(1).assign(svm=table["svm"].max()) if len(table) == 2 else table
+    )  # of one corpus, pooled says the same
+    rows = rows.sort_values("corpus", key=lambda names: names != POOLED, kind="stable")
+    records = rows.to_dict("records")
+    figure = style.sheet(1.3 + 0.55 * len(rows), stamp=stamp)
+    axes = style.bars(figure, rows["uar"].to_list(), [corpus_label(record) for record in records])
+    for row, record in enumerate(records):
+        draw_interval(axes, row, record)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    svm = "; triangle: svm" if rows["svm"].notna().any() else ""
+    axes.set(title="UAR by corpus", xlabel=f"UAR with 95 % interval; dashed: chance{svm}")
+    return figure
+
+
+def corpus_label(record: Mapping[Hashable, Any]) -> str:
+    """Name a corpus and, on a second line, its size."""
+    return f"{record['corpus']}\n{people(record['speakers'])}, {things(record['clips'], 'clip')}"
+
+
+def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
+    """Draw a whisker where there is an interval, write the number beside it, and mark chance and the svm."""
+    uar, chance, svm, *ends = (record[name] for name in ("uar", "chance", "svm", "low", "high"))
+    ends = [end for end in ends if np.isfinite(end)]
+    if ends:
+        axes.plot(ends, [row, row], color=INK, lw=1.6, marker="|", ms=9, mew=1.6)
+    if np.isfinite(uar):
+        axes.text(max([uar, *ends]) + 0.015, row, f"{100 * uar:.1f} %", va="center")
+    axes.plot([chance, chance], [row - 0.5, row + 0.5], **CHANCE)
+    axes.plot([svm], [row + 0.31], **SVM)  # at the lower edge of the bar, so that it covers no number
+
+
+def is_ours(path: Path) -> bool:
+    """Say whether a file is a picture that `save` wrote."""
+    with path.open("rb") as file:
+        return b"tEXtSoftware\0" + SOFTWARE.encode() in file.read(512)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG of 160 dots an inch, the same bytes each time, aside first and then renamed."""
+    part = path.with_name(f"{path.name}.tmp")
+    with mpl.rc_context(STYLE):
+        figure.savefig(part, format="png", dpi=style.DPI, metadata={"Software": SOFTWARE})
+    part.replace(path)
+
+
+FRAME = "#cccccc"
+APART = -1.25  # middle of the column of UAR; the emotions stand at 0, 1, ...
+
+
+@mpl.rc_context(STYLE)
+def draw_confusion(table: pd.DataFrame, classes: Sequence[str], *, title: str, stamp: str = "") -> Figure:
+    """Draw which class was taken for which: rows are what was spoken and sum to 100 %, so recall is the diagonal.
+
+    Args:
+        table: a row per test clip, columns actual and predicted.
+        classes: order of rows and columns.
+        title: heading of the picture.
+        stamp: text of the band above the picture, "" for none.
+    """
+    clips = counts(table, classes)
+    figure = style.sheet(1.25 + 0.52 * len(classes), stamp=stamp)
+    axes = figure.subplots()
+    axes.imshow(shares(clips), cmap=style.SHADES, vmin=0, vmax=1, aspect="auto")
+    write_cells(axes, clips)
+    axes.set_xticks(range(len(classes)), classes, **slant(len(classes)))
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(title=title, xlabel="predicted", ylabel="spoken")
+    axes.tick_params(length=0)
+    axes.spines[:].set(visible=True, color=FRAME)
+    return figure
+
+
+def counts(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Count clips. Shape: ``(classes, classes)``, rows spoken, columns predicted.
+
+    >>> heard = pd.DataFrame({"actual": ["sad", "sad"], "predicted": ["fear", "sad"]})
+    >>> counts(heard, ["fear", "sad"]).to_numpy().tolist()
+    [[0, 0], [1, 1]]
+    """
+    crossed = pd.crosstab(table["actual"], table["predicted"])
+    return crossed.reindex(index=list(classes), columns=list(classes), fill_value=0)
+
+
+def shares(clips: pd.DataFrame) -> pd.DataFrame:
+    """Divide counts by the sum of their row; a class that was never spoken has NaN."""
+    return clips.div(clips.sum(axis=1).replace(0, np.nan), axis=0)
+
+
+def write_cells(axes: Axes, clips: pd.DataFrame) -> None:
+    """Write each share in %, and its count below; what never happened stays empty."""
+    number, share = clips.to_numpy(), shares(clips).to_numpy()
+    for row, column in np.argwhere(number):
+        write_cell(axes, (column, row), share[row, column], number[row, column])
+
+
+def write_cell(axes: Axes, place: tuple[float, float], share: float, clips: int, *, weight: str = "normal") -> None:
+    """Write a share in %, and how many clips it stands for below, in the ink that reads on its shade."""
+    (x, y), ink = place, "white" if share > style.DARK else "black"
+    look: Look = {"ha": "center", "va": "center", "color": ink, "weight": weight}
+    axes.text(x, y - 0.14, f"{100 * share:.0f}", fontsize=11, **look)
+    axes.text(x, y + 0.26, f"{clips:,}", fontsize=9, **look | {"weight": "normal"})
+
+
+def slant(columns: int) -> Look:
+    """Turn the names below the columns where they would run into each other."""
+    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if columns > 7 else {}
+
+
+@mpl.rc_context(STYLE)
+def draw_recall_by_corpus(table: pd.DataFrame, uar: Mapping[str, float], *, title: str, stamp: str = "") -> Figure:
+    """Draw the recall of each emotion in each corpus, and UAR set apart before them.
+
+    Args:
+        table: a row per corpus and class, in the order to draw: corpus, class, recall (NaN: nobody spoke it), clips.
+        uar: by corpus.
+        title: heading of the picture.
+        stamp: text of the band above the picture, "" for none.
+    """
+    if table.empty:
+        return style.notice("No corpus was scored by itself.", stamp=stamp)
+    recall, clips = wide(table, "recall"), wide(table, "clips")
+    mean = pd.DataFrame({"UAR": [uar[corpus] for corpus in recall.index]}, index=recall.index, dtype=float)
+    figure = style.sheet(1.25 + 0.52 * len(recall), stamp=stamp)
+    axes = figure.subplots()
+    block(axes, mean, clips.sum(axis=1).to_frame("UAR"), left=APART, weight="bold")
+    block(axes, recall, clips, left=0)
+    names = [*mean.columns, *recall.columns]
+    axes.set_xticks([APART, *range(len(recall.columns))], names, **slant(len(names)))
+    axes.set_yticks(range(len(recall)), recall.index)
+    axes.set(
+        title=title,
+        xlabel="recall of each spoken emotion; below it: clips",
+        xlim=(APART - 0.52, len(recall.columns) - 0.48),
+    )
+    axes.tick_params(length=0)
+    axes.spines[:].set(visible=False)
+    return figure
+
+
+def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Spread a column over corpora and classes, in the order they come in. Shape: ``(corpora, classes)``."""
+    crossed = table.pivot_table(index="corpus", columns="class", values=name)
+    return crossed.reindex(index=table["corpus"].unique(), columns=table["class"].unique())
+
+
+def block(axes: Axes, values: pd.DataFrame, clips: pd.DataFrame, *, left: float, weight: str = "normal") -> None:
+    """Draw a matrix whose first column stands at ``left``; a dash where there is no value."""
+    shown, number = values.to_numpy(), clips.to_numpy()
+    height, width = shown.shape
+    edges = (left - 0.5, left + width - 0.5, height - 0.5, -0.5)
+    axes.imshow(values, cmap=style.SHADES, vmin=0, vmax=1, aspect="auto", extent=edges)
+    axes.add_patch(Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor=FRAME))
+    for row, column in np.ndindex(height, width):
+        share, place = shown[row, column], (left + column, row)
+        if np.isnan(share):
+            axes.text(*place, MISSING, ha="center", va="center", color=SOFT)
+        else:
+            write_cell(axes, place, float(share), int(number[row, column]), weight=weight)

@@ -1,0 +1,123 @@
+"""The model card as Markdown with a YAML head, ``README.md`` of a bundle, as model hubs show it.
+
+Sections follow Mitchell et al. (2019), Model cards for model reporting, doi:10.1145/3287560.3287596.
+"""
+
+import io
+from dataclasses import asdict
+from importlib import resources
+from typing import Any
+
+import jinja2
+from ruamel.yaml import YAML
+
+from pipeline.report import tables, wording
+from pipeline.report.tables import Table, part
+from pipeline.report.wording import number
+from pipeline.train.bundle import Card
+
+NAME = "README.md"
+TITLE = "Speech emotion recognition"
+
+
+def page(card: Card) -> str:
+    """Write the card as a whole page; the same card gives the same text."""
+    return f"---\n{head(card)}---\n{body(card)}"
+
+
+def head(card: Card) -> str:
+    """Write what hubs read by machine: licence, languages, tags and scores, as YAML."""
+    out = io.StringIO()
+    yaml = YAML()
+    yaml.width = 1000
+    languages = sorted({page["language"] for page in card.corpora.values()} - {""})
+    about: dict[str, Any] = {"language": languages} if languages else {}
+    about |= {
+        "license": "other",
+        "license_name": "that-of-the-corpora",
+        "library_name": card.runtime,
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", "audio-classification", *(["synthetic"] if card.synthetic else [])],
+    }
+    yaml.dump(about | index(card), out)
+    return out.getvalue()
+
+
+def index(card: Card) -> dict[str, Any]:
+    """Give the scores as the index of a hub: pooled over corpora; none before evaluation."""
+    test = part(card.scores, "test")
+    if number(test.get("uar")) is None:
+        return {}
+    kinds = {"recall": ("UAR", "uar"), "accuracy": ("Accuracy", "wa"), "f1": ("Macro F1", "macro_f1")}
+    metrics = [{"type": kind, "name": name, "value": test[key]} for kind, (name, key) in kinds.items()]
+    names = ", ".join(titles(card).values())
+    result = {
+        "task": {"type": "audio-classification", "name": TITLE},
+        "dataset": {"type": " ".join(card.corpora), "name": names},
+        "metrics": metrics,
+    }
+    return {"model-index": [{"name": f"{card.arch} on {card.view}", "results": [result]}]}
+
+
+def titles(card: Card) -> dict[str, str]:
+    """Name the corpora as people do; the demo's say so."""
+    demo = {name: f"{name} (synthetic demo)" for name in card.synthetic}
+    return {name: demo.get(name, about["title"]) for name, about in card.corpora.items()}
+
+
+def body(card: Card) -> str:
+    """Write the card for people to read, as Markdown."""
+    values = asdict(card)
+    audio = card.layout["identity"]["settings"]["audio"]
+    test = part(card.scores, "test")
+    shown = [tables.by_corpus(card.scores), tables.by_sex(card.scores), tables.by_class(card.scores, card.labels)]
+    return template().render(
+        card=card,
+        audio=audio,
+        rows=card.layout["shape"][1],
+        titles=titles(card),
+        test=test,
+        warnings=wording.warnings(card.scores),
+        protocol=wording.protocol(card.scores),
+        transductive=wording.transductive(card.scores),
+        verdict=wording.verdict(test, control=bool(card.scores.get("shuffled"))),
+        beside=grid(tables.baseline_table(card.scores, values)),
+        scores="\n\n".join(map(grid, shown)),
+        sources=grid(tables.sources(values)),
+        settings=grid(tables.parameters(settings(card), values)),
+        versions=grid(tables.versions(values, {})),
+    )
+
+
+def settings(card: Card) -> dict[str, Any]:
+    """The settings that made it, by the sections of params.yaml."""
+    made = card.layout["identity"]["settings"]
+    return {**card.params, "split": card.split, "audio": made["audio"], "features": {card.view: made[card.view]}}
+
+
+def grid(table: Table) -> str:
+    r"""Write a table as Markdown has them, its note below.
+
+    >>> print(grid(Table(caption="", head=("a", "b"), align="lr", rows=[("x|y", "1")])))
+    | a | b |
+    |---|---:|
+    | x\|y | 1 |
+    """
+    rule = "".join({"l": "---|", "r": "---:|"}[way] for way in table.align)
+    lines = [row(table.head), f"|{rule}", *(row(cells) for cells in table.rows)]
+    return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
+
+
+def row(cells: tuple[str, ...]) -> str:
+    """Write one row of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def template() -> jinja2.Template:
+    """Read the template of the page."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(
+        percent=wording.percent, between=wording.between, things=wording.things, people=wording.people
+    )
+    text = resources.files("pipeline.serving").joinpath("card.md").read_text(encoding="utf-8")
+    return environment.from_string(text)

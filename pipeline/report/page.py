@@ -1,0 +1,134 @@
+"""The report page: one HTML file that opens anywhere, offline, without scripts."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from pipeline.report import figures, style, tables, wording
+from pipeline.report.tables import Table, Values, part
+from pipeline.report.wording import NORMALISED, count, ends, number, people, percent, things
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG inside the page. Sizes are in CSS pixels, 96 an inch."""
+
+    source: str
+    alt: str
+    width: int
+    height: int
+
+
+def page(
+    *,
+    evaluation: Values,
+    training: Values,
+    audit: Values,
+    bundle: Values,
+    params: Values,
+    manifests: Mapping[str, pd.DataFrame],
+    heard: pd.DataFrame,
+    pictures: Mapping[str, bytes],
+) -> str:
+    """Write the report as HTML; the same arguments give the same text.
+
+    Args:
+        evaluation: the scores of the bundle.
+        training: the figures of its training.
+        audit: metrics/audit.json.
+        bundle: bundle.json of the model.
+        params: params.yaml.
+        manifests: by corpus, a row per file found, with columns status and warnings.
+        heard: a row per test clip, columns actual and predicted.
+        pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus, recall_by_corpus.
+    """
+    classes = list(bundle.get("labels", ()))
+    wrong = mistakes(heard, classes, unit=wording.counted(evaluation))
+    words = tables.describe_picture(evaluation, training, wrong, classes)
+    return template().render(
+        test=part(evaluation, "test"),
+        warnings=wording.warnings(evaluation),
+        said=said(evaluation),
+        marks=tables.baseline_marks(evaluation),
+        beside=tables.baseline_table(evaluation, bundle),
+        facts=facts(evaluation, training, audit, bundle),
+        pictures={name: picture(pictures[name], text) for name, text in words.items()},
+        leaks=tables.leaks(evaluation, audit),
+        corpora=tables.by_corpus(evaluation),
+        emotions=tables.by_class(evaluation, classes),
+        mistakes=wrong,
+        folds=tables.by_fold(evaluation, training, audit),
+        people=[tables.by_sex(evaluation), tables.by_speaker(evaluation)],
+        files=tables.quarantine(manifests, audit),
+        sources=tables.sources(bundle),
+        parameters=tables.parameters(params, bundle),
+        versions=tables.versions(bundle, training),
+    )
+
+
+def template() -> jinja2.Template:
+    """Read the page's template; text from metrics and corpora is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(percent=percent, between=wording.between, ends=ends, number=number)
+    text = resources.files("pipeline.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def said(evaluation: Values) -> str:
+    """Say what the number amounts to: against chance and the svm, under its protocol, for whom."""
+    sentences = (
+        wording.verdict(part(evaluation, "test"), control=bool(evaluation.get("shuffled"))),
+        tables.baseline_verdict(evaluation),
+        wording.protocol(evaluation),
+        wording.transductive(evaluation),
+    )
+    return " ".join(filter(None, sentences))
+
+
+def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
+    """Say in a few lines what was tested, on whom, by which model."""
+    test, names = part(evaluation, "test"), [*part(bundle, "corpora")]
+    classes, folds = bundle.get("labels", ()), number(part(evaluation, "folds").get("count"))
+    cut = len(part(audit, "fold")) or folds
+    model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
+    size = number(training.get("parameters"))
+    repeated = wording.counted(evaluation) == "rows"
+    rows = f", some of them more than once: {things(test['rows'], 'row')}" if repeated else ""
+    return [
+        ("Protocol", str(evaluation.get("protocol", "unknown"))),
+        (f"{len(classes)} classes", ", ".join(classes)),
+        *(("Labels", text) for text in [wording.label_source(evaluation)] if text),
+        ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
+        ("Model", f"{model}, {count(size)} parameters" if size else model),
+        *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
+        ("Tested on", f"{people(test.get('speakers'))}, {things(test.get('clips'), 'clip')}{rows}"),
+        ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
+        *(("Answers", text) for text in [wording.several(evaluation)] if text),
+    ]
+
+
+def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, unit: str, most: int = 5) -> Table:
+    """List the confusions that take the largest share of a spoken class."""
+    clips = figures.counts(heard, classes)
+    shares, numbers = figures.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
+    pairs = sorted(np.argwhere(numbers * (1 - np.eye(len(classes)))).tolist(), key=lambda p: (-shares[*p], p))
+    rows = [(classes[i], classes[j], percent(shares[i, j]), count(numbers[i, j])) for i, j in pairs[:most]]
+    return Table(
+        caption="Most frequent mistakes",
+        head=("spoken", "taken for", "share of spoken", unit),
+        align="llrr",
+        rows=rows,
+    )
+
+
+def picture(png: bytes, alt: str) -> Picture:
+    """Turn a PNG into a picture of the size it was drawn for."""
+    width, height = (int.from_bytes(png[at : at + 4], "big") * 96 // style.DPI for at in (16, 20))
+    return Picture(source=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt, width=width, height=height)

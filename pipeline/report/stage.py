@@ -1,0 +1,172 @@
+"""Stage ``report``: draw the figures and write the report page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core import config, files
+from pipeline.core import tables as core_tables
+from pipeline.core.errors import StoreError
+from pipeline.core.plotting import Figure
+from pipeline.report import figures as report_figures
+from pipeline.report import page as report_page
+from pipeline.report import wording
+from pipeline.report.tables import Values, part
+
+CONFUSION = "Confusion: share of each spoken emotion, in %"
+RECALL = "Recall by corpus, in %"
+LEFT_OUT = "Left-out corpus: recall in %"
+Tables = dict[str, pd.DataFrame]  # by the name of the CSV file
+Figures = dict[str, Figure]  # by the name of the PNG file
+
+
+def run(
+    *,
+    audit: Path,
+    manifests: Sequence[Path],
+    bundle: Path,
+    predictions: Path,
+    params: Mapping[str, Any],
+    plots: Path,
+    page: Path,
+    details: Path,
+) -> None:
+    """Write CSV tables and PNG pictures into the folder ``plots``, the page that shows them, and all scores as JSON.
+
+    Args:
+        audit: metrics/audit.json.
+        manifests: data/manifest/<corpus>.parquet of each corpus.
+        bundle: folder of the model, with bundle.json and fold-<k>/history.csv.
+        predictions: models/predictions.parquet.
+        params: the settings to show, by section.
+        plots: folder to write; what stood there is replaced.
+        page: HTML file to write.
+        details: metrics/details.json to write.
+
+    Raises:
+        StoreError: an artefact is missing, damaged or does not fit the others; the sentence names the stage to run.
+    """
+    leaks = files.read_json(audit, stage="split")
+    card = read_card(bundle / "bundle.json")
+    scores, trained = part(card, "scores"), part(card, "training")
+    found = {path.stem: core_tables.read_manifest(path) for path in manifests}
+    heard = read_heard(predictions, card["labels"])
+    tables = {
+        "history": read_history(bundle, card["folds"]),
+        "confusion": report_figures.confusion_table(heard),
+        "f1_by_class": report_figures.f1_table(scores, card["labels"]),
+        "uar_by_corpus": report_figures.uar_table(scores),
+        "recall_by_corpus": report_figures.recall_table(scores, heard, card["labels"]),
+    }
+    kept = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
+    figures = draw_all(tables, card["labels"], kept=kept, scores=scores)
+    pictures = write_plots(tables, figures, plots, stamp=wording.stamp(scores))
+    text = report_page.page(
+        evaluation=scores,
+        training=trained,
+        audit=leaks,
+        bundle=card,
+        params=params,
+        manifests=found,
+        heard=tables["confusion"],
+        pictures=pictures,
+    )
+    with files.atomic_write(page) as aside:
+        aside.write_text(text, encoding="utf-8")
+    timeless = {name: value for name, value in trained.items() if name != "speed"}  # git shows what has changed
+    files.write_json({**scores, "training": timeless}, details)
+
+
+def read_card(path: Path) -> Values:
+    """Read a bundle's card, without Keras, which the weights would need.
+
+    Raises:
+        StoreError: it is missing, damaged, does not name classes and folds, or holds no score.
+    """
+    card: Values = files.read_json(path, stage="evaluate")
+    if not card.get("labels") or "folds" not in card:
+        raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f evaluate'.")
+    if wording.number(part(card, "scores", "test").get("uar")) is None:
+        raise StoreError(f"{path} holds no scores: run 'dvc repro -f evaluate'.")
+    return card
+
+
+def read_history(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
+    """Gather how each fold was trained; empty where a model is fitted in one step."""
+    paths = {fold: bundle / f"fold-{fold}" / "history.csv" for fold in folds}
+    return report_figures.history_table({fold: pd.read_csv(path) for fold, path in paths.items() if path.exists()})
+
+
+def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
+    """Read what each tested row was and what it was taken for, in the order of the clips' names.
+
+    Raises:
+        StoreError: the predictions are missing, or of another model.
+    """
+    rows, _, labels = core_tables.read_predictions(path)
+    if labels != list(classes):
+        raise StoreError(
+            f"{path} was written for the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
+            "run 'dvc repro evaluate'."
+        )
+    return rows.sort_values(["clip_id", "fold"], ignore_index=True)
+
+
+def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int], scores: Values) -> Figures:
+    """Draw each picture, with the stamp that the scores ask for."""
+    stamp = wording.stamp(scores)
+    uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
+    title = LEFT_OUT if scores.get("protocol") == "corpus" else RECALL
+    return {
+        "curves": report_figures.draw_curves(tables["history"], best=kept, stamp=stamp),
+        "confusion": report_figures.draw_confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
+        "f1_by_class": report_figures.draw_f1_by_class(
+            tables["f1_by_class"], unit=wording.counted(scores), stamp=stamp
+        ),
+        "uar_by_corpus": report_figures.draw_uar_by_corpus(tables["uar_by_corpus"], stamp=stamp),
+        "recall_by_corpus": report_figures.draw_recall_by_corpus(
+            tables["recall_by_corpus"], uar, title=title, stamp=stamp
+        ),
+    }
+
+
+def write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -> dict[str, bytes]:
+    """Write each table as CSV and each picture as PNG, and give the pictures' bytes."""
+    with files.atomic_write(folder) as aside:
+        aside.mkdir()
+        for name, table in tables.items():
+            rows = report_figures.stamped(table, stamp)
+            rows.to_csv(aside / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        for name, figure in figures.items():
+            report_figures.save_figure(figure, aside / f"{name}.png")
+        return {name: (aside / f"{name}.png").read_bytes() for name in figures}
+
+
+def settings(card: Values) -> dict[str, Any]:
+    """The settings that made a bundle, as it holds them: params.yaml may have moved on."""
+    made, view = part(card, "layout", "identity", "settings"), str(card.get("view"))
+    features = {"audio": part(made, "audio"), "features": {view: part(made, view)}}
+    return {
+        **part(card, "params"),
+        "split": part(card, "split"),
+        "augment": part(card, "layout", "augment"),
+        **features,
+    }
+
+
+def main() -> None:
+    """Read params.yaml for the names of the corpora and report on the model there is."""
+    params = config.read()
+    bundle = Path("models/bundle")
+    run(
+        audit=Path("metrics/audit.json"),
+        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
+        bundle=bundle,
+        predictions=Path("models/predictions.parquet"),
+        params=settings(read_card(bundle / "bundle.json")),
+        plots=Path("metrics/plots"),
+        page=Path("metrics/report.html"),
+        details=Path("metrics/details.json"),
+    )

@@ -1,0 +1,61 @@
+"""Make clips comparable: trim silence, reduce noise, fit to a fixed length."""
+
+import numpy as np
+
+from pipeline.signal.settings import Audio
+from pipeline.signal.stft import FLOOR, Array
+from pipeline.signal.views import rms
+
+VERSION = 1  # raise it when the same settings would give another signal
+N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
+
+
+def trim(signal: Array, *, top_db: float) -> Array:
+    """Cut off both ends what lies ``top_db`` or more below the loudest frame; an all-silent signal comes back whole.
+
+    The samples are those of ``librosa.effects.trim``.
+
+    >>> trim(np.repeat(np.float32([0, 1, 0]), 8192), top_db=30).shape
+    (9728,)
+    """
+    level = np.maximum(rms(signal, n_fft=N_FFT, hop=HOP) ** 2, np.float32(FLOOR))
+    loud = np.flatnonzero(10 * np.log10(level / level.max()) > -top_db)
+    return signal[HOP * loud[0] : HOP * (loud[-1] + 1)]
+
+
+def wiener(signal: Array) -> Array:
+    """Take noise off by the mean and variance of each sample and its two neighbours, as `scipy.signal.wiener` does.
+
+    Lim, Two-Dimensional Signal and Image Processing (1990). A signal that never changes comes back as it is, where
+    SciPy divides by zero. Same shape.
+    """
+    if len(signal) < 2 or np.ptp(signal) == 0:
+        return signal
+    from scipy.signal import wiener as scipy_wiener  # here, because SciPy takes long to import and few recipes want it
+
+    with np.errstate(divide="ignore", invalid="ignore"):  # in stretches of silence, which it then sets to their mean
+        return np.asarray(scipy_wiener(signal.astype(np.float64)), np.float32)
+
+
+def fit_length(signal: Array, size: int) -> Array:
+    """Cut at the end, or append zeros, to shape ``(size,)``.
+
+    >>> fit(np.float32([1, 2]), 3).tolist()
+    [1.0, 2.0, 0.0]
+    """
+    if len(signal) >= size:
+        return signal[:size]
+    out = np.zeros(size, np.float32)
+    out[: len(signal)] = signal
+    return out
+
+
+def condition(signal: Array, config: Audio) -> Array:
+    """Trim, filter, skip the offset, keep at most ``seconds``; a shorter signal stays so, none becomes one zero."""
+    if config.trim_db is not None and len(signal):
+        signal = trim(signal, top_db=config.trim_db)
+    if config.wiener:
+        signal = wiener(signal)
+    start = round(config.offset * config.sample_rate)
+    kept = signal[start : start + round(config.seconds * config.sample_rate)]
+    return kept if len(kept) else np.zeros(1, np.float32)

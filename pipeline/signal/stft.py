@@ -1,0 +1,229 @@
+"""Short-time Fourier transform, mel filters and decibels, by librosa's definitions.
+
+Frames are centred, zeros lie beyond the ends, the window is a periodic Hann. Frames of 2^n samples take the fast way of
+`fourier`, others NumPy's.
+
+It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where their numbers change.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count, islice, takewhile
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from pipeline.core.errors import SettingError
+from pipeline.signal import fourier
+from pipeline.signal.settings import SAMPLES, Bands, LogMel, Mfcc, check
+
+Array = npt.NDArray[np.float32]
+Whole = npt.NDArray[np.int64]
+FLOOR = 1e-10  # power, re 1: what digital silence counts as
+BLOCK = 2**21  # bytes of frames that NumPy works on at once
+
+
+def frames(samples: int, hop: int) -> int:
+    """Count the centred frames of a signal.
+
+    >>> frames(48_000, 256)
+    188
+    """
+    return 1 + samples // hop
+
+
+@lru_cache
+def taper(n_fft: int) -> npt.NDArray[np.float64]:
+    """Give the periodic Hann window. Shape ``(n_fft,)``."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    window.flags.writeable = False
+    return window
+
+
+def planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
+    """Give real and imaginary part of the STFT. Shape: ``(samples,)`` to two of ``(frames, 1 + n_fft // 2)``.
+
+    >>> [plane.shape for plane in planes(np.ones(1000, np.float32), n_fft=512, hop=128)]
+    [(8, 257), (8, 257)]
+    """
+    count = frames(len(signal), hop)
+    samples = fourier.padded(signal, n_fft, hop, count)
+    if not is_power_of_two(n_fft):
+        bins = np.concatenate([*spectra(samples, n_fft, hop, count)])
+        return bins.real.astype(np.float32), bins.imag.astype(np.float32)
+    real, imag = np.empty((2, count, 1 + n_fft // 2), np.float32)
+    fourier.write_planes(samples, taper(n_fft), hop, *fourier.turns(n_fft), real, imag)
+    return real, imag
+
+
+def is_power_of_two(n_fft: int) -> bool:
+    """Say whether `fourier` can transform so many samples.
+
+    >>> is_power_of_two(1024), is_power_of_two(400)
+    (True, False)
+    """
+    return n_fft >= 4 and n_fft & (n_fft - 1) == 0
+
+
+def spectra(samples: Array, n_fft: int, hop: int, count: int) -> Iterator[npt.NDArray[np.complex128]]:
+    """Give the spectra of frames of any length, some frames at a time. Shape: several ``(frames, 1 + n_fft // 2)``."""
+    pieces = sliding_window_view(samples, n_fft)[::hop][:count]
+    step = max(1, BLOCK // (8 * n_fft))
+    for first in range(0, count, step):
+        yield np.fft.rfft(pieces[first : first + step] * taper(n_fft))
+
+
+def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Turn Hz into mel: linear up to 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998).
+
+    >>> mel([1000.0, 6400.0]).tolist()
+    [15.0, 42.0]
+    """
+    hertz = np.asarray(hertz, np.float64)
+    return np.where(hertz < 1000, 3 * hertz / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
+
+
+def hertz(mel: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Turn Slaney's mel into Hz, the inverse of `mel`."""
+    mel = np.asarray(mel, np.float64)
+    return np.where(mel < 15, 200 * mel / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
+
+
+@lru_cache
+def mel_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Array:
+    """Make triangles evenly spaced in mel, each of area 1 over Hz (Slaney). Shape ``(n_mels, 1 + n_fft // 2)``."""
+    top = rate / 2 if fmax is None else fmax
+    edges = hertz(np.linspace(mel(fmin), mel(top), n_mels + 2))  # Hz
+    rising = (np.fft.rfftfreq(n_fft, 1 / rate) - edges[:, None]) / np.append(np.diff(edges), 1)[:, None]
+    falling = 1 - rising
+    triangles = np.maximum(0, np.minimum(rising[:-2], falling[1:-1]))
+    weights: Array = (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Filters without their zeros, which are most of them. Band b has ``weights[starts[b] : starts[b + 1]]``."""
+
+    weights: Array
+    starts: Whole  # shape (bands + 1,)
+    first: Whole  # the bin that a band's first weight belongs to, shape (bands,)
+
+
+def sparse(filters: Array) -> Sparse:
+    """Keep of filters of shape ``(bands, bins)`` what lies from the first weight of each to its last, maybe nothing."""
+    some = filters != 0
+    first = np.argmax(some, axis=1)
+    ends = np.where(some.any(axis=1), some.shape[1] - np.argmax(some[:, ::-1], axis=1), first)
+    weights = [row[low:high] for row, low, high in zip(filters, first, ends, strict=True)]
+    return Sparse(np.concatenate(weights), np.append(0, np.cumsum(ends - first)), first)
+
+
+@lru_cache
+def sparse_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Sparse:
+    """Give `mel_filters` without their zeros; a triangle between two bins has no weight at all."""
+    return sparse(mel_filters(rate, n_fft, n_mels, fmin, fmax))
+
+
+def join(filters: Sequence[Sparse]) -> Sparse:
+    """Put several sets of filters into one."""
+    sizes = np.concatenate([np.diff(each.starts) for each in filters])
+    weights, first = (np.concatenate([getattr(each, name) for each in filters]) for name in ("weights", "first"))
+    return Sparse(weights, np.append(0, np.cumsum(sizes)), first)
+
+
+def band_power(signal: Array, filters: Sparse, *, n_fft: int, hop: int) -> Array:
+    """Sum the power of each frame into bands: the one STFT that all views of a signal share.
+
+    Shape: ``(samples,)`` to ``(frames, bands)``.
+    """
+    count = frames(len(signal), hop)
+    samples = fourier.padded(signal, n_fft, hop, count)
+    if not is_power_of_two(n_fft):
+        return np.concatenate([reduce(bins, filters) for bins in spectra(samples, n_fft, hop, count)])
+    out = np.empty((count, len(filters.first)), np.float32)
+    passes, fold = fourier.turns(n_fft)
+    fourier.write_bands(samples, taper(n_fft), hop, passes, fold, filters.weights, filters.starts, filters.first, out)
+    return out
+
+
+def reduce(bins: npt.NDArray[np.complex128], filters: Sparse) -> Array:
+    """Sum power into bands. Shape: ``(frames, bins)`` to ``(frames, bands)``."""
+    power = np.square(bins.real) + np.square(bins.imag)
+    pieces = np.split(filters.weights, filters.starts[1:-1])
+    sums = [power[:, k : k + len(some)] @ some for k, some in zip(filters.first, pieces, strict=True)]
+    return np.stack(sums, axis=1).astype(np.float32)
+
+
+def decibel(power: Array, *, top_db: float | None) -> Array:
+    """Turn power into dB re 1, at least -100 dB and at most ``top_db`` below the loudest value of all. Same shape.
+
+    >>> decibel(np.float32([10.0, 1.0, 0.0]), top_db=80.0).tolist()
+    [10.0, 0.0, -70.0]
+    """
+    level = np.maximum(power, np.float32(FLOOR))
+    np.log(level, out=level)  # in place, and not log10, which does one number at a time
+    level *= np.float32(10 / np.log(10))
+    return level if top_db is None else np.maximum(level, level.max() - np.float32(top_db))
+
+
+def empty_bands(config: Bands, rate: int) -> int:
+    """Count the bands of a view at ``rate`` Hz whose filter has no weight at all.
+
+    >>> empty_bands(LogMel(n_fft=512, n_mels=200), 16_000), empty_bands(LogMel(n_fft=512, n_mels=64), 16_000)
+    (3, 0)
+    """
+    bank = mel_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+    return int((~bank.any(axis=1)).sum())
+
+
+def empty_band_notes(configs: Iterable[Bands], rate: int) -> list[str]:
+    """Say which views have bands that never move, and what fills them; views of the same bands together.
+
+    Raises:
+        SettingError: no band of a view moves, or a view reaches beyond half the sample rate.
+    """
+    found: dict[tuple[object, ...], list[Bands]] = {}
+    for config in configs:
+        check(config, rate)
+        if not isinstance(config, Mfcc) or config.mfcc:
+            found.setdefault((config.n_fft, config.n_mels, config.fmin, config.fmax), []).append(config)
+    return [_note(views, empty, rate) for views in found.values() if (empty := empty_bands(views[0], rate))]
+
+
+def _note(views: list[Bands], empty: int, rate: int) -> str:
+    """Say it of views that share their bands, in two lines."""
+    config, names = views[0], " and ".join(view.section for view in views)
+    remedies = _fewer(config, rate) + _longer(config, rate)
+    if empty == config.n_mels:
+        raise SettingError(
+            f"params.yaml: {names}: none of the {empty} mel bands from {config.fmin} Hz on holds a bin of the FFT, so "
+            f"all would stand still: {' or '.join(remedies or ['set fmin and fmax farther apart'])}."
+        )
+    said = f"{names}: {empty} of {config.n_mels} mel bands hold no bin of the FFT and never move:"
+    return f"{said}\n  {' or '.join(remedies or ['set fmin and fmax farther apart'])}"
+
+
+def _fewer(config: Bands, rate: int) -> list[str]:
+    """Propose the largest number of bands found that leaves none empty, by halving the distance to it."""
+    good, bad = 0, config.n_mels
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if empty_bands(_bands(config, n_mels=middle), rate) else (middle, bad)
+    return [f"lower n_mels to {good}"] if good else []
+
+
+def _longer(config: Bands, rate: int) -> list[str]:
+    """Propose the first doubling of the frame that leaves no band empty."""
+    doubled = takewhile(lambda n_fft: n_fft <= SAMPLES, (config.n_fft * 2**power for power in count(1)))
+    filled = (n_fft for n_fft in doubled if not empty_bands(_bands(config, n_fft=n_fft), rate))
+    return [f"raise n_fft to {n_fft}" for n_fft in islice(filled, 1)]
+
+
+def _bands(config: Bands, **changed: int) -> LogMel:
+    """Give other bands of a view."""
+    names = ("n_fft", "hop", "n_mels", "fmin", "fmax")
+    return LogMel(**{name: getattr(config, name) for name in names} | changed)

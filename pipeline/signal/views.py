@@ -1,0 +1,309 @@
+"""The views of a signal: log-mel bands, and MFCC with zero-crossing rate, RMS and chroma, from one STFT.
+
+It has no VERSION of its own: raise ``frontend``'s where this changes its numbers.
+
+It has no VERSION of its own: raise ``frontend``'s where this changes its numbers.
+
+Frames overlap, so each sample is looked at once, in blocks of which every frame is made.
+
+It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where this changes their numbers.
+
+Loudness carries emotion and is lost by this, so nothing is scaled unless asked for. It has no VERSION of its own: raise
+``frontend``'s where this changes its numbers.
+
+Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, DCT-II ortho.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import cache, lru_cache
+from math import gcd
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.dataset.functionals import delta
+from pipeline.signal.compiled import compiled
+from pipeline.signal.settings import Bands, LogMel, Mfcc, check
+from pipeline.signal.stft import Array, Sparse, band_power, decibel, frames, join, sparse, sparse_filters
+
+
+def mfcc(levels: Array, *, n_mfcc: int) -> Array:
+    """Turn log-mel bands of shape ``(frames, n_mels)`` into cepstral coefficients in dB. Shape ``(frames, n_mfcc)``.
+
+    Only those are worked out; and SciPy, whose DCT makes all, takes longer to import than a hundred clips to extract.
+    """
+    out = np.empty((len(levels), n_mfcc), np.float32)
+    sum_cosines(levels, cosines(levels.shape[1], n_mfcc), out)
+    return out
+
+
+@lru_cache
+def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
+    """Give the basis of the orthonormal DCT-II, a coefficient a column. Shape ``(n_mels, n_mfcc)``."""
+    basis: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(
+        np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
+    )
+    basis[:, 0] = np.sqrt(1 / n_mels)
+    basis.flags.writeable = False
+    return basis
+
+
+@compiled(apart=True)
+def sum_cosines(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> None:
+    """Write the product of both: BLAS would round differently from one processor to the next."""
+    sums = np.empty(basis.shape[1])
+    for row in range(len(levels)):
+        sums[:] = 0
+        for band in range(len(basis)):
+            level, part = levels[row, band], basis[band]
+            for k in range(len(part)):
+                sums[k] += level * part[k]
+        out[row] = sums
+
+
+CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
+
+
+def chroma(power: Array) -> Array:
+    """Turn power in `pitch_classes` into shares of the strongest of `CLASSES`. Shape: ``(frames, 12)``, as before.
+
+    The pitch is that of A = 440 Hz in equal temperament, and digital silence is 0 in all classes: the numbers of
+    ``librosa.feature.chroma_stft`` with ``tuning=0`` (after Ellis, Chroma feature analysis and synthesis, 2007).
+
+    >>> chroma(np.float32([[2, 1] + 10 * [0]])).round(1).tolist()[0][:3]
+    [1.0, 0.5, 0.0]
+    """
+    peak = power.max(axis=1, keepdims=True)
+    return np.asarray(power / np.where(peak < np.finfo(np.float32).tiny, np.float32(1), peak), np.float32)
+
+
+@lru_cache
+def pitch_classes(rate: int, n_fft: int) -> Sparse:
+    """Make a bump a semitone wide in each octave, the middle ones higher: 12 filters."""
+    from librosa.filters import (
+        chroma as filters,
+    )  # here, because it takes longer to import than to extract a hundred clips
+
+    weights: Array = filters(sr=rate, n_fft=n_fft, tuning=0.0)
+    return sparse(weights)
+
+
+ZERO = np.float32(1e-10)  # a sample within this of zero has no sign of its own, it counts as positive
+
+
+def zcr(signal: Array, *, n_fft: int, hop: int) -> Array:
+    """Give the share of a frame's samples at which the sign turns, as if the outermost went on. Shape ``(frames,)``.
+
+    >>> zcr(np.tile(np.float32([1, 1, -1, -1]), 64), n_fft=64, hop=64)[1].item()  # 31 of 64: a frame begins on a turn
+    0.484375
+    """
+    inside = framewise(count_turns, signal, n_fft=n_fft, hop=hop)
+    last = hop * np.arange(len(inside)) + n_fft // 2 - 1  # sample of a frame, whose turn belongs to its neighbour
+    last = last[last < len(signal) - 1]
+    inside[: len(last)] -= (signal[last] < -ZERO) != (signal[last + 1] < -ZERO)
+    return (inside / n_fft).astype(np.float32)
+
+
+def rms(signal: Array, *, n_fft: int, hop: int) -> Array:
+    """Give the root mean square of each frame, zeros beyond the ends, of full scale 1. Shape ``(frames,)``."""
+    mean: npt.NDArray[np.float64] = framewise(sum_squares, signal, n_fft=n_fft, hop=hop) / n_fft
+    return np.sqrt(mean).astype(np.float32)
+
+
+def framewise(function: Callable[..., None], signal: Array, *, n_fft: int, hop: int) -> npt.NDArray[np.float64]:
+    """Sum up in centred frames what a function writes for blocks of a signal. Shape ``(frames,)``."""
+    size = gcd(hop, n_fft // 2)  # the largest blocks at whose edges all frames begin and end
+    blocks, sums = np.empty(-(-len(signal) // size)), np.empty(frames(len(signal), hop))
+    function(signal, size, blocks)
+    sum_frames(blocks, hop // size, n_fft // size, sums)
+    return sums
+
+
+@compiled
+def count_turns(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
+    """Count of each block of ``size`` samples those that are followed by another sign."""
+    for block in range(len(out)):
+        here = signal[block * size : (block + 1) * size]
+        after = signal[block * size + 1 : (block + 1) * size + 1]
+        count = 0
+        for i in range(len(after)):
+            count += (here[i] < -ZERO) != (after[i] < -ZERO)
+        out[block] = count
+
+
+@compiled
+def sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
+    """Sum the squares of each block of ``size`` samples."""
+    for block in range(len(out)):
+        piece = signal[block * size : (block + 1) * size]
+        even = odd = 0.0  # two sums, since one would wait for itself
+        for i in range(len(piece) // 2):
+            first, second = np.float64(piece[2 * i]), np.float64(piece[2 * i + 1])
+            even, odd = even + first * first, odd + second * second
+        if len(piece) % 2:
+            even += np.float64(piece[-1]) ** 2
+        out[block] = even + odd
+
+
+@compiled
+def sum_frames(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray[Any]) -> None:
+    """Sum ``width`` blocks around every ``step``-th; there are zeros beyond the ends."""
+    for frame in range(len(out)):
+        total = 0.0
+        for value in blocks[max(0, frame * step - width // 2) : max(0, frame * step + width // 2)]:
+            total += value
+        out[frame] = total
+
+
+SMALLEST = 1e-8  # added to the deviation, so that what never changes becomes zero
+
+
+def standardise(view: Array, by: str | None) -> Array:
+    """Give a view mean 0 and deviation 1. Same shape, ``(frames, rows)``.
+
+    >>> standardise(np.float32([[0, 10], [2, 30]]), "rows").tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+    if by is None:
+        return view
+    axis = 0 if by == "rows" else None
+    exact = view.astype(np.float64)  # the sums of float32 would depend on the processor
+    centred = exact - exact.mean(axis=axis, keepdims=True)
+    return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + SMALLEST), np.float32)
+
+
+def limit(view: Array, largest: float | None) -> Array:
+    """Cut off what lies beyond ``largest`` on either side of zero. Same shape.
+
+    >>> limit(np.float32([-7, 0, 6]), 5.0).tolist()
+    [-5.0, 0.0, 5.0]
+    """
+    return view if largest is None else np.clip(view, -np.float32(largest), np.float32(largest))
+
+
+def lengthen(view: Array, frames: int) -> Array:
+    """Append frames of zeros, to shape ``(frames, rows)``."""
+    return np.pad(view, ((0, frames - len(view)), (0, 0))) if len(view) < frames else view
+
+
+VERSION = 3  # raise it when the same settings would give other numbers, here or in the modules imported above
+
+
+def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
+    """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
+
+    >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
+    >>> {name: view.shape for name, view in out.items()}
+    {'logmel': (188, 64), 'mfcc': (188, 22)}
+
+    Raises:
+        SettingError: a view reaches beyond half the sample rate.
+    """
+    for config in configs.values():
+        check(config, rate)
+    sums = summed(signal, rate, configs.values())
+    made = {each: chroma(some) if isinstance(each, Mfcc) else levels(some, each) for each, some in sums.items()}
+    return {name: scale(view(signal, config, made), config) for name, config in configs.items()}
+
+
+def scale(rows: Array, config: Bands) -> Array:
+    """Scale a view by its own clip where its settings say so. Same shape, ``(frames, rows)``."""
+    return limit(standardise(rows, config.normalise), config.limit)
+
+
+def levels(power: Array, config: Bands) -> Array:
+    """Turn power into dB re 1, or re the loudest value. Same shape."""
+    level = decibel(power, top_db=config.top_db)
+    return level - level.max() if config.reference == "max" else level
+
+
+def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
+    """Sum the spectrum as the views need it: mel power under their `LogMel`, pitch classes under their `Mfcc`."""
+    wanted: dict[tuple[int, int], dict[Bands, None]] = {}
+    for config in configs:
+        wanted.setdefault((config.n_fft, config.hop), {}).update(dict.fromkeys(reductions(config)))
+    result: dict[Bands, Array] = {}
+    for (n_fft, hop), some in wanted.items():
+        if some:
+            filters, ends = joint_filters(tuple(some), rate)
+            power = band_power(signal, filters, n_fft=n_fft, hop=hop)
+            result |= dict(zip(some, np.split(power, ends, axis=1), strict=True))
+    return result
+
+
+def reductions(config: Bands) -> list[Bands]:
+    """Say what sums of the spectrum a view needs: those of a log-mel view, and as an `Mfcc` with chroma its own."""
+    mel: list[Bands] = [bands(config)] if not isinstance(config, Mfcc) or config.mfcc else []
+    return [*mel, config] if isinstance(config, Mfcc) and config.chroma else mel
+
+
+@lru_cache
+def joint_filters(wanted: tuple[Bands, ...], rate: int) -> tuple[Sparse, tuple[int, ...]]:
+    """Give the filters of several sums at once, and where all but the first begin."""
+    parts = [
+        pitch_classes(rate, each.n_fft)
+        if isinstance(each, Mfcc)
+        else sparse_filters(rate, each.n_fft, each.n_mels, each.fmin, each.fmax)
+        for each in wanted
+    ]
+    return join(parts), tuple(int(end) for end in np.cumsum([len(each.first) for each in parts])[:-1])
+
+
+def view(signal: Array, config: Bands, made: Mapping[Bands, Array]) -> Array:
+    """Put one view together out of log-mel bands and chroma. Shape ``(frames, rows)``."""
+    if not isinstance(config, Mfcc):
+        return made[bands(config)]
+    blocks = contours(signal, config)
+    if config.mfcc:
+        cepstrum = mfcc(made[bands(config)], n_mfcc=config.n_mfcc)
+        blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
+    if config.chroma:
+        blocks.append(made[config])
+    return np.concatenate(blocks, axis=1)
+
+
+@cache
+def bands(config: Bands) -> LogMel:
+    """Give the log-mel view that a view stands on, before any scaling by the clip."""
+    names = {field.name for field in fields(Bands)} - {"normalise", "limit"}
+    return LogMel(**{name: getattr(config, name) for name in names})
+
+
+def contours(signal: Array, config: Mfcc) -> list[Array]:
+    """Give the columns before the MFCC, each of shape ``(frames, 1)``."""
+    wanted = [function for function, on in ((zcr, config.zcr), (rms, config.rms)) if on]
+    return [function(signal, n_fft=config.n_fft, hop=config.hop)[:, None] for function in wanted]
+
+
+def bin_names(config: Bands) -> tuple[str, ...]:
+    """Name the rows of a view, the second axis of its array.
+
+    >>> rows(Mfcc(n_mfcc=2, deltas=1)), rows(LogMel())[:2]
+    (('zcr', 'rms', 'mfcc_01', 'mfcc_02', 'delta_01', 'delta_02'), ('mel_001', 'mel_002'))
+    """
+    if not isinstance(config, Mfcc):
+        return tuple(f"mel_{band:03d}" for band in range(1, config.n_mels + 1))
+    head = tuple(name for name in ("zcr", "rms") if getattr(config, name))
+    kinds = ("mfcc", "delta", "delta2")[: config.deltas + 1] if config.mfcc else ()
+    cepstral = tuple(f"{kind}_{k:02d}" for kind in kinds for k in range(1, config.n_mfcc + 1))
+    return head + cepstral + tuple(f"chroma_{name}" for name in CLASSES if config.chroma)
+
+
+def view_unit(config: Bands) -> str:
+    """Say what the numbers of a view are.
+
+    >>> unit(LogMel()), unit(Mfcc(rms=False)), unit(LogMel(normalise="clip"))
+    ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1', 'deviations of the clip')
+    """
+    if config.normalise is not None:
+        return "deviations of the clip" if config.normalise == "clip" else "deviations of the row in the clip"
+    decibels = "dB re 1" if config.reference == "one" else "dB re the loudest value of the clip"
+    if not isinstance(config, Mfcc):
+        return decibels
+    units = {
+        "zcr": "turns per sample", "rms": "share of full scale", "mfcc": decibels,
+        "deltas": "dB per frame, and per frame squared", "chroma": "share of the strongest",
+    }  # fmt: skip
+    return "; ".join(f"{name}: {text}" for name, text in units.items() if getattr(config, name))

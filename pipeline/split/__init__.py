@@ -1,0 +1,1 @@
+"""Stage ``split``: folds, roles and classes, and the leakage audit."""

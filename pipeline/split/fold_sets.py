@@ -1,0 +1,147 @@
+"""Fold sets of the literature by name, so that a score stands beside a published one.
+
+EmoBox: Ma et al. (2024), arXiv:2406.07162. Luna-Jiménez et al. (2021), doi:10.3390/s21227665.
+audEERING's CREMA-D folds have one fixed development set; all others cut their validation from the training speakers.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.core.errors import SplitError
+
+LOSO = "loso"  # each speaker once, of whatever corpora there are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """The speakers of one fold; those in neither group train."""
+
+    test: frozenset[str]
+    validation: frozenset[str] | None = None  # None: cut from the training speakers
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSet:
+    """A published list of folds over one corpus, in the corpus' own speaker ids."""
+
+    corpus: str
+    tests: tuple[tuple[str, ...], ...]  # the test speakers of each fold
+    validation: tuple[str, ...] = ()  # fixed development speakers, of sets that have them
+    others: tuple[str, ...] = ()  # speakers who train in every fold
+
+    @property
+    def speakers(self) -> frozenset[str]:
+        """All speakers that the set places, as ``<corpus>/<id>``."""
+        return self.full([*(name for test in self.tests for name in test), *self.validation, *self.others])
+
+    @property
+    def folds(self) -> list[Fold]:
+        """The folds in published order."""
+        fixed = self.full(self.validation) if self.validation else None
+        return [Fold(test=self.full(test), validation=fixed) for test in self.tests]
+
+    def full(self, names: Collection[str]) -> frozenset[str]:
+        """Name speakers as everywhere in the house."""
+        return frozenset(f"{self.corpus}/{name}" for name in names)
+
+
+def groups(*lists: str) -> tuple[tuple[str, ...], ...]:
+    """Write one fold's test speakers as words.
+
+    >>> groups("01 11", "04 10")
+    (('01', '11'), ('04', '10'))
+    """
+    return tuple(tuple(words.split()) for words in lists)
+
+
+def each(names: str) -> tuple[tuple[str, ...], ...]:
+    """Test every speaker once, alone."""
+    return groups(*names.split())
+
+
+CREMA_D_DEV = "1049 1053 1054 1055 1058 1059 1061 1062 1063 1064 1065 1066 1067 1068 1070 1075 1080 1085"
+CREMA_D_TEST = "1048 1069 1071 1074 1076 1077 1078 1079 1082 1083 1084 1086 1087 1088 1089 1090 1091"
+
+SETS = {
+    "emobox_ravdess": FoldSet(
+        corpus="ravdess",
+        tests=groups("01 11 20 21", "04 10 12 14", "08 09 19 23", "03 05 07 24", "02 15 16 18", "06 13 17 22"),
+    ),
+    "emobox_savee": FoldSet(corpus="savee", tests=each("JE KL DC JK")),
+    "luna_jimenez_ravdess": FoldSet(
+        corpus="ravdess",
+        tests=groups("02 05 14 15 16", "03 06 07 13 18", "10 11 12 19 20", "08 17 21 23 24", "01 04 09 22"),
+    ),
+    "audeering_cremad": FoldSet(
+        corpus="crema_d",
+        tests=groups(CREMA_D_TEST),
+        validation=tuple(CREMA_D_DEV.split()),
+        others=tuple(str(n) for n in range(1001, 1092) if str(n) not in f"{CREMA_D_DEV} {CREMA_D_TEST}"),
+    ),
+    "emodb_loso": FoldSet(corpus="emodb", tests=each("03 08 09 10 11 12 13 14 15 16")),
+    "tess_loso": FoldSet(corpus="tess", tests=each("OAF YAF")),
+}
+NAMES = (LOSO, *SETS)
+
+
+def named(name: str, roster: pd.DataFrame, corpora: Collection[str]) -> list[Fold]:
+    """Give the folds of a named set for the speakers at hand.
+
+    Args:
+        name: one of ``NAMES``.
+        roster: one row per speaker, with the column ``speaker``.
+        corpora: the corpora of all clips, those without speakers too.
+
+    Raises:
+        SplitError: another corpus, a speaker the set does not place, or a fold that nobody here tests.
+    """
+    present = frozenset(roster["speaker"])
+    if name == LOSO:
+        return [Fold(test=frozenset({speaker})) for speaker in sorted(present)]
+    fold_set = SETS[name]
+    check_corpus(name, fold_set.corpus, corpora)
+    check_speakers(name, present - fold_set.speakers)
+    check_tests(name, fold_set.folds, present)
+    return fold_set.folds
+
+
+def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
+    """Refuse a set made for another corpus."""
+    others = sorted(set(corpora) - {corpus})
+    if others:
+        held = f"{', '.join(others)} too" if corpus in corpora else f"{', '.join(others)} instead"
+        raise SplitError(
+            f"split.folds {name!r} places the speakers of {corpus} alone, and the data hold {held}",
+            f"list only {corpus} in data.corpora",
+        )
+
+
+def check_speakers(name: str, strangers: Collection[str]) -> None:
+    """Refuse speakers that the set leaves without a fold."""
+    if strangers:
+        raise SplitError(
+            f"split.folds {name!r} does not place {listing(sorted(strangers))}", "leave the clips of these speakers out"
+        )
+
+
+def check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> None:
+    """Refuse a set one of whose folds would have no test clips."""
+    for number, fold in enumerate(folds):
+        if not fold.test & present:
+            raise SplitError(
+                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold no usable "
+                "clip of theirs",
+                "complete the corpus",
+            )
+
+
+def listing(names: Sequence[str], most: int = 6) -> str:
+    """Name a few and count the rest.
+
+    >>> listing(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,1 @@
+"""Commands beside the pipeline: extract and inspect any file, compare runs, recipes."""

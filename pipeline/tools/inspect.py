@@ -1,0 +1,172 @@
+"""``inspect``: pictures of recordings, the waveform and the views that a network sees."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipeline import parallel
+from pipeline.audio import decode
+from pipeline.core import files
+from pipeline.core.errors import AudioError, SettingError
+from pipeline.core.labels import ORIGINAL
+from pipeline.core.plotting import Figure
+from pipeline.ingest import measure
+from pipeline.report import figures
+from pipeline.signal import extractor, preprocess
+from pipeline.signal.settings import Audio
+from pipeline.tools import sheet
+from pipeline.tools.find_audio import find_audio_files
+from pipeline.tools.sheet import Sound, draw
+
+STAMP = "DEMO: synthetic speech"
+CHANNELS = {1: "mono", 2: "stereo"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The pictures that were drawn, and a sentence for each file that gave none."""
+
+    pictures: tuple[Path, ...]
+    failures: tuple[str, ...]
+    paths: tuple[Path, ...]  # of all files
+
+
+def inspect(paths: Sequence[str], output: Path | None, *, settings: extractor.Recipe, processes: int) -> Outcome:
+    """Draw one picture for each recording that ``paths`` name; a bad file stops nothing but itself.
+
+    Args:
+        paths: files, folders and glob patterns.
+        output: a picture, or a folder for them; without it they go into the current folder.
+        settings: what decides the numbers.
+        processes: how many to start.
+
+    Raises:
+        SettingError: a path matches nothing, two clips would share a picture, or something else has its name.
+    """
+    failures: list[str] = []
+    found = find_audio_files(paths, failures)
+    places = pictures(list(found), output)
+    for place in places:
+        files.refuse_taken(to_draw(place))
+    items = [(path, place.absolute()) for path, place in zip(found.values(), places, strict=True)]
+    work = partial(attempt, settings=settings)
+    results = list(parallel.spread(work, items, crew=parallel.Crew(processes), label="inspect"))
+    good = tuple(place for place, failure in zip(places, results, strict=True) if not failure)
+    return Outcome(good, tuple(filter(None, [*failures, *results])), tuple(found.values()))
+
+
+def to_draw(place: Path) -> files.Output:
+    """Describe the picture that is written."""
+    return files.Output(path=place, what="a picture", ours=figures.is_ours)
+
+
+def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:
+    """Say where the picture of each clip goes.
+
+    >>> [path.as_posix() for path in pictures(["a/x.wav", "b/x.wav"], Path("out"))]
+    ['out/a/x.png', 'out/b/x.png']
+    """
+    if output is None:
+        return apart(clips, [Path(f"{PurePosixPath(clip).stem}.png") for clip in clips])
+    if output.is_dir() or not output.suffix:
+        return apart(clips, [output / PurePosixPath(clip).with_suffix(".png") for clip in clips])
+    if output.suffix.casefold() != ".png":
+        raise SettingError(f"{output} has the suffix {output.suffix!r}: name a .png, or a folder that exists.")
+    if len(clips) > 1:
+        raise SettingError(f"{output} is one picture, but there are {len(clips)} clips: name a folder.")
+    return [output]
+
+
+def apart(clips: Sequence[str], places: Sequence[Path]) -> list[Path]:
+    """Refuse two clips in one picture."""
+    first: dict[Path, str] = {}
+    for clip, place in zip(clips, places, strict=True):
+        if first.setdefault(place, clip) != clip:
+            raise SettingError(f"{first[place]} and {clip} would both become {place}: draw one of them with -o.")
+    return list(places)
+
+
+def attempt(item: tuple[Path, Path], *, settings: extractor.Recipe) -> str:
+    """Draw one clip; return what went wrong, else an empty text."""
+    path, place = item
+    try:
+        recording = decode.fetch(path)
+    except AudioError as error:
+        return str(error)
+    if not len(recording.samples):
+        return f"{path} holds no samples: export it again."
+    with files.replacing(to_draw(place)) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter of the file name that the font lacks becomes a box
+        stamp = STAMP if is_synthetic(path) else ""
+        figures.save_figure(picture(recording, settings, name=path.name, stamp=stamp), part)
+    return ""
+
+
+def is_synthetic(path: Path) -> bool:
+    """Say whether the demo made this file."""
+    return any((folder / files.MARKER).is_file() for folder in path.resolve().parents)
+
+
+def picture(recording: decode.Recording, settings: extractor.Recipe, *, name: str, stamp: str = "") -> Figure:
+    """Draw a recording and its views in the numbers that the store would hold."""
+    rate, features = settings.audio.sample_rate, settings.features
+    signal = decode.signal(recording, rate)
+    kept = span(signal, settings.audio)
+    rows = original(recording, settings)
+    spectrogram = sheet.spectrogram(rows["logmel"], features.logmel, rate)
+    others = sheet.cepstral(rows["mfcc"], features.mfcc, rate)
+    lines = (describe(recording), describe_kept(kept, settings.audio))
+    return draw(
+        Sound(name=name, facts=lines, waveform=signal, rate=rate, kept=kept), [spectrogram, *others], stamp=stamp
+    )
+
+
+def original(recording: decode.Recording, settings: extractor.Recipe) -> dict[str, sheet.Rows]:
+    """Make all views of a clip itself, as named rows without the padding."""
+    wanted = dict.fromkeys(extractor.DTYPES, (ORIGINAL,))
+    made = extractor.make(recording, settings, decode.samples_hash(recording.samples), wanted)
+    return {
+        view: dict(zip(extractor.layout(settings, view).rows, entry.tensors[0, : entry.valid_frames[0]].T, strict=True))
+        for view, entry in made.items()
+    }
+
+
+def span(signal: decode.Array, settings: Audio) -> tuple[float, float]:
+    """Say which seconds of a signal are analysed; twice the same where nothing is left."""
+    rate, size = settings.sample_rate, len(signal)
+    kept = preprocess.condition(signal, settings)
+    if not np.shares_memory(kept, signal):  # it only ever cuts, so that this is the zero that stands for nothing
+        return size / rate, size / rate
+    first = (kept.ctypes.data - signal.ctypes.data) // signal.itemsize
+    return first / rate, (first + len(kept)) / rate
+
+
+def describe(recording: decode.Recording) -> str:
+    """Write what a file is, with the levels that the manifest has.
+
+    >>> describe(audio.Recording(np.float32([[0.5, 0.5], [0, 0]]), 22_050, "WAV"))
+    '22.05 kHz · stereo · 0.00 s · peak −6.0 dBFS · RMS −9.0 dBFS'
+    """
+    samples, rate = recording.samples, recording.sample_rate
+    peak, rms = measure.levels(samples)
+    channels = CHANNELS.get(samples.shape[1], f"{samples.shape[1]} channels")
+    loud = f"peak {peak:.1f} dBFS · RMS {rms:.1f} dBFS".replace("-", "−") if samples.any() else "digital silence"
+    cancel = " · channels cancel, the loudest is drawn" if decode.channels_cancel(samples) else ""
+    return f"{rate / 1000:g} kHz · {channels} · {len(samples) / rate:.2f} s · {loud}{cancel}"
+
+
+def describe_kept(kept: tuple[float, float], settings: Audio) -> str:
+    """Write what the views are made of.
+
+    >>> describe_kept((1.0, 2.5), Audio())
+    'analysed: 1.50 s at 16 kHz, trimmed at 30 dB, padded to 3 s'
+    """
+    seconds = kept[1] - kept[0]
+    words = [f"analysed: {seconds:.2f} s at {settings.sample_rate / 1000:g} kHz"]
+    words += [] if settings.trim_db is None else [f"trimmed at {settings.trim_db:g} dB"]
+    words += [f"padded to {settings.seconds:g} s"] if seconds < settings.seconds - 0.005 else []
+    return ", ".join(words)

@@ -1,0 +1,1 @@
+"""Stage ``train``: networks and SVM, trained fold by fold, into a bundle."""

@@ -1,0 +1,219 @@
+"""The networks: CNN and CRNN of this project, and the four published ones."""
+
+from dataclasses import dataclass
+
+from pipeline.core.errors import SettingError
+from pipeline.train import layers as train_layers
+from pipeline.train.backend import keras, layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cnn:
+    """Every field changes the network."""
+
+    filters: tuple[int, ...] = (16, 32, 64, 128)
+    dropout: float = 0.4
+
+    def __post_init__(self) -> None:
+        train_layers.check("model.cnn", filters=self.filters, dropouts={"dropout": self.dropout})
+
+
+def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: train_layers.Statistics) -> keras.Model:
+    """Build convolutions, then the mean and the maximum over time.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    """
+    patch, x = train_layers.entrance(shape, statistics)
+    x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (b, 2 * f' * c)
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="cnn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crnn:
+    """Every field changes the network."""
+
+    filters: tuple[int, ...] = (16, 32, 64, 96)
+    units: int = 64  # of the GRU, each way
+    dropout: float = 0.4
+
+    def __post_init__(self) -> None:
+        train_layers.check("model.crnn", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
+
+
+def build_crnn(
+    shape: tuple[int, int], classes: int, config: Crnn, *, statistics: train_layers.Statistics
+) -> keras.Model:
+    """Build convolutions, a bidirectional GRU, then attention and mean over time side by side.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    """
+    patch, x = train_layers.entrance(shape, statistics)
+    x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
+    x = layers.Dense(2 * config.units, activation="relu")(x)  # (b, t', 2 * units)
+    x = layers.Bidirectional(layers.GRU(config.units, return_sequences=True))(x)  # (b, t', 2 * units)
+    x = layers.Concatenate()([train_layers.attention(x), layers.GlobalAveragePooling1D()(x)])  # (b, 4 * units)
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv1d:
+    """Every field changes the network."""
+
+    contours: int = 2  # the first rows of the view: each is laid out whole, before the others come frame by frame
+    filters: tuple[int, ...] = (512, 512, 256, 256, 128)
+    kernels: tuple[int, ...] = (5, 5, 5, 3, 3)  # one a convolution
+    dropouts: tuple[float, ...] = (0.0, 0.2, 0.0, 0.2, 0.2)  # one a convolution
+    pool: int = 5  # how wide each pooling is; its stride is 2
+    units: int = 512  # of the dense layer
+
+    def __post_init__(self) -> None:
+        sizes = {"pool": self.pool, "units": self.units}
+        dropouts = {f"dropouts[{number}]": rate for number, rate in enumerate(self.dropouts)}
+        train_layers.check("model.conv1d", filters=self.filters, kernels=self.kernels, dropouts=dropouts, **sizes)
+        if not len(self.filters) == len(self.kernels) == len(self.dropouts):
+            raise SettingError(
+                f"params.yaml: model.conv1d has {len(self.filters)} filters, {len(self.kernels)} kernels and "
+                f"{len(self.dropouts)} dropouts, expected one of each for every convolution."
+            )
+
+
+def build_conv1d(
+    shape: tuple[int, int], classes: int, config: Conv1d, *, statistics: train_layers.Statistics
+) -> keras.Model:
+    """Build convolutions over the line, then a dense layer.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: the view has fewer rows than ``contours``.
+    """
+    if not 0 <= config.contours <= shape[1]:
+        raise SettingError(
+            f"params.yaml: model.conv1d.contours is {config.contours}, expected 0 to the {shape[1]} rows of the view."
+        )
+    patch, x = train_layers.standardised(shape, statistics)
+    x = line(x, config.contours)  # (b, t * f, 1)
+    for filters, kernel, dropout in zip(config.filters, config.kernels, config.dropouts, strict=True):
+        x = layers.Conv1D(filters, kernel, padding="same", activation="relu")(x)
+        x = layers.MaxPooling1D(config.pool, 2, padding="same")(layers.BatchNormalization()(x))
+        x = layers.Dropout(dropout)(x)
+    x = layers.Dense(config.units, activation="relu")(layers.Flatten()(x))
+    x = layers.BatchNormalization()(x)
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=0.0), name="conv1d")
+
+
+def line(x: keras.KerasTensor, contours: int) -> keras.KerasTensor:
+    """Lay a patch out as a line: contour by contour, then the other rows frame by frame.
+
+    Shape: ``(b, t, f)`` to ``(b, t * f, 1)``.
+    """
+    frames, rows = x.shape[1:]
+    first = layers.Reshape((frames * contours, 1))(layers.Permute((2, 1))(x[:, :, :contours])) if contours else None
+    rest = layers.Reshape((frames * (rows - contours), 1))(x[:, :, contours:]) if contours < rows else None
+    parts = [part for part in (first, rest) if part is not None]
+    return layers.Concatenate(axis=1)(parts) if len(parts) > 1 else parts[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2d:
+    """Every field changes the network."""
+
+    filters: tuple[int, ...] = (64, 128, 256, 512)
+    dropout: float = 0.2  # behind each pooling
+    units: tuple[int, ...] = (512, 256)  # of the dense layers
+    normalise_dense: bool = True  # whether batch normalisation follows them too
+    dense_dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        dropouts = {"dropout": self.dropout, "dense_dropout": self.dense_dropout}
+        train_layers.check("model.conv2d", filters=self.filters, units=self.units, dropouts=dropouts)
+
+
+def build_conv2d(
+    shape: tuple[int, int], classes: int, config: Conv2d, *, statistics: train_layers.Statistics
+) -> keras.Model:
+    """Build blocks of convolution and pooling, then dense layers.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: the patch is too small for so many poolings.
+    """
+    train_layers.check_halving("model.conv2d", len(config.filters), frames=shape[0], rows=shape[1])
+    patch, x = train_layers.entrance(shape, statistics)
+    for width in config.filters:
+        x = layers.Dropout(config.dropout)(train_layers.pooled(x, width))
+    x = layers.Flatten()(x)
+    for units in config.units:
+        x = layers.Dense(units)(x)
+        x = layers.BatchNormalization()(x) if config.normalise_dense else x
+        x = layers.Dropout(config.dense_dropout)(layers.Activation("relu")(x))
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=0.0), name="conv2d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crnn1d:
+    """Every field changes the network."""
+
+    filters: tuple[int, ...] = (128, 256, 512)
+    kernel: int = 5
+    units: int = 128  # of the GRU, each way
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        dropouts = {"dropout": self.dropout}
+        train_layers.check(
+            "model.crnn1d", filters=self.filters, kernel=self.kernel, units=self.units, dropouts=dropouts
+        )
+
+
+def build_crnn1d(
+    shape: tuple[int, int], classes: int, config: Crnn1d, *, statistics: train_layers.Statistics
+) -> keras.Model:
+    """Build blocks of convolution and pooling, a bidirectional GRU, and the mean over time.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: there are too few frames for so many poolings.
+    """
+    train_layers.check_halving("model.crnn1d", len(config.filters), frames=shape[0])
+    patch, x = train_layers.standardised(shape, statistics)
+    for width in config.filters:
+        x = layers.BatchNormalization()(layers.Conv1D(width, config.kernel, padding="same")(x))
+        x = layers.MaxPooling1D(2)(layers.Activation("relu")(x))
+    x = layers.Bidirectional(layers.GRU(config.units, return_sequences=True))(x)  # (b, t', 2 * units)
+    x = layers.GlobalAveragePooling1D()(x)
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn1d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crnn2d:
+    """Every field changes the network."""
+
+    filters: tuple[int, ...] = (64, 64, 128, 128)
+    units: int = 128  # of the LSTM, each way
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        train_layers.check("model.crnn2d", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
+
+
+def build_crnn2d(
+    shape: tuple[int, int], classes: int, config: Crnn2d, *, statistics: train_layers.Statistics
+) -> keras.Model:
+    """Build blocks of convolution and pooling, laid out time first, and a bidirectional LSTM.
+
+    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+
+    Raises:
+        SettingError: the patch is too small for so many poolings.
+    """
+    train_layers.check_halving("model.crnn2d", len(config.filters), frames=shape[0], rows=shape[1])
+    patch, x = train_layers.entrance(shape, statistics)
+    for width in config.filters:
+        x = train_layers.pooled(x, width)
+    x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)  # (b, t', f' * c)
+    x = layers.Bidirectional(layers.LSTM(config.units))(x)  # (b, 2 * units)
+    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn2d")

@@ -1,0 +1,1 @@
+"""``store``: list, verify and clean the clip cache."""
