@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.corpus import ROOT
 from benchmarks.table import table
-from pipeline.report.wording import MISSING, count
+from pipeline.text import MISSING, format_count
 from pipeline.tools import recipes
 
 PAGE = ROOT / "docs/results.md"
@@ -147,4 +147,4 @@ def size_row(row: Row) -> tuple[str, ...]:
     """Write how large one rung was."""
     numbers = (row["rows"]["train"], row["rows"]["validation"], row["test"]["rows"], row["folds"]["of"])
     epochs = ", ".join(map(str, row["epochs"])) or MISSING
-    return (f"`{row['recipe']}`", row["arch"], RUNGS[row["rung"]], *map(count, numbers), epochs)
+    return (f"`{row['recipe']}`", row["arch"], RUNGS[row["rung"]], *map(format_count, numbers), epochs)

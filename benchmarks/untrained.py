@@ -27,7 +27,7 @@ def write(
     for fold, model in models.items():
         (folder / f"fold-{fold}").mkdir(parents=True)
         model.save(folder / f"fold-{fold}")
-    page = corpora.page("ravdess")
+    page = corpora.corpus_info("ravdess")
     card = bundle.Card(
         arch=arch,
         view=view,
@@ -52,10 +52,7 @@ def write(
 def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
     """Build the network that ``model.arch`` names, with random weights, for features of a usual size."""
     from pipeline.dataset.inputs import Statistics
-    from pipeline.train import (
-        models,
-        registry,  # late: parts that need no network start sooner
-    )
+    from pipeline.train import models, registry
     from pipeline.train.backend import keras
 
     keras.utils.set_random_seed(seed)

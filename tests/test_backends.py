@@ -35,18 +35,18 @@ import os, sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from pathlib import Path
 import numpy as np
-from pipeline import config
-from pipeline.networks import registry, training
+from pipeline.core import config
+from pipeline.train import batches, registry, trainer
 from pipeline.train.settings import Train
-from pipeline.store import batches, mapped, statistics
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset import table
+from pipeline.dataset.inputs import Inputs, neutral_statistics
 from tests.training import CLASSES, params
 folder, arch, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 values = params(arch=arch, epochs=3, learning_rate=0.003, patience=None, augment={"mixup": 0.2})
 values["model"][arch] |= {"filters": [4, 8], "dropout": 0.0}
 own = config.section(Train, values, "train")
-inputs = Inputs(mapped.open_table([folder / "own.parquet"], folder / "cache"), "rows")
-shape, plain = inputs.table.layout.shape, statistics.neutral(inputs.table.layout.shape[1])
+inputs = Inputs(table.open_table([folder / "own.parquet"], folder / "cache"), "rows")
+shape, plain = inputs.table.layout.shape, neutral_statistics(inputs.table.layout.shape[1])
 build = lambda: registry.build(values, shape, len(CLASSES), statistics=plain)
 fresh, weights = build(), folder / f"{arch}.npz"
 if weights.exists():
@@ -54,14 +54,14 @@ if weights.exists():
         fresh.set_weights([kept[name] for name in kept.files])
 else:
     np.savez(weights, *fresh.get_weights())
-learner = training.learner(build, plain.mean.shape, own)
+learner = trainer.build_learner(build, plain.mean.shape, own)
 learner.restart(fresh, inputs.measure(np.arange(72)), seed=0)
 numbers = np.arange(144)
 labels = np.array([int(name.split("-")[1].removesuffix(".wav")) % 3 for name, _ in inputs.table.rows.index])
 every = {"weights": np.ones(3, np.float32), "batch_size": 16}
 feed = batches.Batches(inputs, numbers[:72], labels[:72], shuffle=(1, 2), mixup=0.2, **every)
 check = batches.Batches(inputs, numbers[72:], labels[72:], **every)
-training.fit(learner, feed, check, own, rows=72).history.to_csv(target, index=False)
+trainer.fit_network(learner, feed, check, own, rows=72).history.to_csv(target, index=False)
 """
 
 

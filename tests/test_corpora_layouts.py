@@ -9,7 +9,8 @@ import pytest
 from pipeline.core.files import is_audio, is_system
 from pipeline.corpora import checksums
 from pipeline.corpora.info import NameRefused
-from pipeline.corpora.registry import KNOWN, page, recognise
+from pipeline.corpora.known import KNOWN, recognise
+from pipeline.corpora.registry import corpus_info
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
 TESS = """
@@ -140,7 +141,7 @@ def test_mp3_and_video_copies_of_crema_d_are_never_read():
 
 
 def test_four_corpora_sorted_by_emotion_keep_their_speakers():
-    mine = page("audio_emotions")
+    mine = corpus_info("audio_emotions")
     clips = [KNOWN[name].parse(path) for name in FOUR for path in official(name)]
     kept = [clip for clip in clips if clip.emotion != "calm"]
     again = [mine.parse(PurePath("Emotions", RESORTED[clip.emotion], flat(PurePath(clip.path)))) for clip in kept]
@@ -153,7 +154,7 @@ def test_four_corpora_sorted_by_emotion_keep_their_speakers():
 
 def test_song_among_sorted_files_stays_out():
     with pytest.raises(NameRefused) as refused:
-        page("audio_emotions").parse(PurePath("Emotions/Angry/03-02-05-01-01-01-01.wav"))
+        corpus_info("audio_emotions").parse(PurePath("Emotions/Angry/03-02-05-01-01-01-01.wav"))
     assert refused.value.status == "out_of_scope"
 
 

@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.core import config
 from pipeline.core.errors import SettingError
 from pipeline.corpora import checksums
-from pipeline.corpora.registry import KNOWN
+from pipeline.corpora.known import KNOWN
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["mine", "mine_2", "mine_3", "theirs", "tess", "tess_by_emotion"]
@@ -259,5 +259,5 @@ def test_each_stage_refuses_a_key_that_cannot_name_a_corpus(key, stage, disk, mo
     with pytest.raises(
         SettingError, match=rf"{unfit}|data\.corpora has the key .*, expected text: put it in quotes\.$"
     ):
-        importlib.import_module(f"pipeline.stages.{stage}").main()
+        importlib.import_module(f"pipeline.{stage}.stage").main()
     assert not Path("data").exists()

@@ -20,7 +20,8 @@ from pipeline.core.errors import CorpusError, SettingError, UnknownNameError
 from pipeline.core.labels import EMOTIONS
 from pipeline.corpora import checksums
 from pipeline.corpora.info import Clip, NameRefused, Page
-from pipeline.corpora.registry import KNOWN, page, recognise
+from pipeline.corpora.known import KNOWN, recognise
+from pipeline.corpora.registry import corpus_info
 
 TEMPLATE = Path(__file__).parents[1] / "docs/corpus_page.py"
 ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
@@ -96,7 +97,7 @@ def test_the_page_is_filled(corpus):
 
 
 def test_the_page_is_found_by_its_name(corpus):
-    assert page(corpus.name) is corpus
+    assert corpus_info(corpus.name) is corpus
 
 
 def test_emotions_and_speakers_are_canonical(corpus):
@@ -326,10 +327,10 @@ def test_refusals_name_the_file_and_the_reason(name, path, status, hint):
 @pytest.mark.parametrize("name", ["CREMA-D", "crema-d", "", "2tess", "_tess", "tess\n", "täss", "a/b", "a b"])
 def test_names_that_cannot_name_a_corpus(name):
     with pytest.raises(SettingError, match="such as my_corpus"):
-        page(name)
+        corpus_info(name)
 
 
 def test_any_other_name_is_a_tree_of_folders():
-    mine = page("crema_e2")
+    mine = corpus_info("crema_e2")
     assert (mine.name, mine.clips, mine.speakers) == ("crema_e2", 0, {})
     assert mine.parse(PurePath("sad/1.wav")).corpus == "crema_e2"

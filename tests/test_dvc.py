@@ -243,7 +243,7 @@ def test_a_comment_in_the_code_extracts_nothing_anew(project):
         ("corpora/tess.py", {"demo", "ingest"}),  # train takes the licences from the manifests
         ("signal/fourier.py", {"extract"}),
         ("signal/vocoder.py", {"extract"}),  # split takes the names of the copies from the settings
-        ("stages/cluster.py", {"extract"}),  # demo shows its progress, and ingest works, without Dask
+        ("extract/cluster.py", {"extract"}),  # demo shows its progress, and ingest works, without Dask
     ],
 )
 def test_an_edit_runs_the_stages_whose_numbers_it_may_change(project, edited, now):

@@ -228,7 +228,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path):
 
 
 def test_no_backend_is_chosen():
-    script = "import sys; from pipeline.evaluation import panels, sheet; print('matplotlib.pyplot' in sys.modules)"
+    script = "import sys; from pipeline.tools import sheet; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -169,7 +169,7 @@ def test_a_missing_libsndfile_ends_a_stage_in_a_sentence(stage, tmp_path):
     (tmp_path / "soundfile.py").write_text("raise OSError('cannot load libsndfile.so')\n", encoding="utf-8")
     places = os.pathsep.join(map(str, (tmp_path, ROOT)))
     done = subprocess.run(
-        [sys.executable, "-m", f"pipeline.stages.{stage}"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", f"pipeline.{stage}"], cwd=tmp_path, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": places},
     )  # fmt: skip
     assert done.returncode == 1

@@ -189,10 +189,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import pandas as pd
-from pipeline.corpora import sources, tables
-from pipeline.stages import fetch
+from pipeline.acquire import fetch, sources
+from pipeline.corpora import checksums
 table = pd.read_csv("table.csv")
-tables.table = lambda _: table
+checksums.table = lambda _: table
 url = sys.argv[1]
 way = sources.Zip((sources.File(url=url),)) if url.endswith("zip") else sources.Tree(url)
 source = sources.Source(way=way)

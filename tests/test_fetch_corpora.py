@@ -501,10 +501,10 @@ def test_a_corpus_stands_in_the_project_by_its_title():
 
 
 def test_every_corpus_that_is_known_has_a_source():
-    from pipeline.corpora import registry
+    from pipeline.corpora import known, registry
 
-    assert set(SOURCES) == set(registry.KNOWN)
-    assert SOURCES["savee"].way.page == registry.page("savee").source
+    assert set(SOURCES) == set(known.KNOWN)
+    assert SOURCES["savee"].way.page == registry.corpus_info("savee").source
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -25,21 +25,21 @@ from pipeline.core.errors import SettingError
 
 ROOT = Path(__file__).parents[1]
 MODULES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
-DOORS = {"keras": "networks/backend.py", "matplotlib": "evaluation/drawing.py"}
+DOORS = {"keras": "train/backend.py", "matplotlib": "core/plotting.py"}
 RATE = 16_000
 NETWORK = "models/bundle/fold-0/model.keras"
 STAGES = ("ingest", "split", "extract", "train", "evaluate", "report")
 # All that stands between recordings and answers, as programs run it, in one process: TensorFlow starts once.
 WORK = f"""
 import importlib, sys
-from pipeline import cli
-from pipeline.stages import entry
+from pipeline.cli.main import main
+from pipeline.core.machine import run_stage
 for name in {STAGES}:
     sys.argv = [name, *(["mine"] if name in ("ingest", "extract") else [])]
-    entry.stage(importlib.import_module(f"pipeline.stages.{{name}}").main)
+    run_stage(importlib.import_module(f"pipeline.{{name}}.stage").main)
 for words in (["inspect", "CLIP"], ["predict", "CLIP"], ["predict", "--csv", "CLIP"], ["audit"], ["model", "show"],
               ["extract", "CLIP", "-o", "out.csv"], ["corpora", "list"]):
-    cli.main([word.replace("CLIP", "corpus/sad/b/0.wav") for word in words], standalone_mode=False)
+    main([word.replace("CLIP", "corpus/sad/b/0.wav") for word in words], standalone_mode=False)
 """
 RC = "text.usetex: True\naxes.grid: True\nlines.linewidth: 8\nsavefig.bbox: tight\nimage.lut: 3\nfont.style: italic\n"
 
@@ -166,7 +166,9 @@ def test_a_matplotlibrc_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_program_of_others_keeps_its_traceback(tmp_path):
-    (tmp_path / "theirs.py").write_text("from pipeline import errors\nraise errors.SerError('no')\n", encoding="utf-8")
+    (tmp_path / "theirs.py").write_text(
+        "from pipeline.core import errors\nraise errors.SerError('no')\n", encoding="utf-8"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "theirs"], cwd=tmp_path, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
@@ -183,7 +185,7 @@ def test_cores_are_counted_in_one_place():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system ties no process to cores")
 def test_a_process_that_is_tied_to_one_core_counts_one():
     tie = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
-    script = f"{tie}; from pipeline import machine; print(machine.cores())"
+    script = f"{tie}; from pipeline.core import machine; print(machine.cores())"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
 
@@ -226,14 +228,15 @@ LETTERS = "2 × 3 тоска é 😀 \\udcff"
 SAY = f"""
 import sys
 from pathlib import Path
-from pipeline.stages import entry, crew
+from pipeline import parallel
+from pipeline.core.machine import run_stage
 from pipeline.core.errors import SerError
 def main():
     print("{LETTERS}")
     print("{LETTERS}", file=sys.stderr)
-    list(crew.progress([1], 1, "{LETTERS}"))
+    list(parallel.progress([1], 1, "{LETTERS}"))
     raise SerError("{LETTERS}")
-entry.stage(main)
+run_stage(main)
 """
 
 

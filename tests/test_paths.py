@@ -188,7 +188,8 @@ def test_rights_are_told(place, words, said):
 
 
 def test_a_current_folder_that_is_gone_is_said(place):
-    script = "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\nfrom pipeline.cli.main import main; main()"
+    script = "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+    script += "from pipeline.cli.main import main; main()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for words in (["extract", "x.wav"], ["inspect", "x.wav"], ["compare", "HEAD"], ["predict", "x.wav"]):
         run = [sys.executable, "-c", script, *words]

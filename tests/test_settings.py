@@ -98,11 +98,11 @@ def first_reader(name):
 
 def refused_by(params):
     """The first stage that refuses, and its sentence; none where all accept."""
-    for stage, (read, _) in STAGES.items():
+    for name, (read, _) in STAGES.items():
         try:
             read(params)
         except SettingError as error:
-            return stage, str(error)
+            return name, str(error)
     return None, ""
 
 

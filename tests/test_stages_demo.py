@@ -59,7 +59,7 @@ def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(cli
     for name, takes in by_corpus(demo_takes.plan(clips, SEED)).items():
         assert {take.path for take in takes} <= set(checksums.table(name)["path"])
         for take in takes:
-            clip = registry.page(name).parse(PurePath(take.path))
+            clip = registry.corpus_info(name).parse(PurePath(take.path))
             assert (clip.emotion, clip.speaker) == (take.emotion, f"{name}/{take.speaker}")
 
 
@@ -76,14 +76,14 @@ def test_at_400_every_speaker_has_every_emotion():
     assert {name: len(ids) for name, ids in speakers.items()} == {"ravdess": 10, "crema_d": 12, "tess": 2, "savee": 4}
     for name, takes in groups.items():
         pairs = {(take.speaker, take.emotion) for take in takes}
-        assert len(pairs) == len(speakers[name]) * len(set(registry.page(name).emotions.values()))
+        assert len(pairs) == len(speakers[name]) * len(set(registry.corpus_info(name).emotions.values()))
 
 
 @pytest.mark.parametrize("clips", [60, 77, 100])
 def test_a_small_demo_has_every_class_and_enough_speakers(clips):
     groups = by_corpus(demo_takes.plan(clips, SEED))
     for name, takes in groups.items():
-        assert {take.emotion for take in takes} == set(registry.page(name).emotions.values())
+        assert {take.emotion for take in takes} == set(registry.corpus_info(name).emotions.values())
     for name, fewest in (("ravdess", 5), ("crema_d", 5), ("tess", 2), ("savee", 4)):
         assert len({take.speaker for take in groups[name]}) >= fewest
 
@@ -246,7 +246,7 @@ def test_both_channels_of_the_stereo_file_are_one(made):
 )
 def test_the_published_twins_are_twins_here(made, first, second, emotions):
     assert (made / first).read_bytes() == (made / second).read_bytes()
-    parsed = [registry.page(TITLES[name.split("/")[0]]).parse(PurePath(name)) for name in (first, second)]
+    parsed = [registry.corpus_info(TITLES[name.split("/")[0]]).parse(PurePath(name)) for name in (first, second)]
     assert {clip.emotion for clip in parsed} == emotions
 
 
@@ -302,7 +302,7 @@ def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
         (way, 10) for way in VOTES.values()
     }
     actors = crema_d.read_actors((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
-    page = registry.page("crema_d")
+    page = registry.corpus_info("crema_d")
     assert actors == {take.speaker: page.speakers[take.speaker] for take in takes}
 
 

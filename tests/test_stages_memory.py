@@ -9,10 +9,10 @@ import pytest
 LOOP = """
 import resource, sys, threading
 import numpy as np
-from pipeline.stages import memory
+from pipeline.train.stage import keep_freed
 
 if sys.argv[1] == "keep":
-    assert memory.keep_freed()
+    assert keep_freed()
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -317,8 +317,8 @@ def test_a_closed_folder_is_refused_before_the_work(place):
     Path("closed").mkdir()
     Path("closed").chmod(0o555)
     script = (
-        "from pathlib import Path; from pipeline.store import outputs\n"
-        "outputs.refuse_taken(outputs.Output(path=Path('closed/deep/x.npz'), ours=lambda _: True, what='x'))"
+        "from pathlib import Path; from pipeline.core import files\n"
+        "files.refuse_taken(files.Output(path=Path('closed/deep/x.npz'), ours=lambda _: True, what='x'))"
     )
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -444,7 +444,7 @@ def test_a_zip_that_lies_in_the_folder_of_work_is_no_source(place):
 def test_a_note_and_a_folder_of_work_of_ours_are_no_hindrance(place):
     (place / "out.part").mkdir()
     (place / "out.part/lock").touch()
-    (place / "out.licence.txt").write_text(fetch.accepted(registry.page("tess")))
+    (place / "out.licence.txt").write_text(fetch.accepted(registry.corpus_info("tess")))
     assert not fetch.there(fetch.order("tess", Path("out"), archive=Path("mine.zip")))
 
 

@@ -23,7 +23,7 @@ BACKENDS = ("tensorflow", "jax")
 RUN = """
 import json, sys
 from pathlib import Path
-from pipeline.stages import train
+from pipeline.train import stage
 from tests.training import params
 base, count = Path(sys.argv[1]), int(sys.argv[2])
 values = params(arch=sys.argv[4], **{"epochs": 4, "folds": "first", "learning_rate": 3e-3} | json.loads(sys.argv[5]))
@@ -31,7 +31,7 @@ values["model"]["cnn"] |= {"dropout": 0.0}
 values["model"]["crnn1d"] |= {"filters": [4, 4], "units": 4, "dropout": 0.0}
 values["device"] = {"count": count, "resident": sys.argv[3] == "resident"}
 name = "-".join(sys.argv[2:5])
-train.run(
+stage.run(
     base / "clips.parquet", [base / "own.parquet"], base / "audit.json", output=base / name,
     metrics=base / f"{name}.json", params=values, cache=base / "cache",
 )

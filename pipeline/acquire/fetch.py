@@ -34,7 +34,7 @@ class Order:
     @property
     def page(self) -> Page:
         """The page of the corpus."""
-        return registry.page(self.corpus)
+        return registry.corpus_info(self.corpus)
 
     def beside(self, ending: str) -> Path:
         """Name what stands beside the folder."""
@@ -60,7 +60,7 @@ def order(
         raise UnknownNameError("corpus", corpus, SOURCES)
     if archive and kaggle:
         raise SettingError("--from and --source kaggle are two sources: name one.")
-    chosen = folder or Path("data/raw") / registry.page(corpus).title
+    chosen = folder or Path("data/raw") / registry.corpus_info(corpus).title
     return Order(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
 
 

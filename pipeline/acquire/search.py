@@ -18,7 +18,7 @@ from pipeline.core.files import is_audio, is_system
 from pipeline.corpora import checksums
 from pipeline.corpora.folders import SPLITS, alias
 from pipeline.corpora.info import Page
-from pipeline.corpora.registry import KNOWN, recognise
+from pipeline.corpora.known import KNOWN, recognise
 
 LONGEST = 40  # letters; names stand in tables, and a number may follow
 YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})

@@ -14,7 +14,7 @@ from pipeline.core import config, files, paths, yaml_reader
 from pipeline.core.errors import SettingError
 from pipeline.core.files import MARKER, is_audio, is_system
 from pipeline.corpora.info import Page
-from pipeline.corpora.registry import KNOWN
+from pipeline.corpora.known import KNOWN
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 

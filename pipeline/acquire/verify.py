@@ -65,7 +65,7 @@ class Published(NamedTuple):
 
 
 def is_table(path: Path) -> bool:
-    """Say whether a file holds what `compare` gives, as CSV."""
+    """Say whether a file holds what `compare_folder` gives, as CSV."""
     head = f"{','.join(COLUMNS)}\n".encode()
     with path.open("rb") as file:
         return file.read(len(head)) == head
@@ -313,7 +313,7 @@ def verify_folder(corpus: str, folder: Path, *, processes: int = 1) -> pd.DataFr
         CorpusError: there is no such folder.
         SettingError: a folder below it cannot be listed.
     """
-    table, page = checksums.table(corpus), registry.page(corpus)
+    table, page = checksums.table(corpus), registry.corpus_info(corpus)
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder: name the one that holds {page.title}.")
     files = (path.relative_to(folder) for path in find_audio.below(folder))

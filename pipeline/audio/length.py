@@ -221,7 +221,7 @@ def stated_length(data: bytes) -> Extent:
 def is_cut_short(log: str, frames: int) -> bool:
     """Say whether libsndfile's own log of a header tells of more sound than it found, for formats not known here.
 
-    >>> is_short("Cols  : 32000", 31500), is_short("BODY : 64000 (should be 63000)", 31500), is_short("", 31500)
+    >>> is_cut_short("Cols  : 32000", 31500), is_cut_short("BODY : 64000 (should be 63000)", 31500), is_cut_short("", 31500)
     (True, True, False)
     """
     stated = [int(found) for found in _STATED.findall(log)]

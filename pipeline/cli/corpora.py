@@ -154,12 +154,15 @@ corpora.add_command(fetch)
 def corpora_list() -> None:
     """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
     from pipeline.acquire import survey
-    from pipeline.corpora import registry  # late: --help starts in a blink
+    from pipeline.corpora import (
+        known,  # late: --help starts in a blink
+        registry,
+    )
 
     params = config.read_if_any()
     places = config.corpora(params) if params else {}
-    names = [*registry.KNOWN, *sorted(set(places) - set(registry.KNOWN))]
-    click.echo("\n".join(survey.overview([registry.page(name) for name in names], places)))
+    names = [*known.KNOWN, *sorted(set(places) - set(known.KNOWN))]
+    click.echo("\n".join(survey.overview([registry.corpus_info(name) for name in names], places)))
 
 
 @corpora.command("verify")
@@ -181,7 +184,9 @@ def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
         files.refuse_taken(written)
     found = verify.verify_folder(name, folder, processes=parallel.Execute().processes)
     unread = formats.unread(PurePath(path) for path in found["found"])
-    click.echo("\n".join([*verify.summary_lines(registry.page(name), found), *formats.told(unread, str(folder))]))
+    click.echo(
+        "\n".join([*verify.summary_lines(registry.corpus_info(name), found), *formats.told(unread, str(folder))])
+    )
     if written:
         with files.replacing(written) as part:
             found.to_csv(part, index=False, lineterminator="\n")

@@ -97,10 +97,7 @@ def store() -> None:
 def store_ls(*, as_json: bool) -> None:
     """List drawers, the shards made of them, and what is unpacked for training, with sizes and ages."""
     from pipeline.signal import extractor
-    from pipeline.upkeep import (
-        inventory,  # late: --help starts in a blink
-        text,
-    )
+    from pipeline.upkeep import inventory, text
 
     params = config.read_if_any()
     found = inventory.take_inventory(inventory.place(params))

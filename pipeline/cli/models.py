@@ -151,10 +151,7 @@ def listen(
     Nothing is recorded or sent anywhere. Needs pip install -c constraints.txt -e '.[listen]'.
     """
     from pipeline.core import machine
-    from pipeline.serving import (
-        results,  # late: --help starts in a blink
-        stream,
-    )
+    from pipeline.serving import results, stream
     from pipeline.serving.predictor import open_all
 
     if listing:

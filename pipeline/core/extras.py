@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # By the extra of pyproject.toml: what does not work without it. `gpu` lacks nothing that could be missed.
 USES: Mapping[str, str] = {
     "jax": "KERAS_BACKEND=jax",

@@ -24,7 +24,7 @@ from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, StoreError
 
 HOUR = 3600  # s
-ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the end of a name that `beside` made up
+ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the end of a name that `temporary_path` made up
 RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # for want of which this user may not write
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ADVICE = {
@@ -75,7 +75,7 @@ def error_number(error: BaseException) -> int:
 def write_advice(error: BaseException) -> str:
     """Say what lets the system write after all.
 
-    >>> advice(OSError(errno.ENOSPC, "No space left on device")), advice(PermissionError(errno.EACCES, "denied"))
+    >>> write_advice(OSError(errno.ENOSPC, "full")), write_advice(PermissionError(errno.EACCES, "denied"))
     ('make room', 'ask its owner for the right to write there')
     """
     return ADVICE.get(error_number(error), "mend that")
@@ -109,7 +109,7 @@ def replace_path(part: Path, path: Path) -> None:
 
 
 def is_aside(path: Path) -> bool:
-    """Say whether a name is one that `beside` made up."""
+    """Say whether a name is one that `temporary_path` made up."""
     return ASIDE.search(path.name) is not None
 
 

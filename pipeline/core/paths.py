@@ -149,7 +149,8 @@ def short(path: str) -> str:
 def shell_quote(word: str, *, encoding: str = "utf-8") -> str:
     r"""Quote a word for bash. Letters that nobody can see or copy stand there as the octal numbers of their bytes.
 
-    >>> print(quote("clips"), quote("it's Sprachübung"), quote("a\nb"), quote("ü", encoding="ascii"))
+    >>> names = shell_quote("clips"), shell_quote("it's Sprachübung"), shell_quote("a\nb")
+    >>> print(*names, shell_quote("ü", encoding="ascii"))
     clips 'it'"'"'s Sprachübung' $'a\012b' $'\303\274'
 
     Args:

@@ -49,7 +49,7 @@ def read_votes(text: str, name: str) -> dict[str, Votes]:
     r"""Read the votes by the stem of the clip; a way in which nobody was asked is absent.
 
     >>> table = ',A,D,F,H,N,S,fileName\n100001,0,0,0,1,10,0,1001_IEO_NEU_XX\n'
-    >>> votes(table, "t.csv")
+    >>> read_votes(table, "t.csv")
     {'1001_IEO_NEU_XX': {'votes_voice': [0, 0, 0, 1, 10, 0]}}
 
     Raises:
@@ -72,7 +72,7 @@ def read_votes(text: str, name: str) -> dict[str, Votes]:
 def read_actors(text: str, name: str) -> dict[str, Speaker]:
     r"""Read sex and age of the actors by their number.
 
-    >>> people('"ActorID","Age","Sex"\n1001,51,"Male"\n', "t.csv")
+    >>> read_actors('"ActorID","Age","Sex"\n1001,51,"Male"\n', "t.csv")
     {'1001': Speaker(sex='male', age=51)}
 
     Raises:

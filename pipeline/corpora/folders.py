@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import PurePath
 
 from pipeline.corpora.info import Clip, NameRefused, Page
-from pipeline.corpora.registry import KNOWN, recognise
+from pipeline.corpora.known import KNOWN, recognise
 
 NAMES = {
     "angry": "angry anger ang wut",

@@ -168,7 +168,7 @@ def tally_votes(votes: Iterable[Sequence[int] | None], classes: Sequence[str]) -
 
     Shape: ``(rows, classes)``.
 
-    >>> tally([[4, 0, 2, 0, 4, 0], None], ["angry", "neutral", "surprise"]).tolist()
+    >>> tally_votes([[4, 0, 2, 0, 4, 0], None], ["angry", "neutral", "surprise"]).tolist()
     [[4.0, 4.0, 0.0], [0.0, 0.0, 0.0]]
     """
     counts = np.array([NOBODY if each is None else each for each in votes], np.float64).reshape(-1, len(VOTED))
@@ -185,7 +185,7 @@ def soft_targets(labels: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) 
     Returns:
         Shape ``(rows, classes)``; a row without votes and without a class is zeros.
 
-    >>> soft(np.array([1, 1]), np.array([[3.0, 1.0], [0.0, 0.0]])).tolist()
+    >>> soft_targets(np.array([1, 1]), np.array([[3.0, 1.0], [0.0, 0.0]])).tolist()
     [[0.75, 0.25], [0.0, 1.0]]
     """
     known = (labels != UNLABELLED)[:, None]
@@ -197,7 +197,7 @@ def soft_targets(labels: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) 
 def class_weights(labels: Labels, classes: int, *, balanced: bool) -> npt.NDArray[np.float32]:
     """Weigh classes by the inverse of their share. Shape: ``(rows,)`` or ``(rows, classes)`` to ``(classes,)``.
 
-    >>> [f"{weight:.2f}" for weight in weights(np.array([0, 0, 0, 1]), 2, balanced=True)]
+    >>> [f"{weight:.2f}" for weight in class_weights(np.array([0, 0, 0, 1]), 2, balanced=True)]
     ['0.67', '2.00']
     """
     if not balanced:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline import text
 from pipeline.core import config, files, tables
 from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Inputs, Statistics
@@ -151,7 +152,7 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
         "normalise": normalise,
         "transductive": normalise == "speaker",
     }
-    return {"stamp": wording.stamp(found | {"leak": leak})} | found
+    return {"stamp": leakage.warning_stamp(found | {"leak": leak})} | found
 
 
 def source(card: bundle.Card) -> str:
@@ -169,7 +170,7 @@ def result_line(figures: Mapping[str, Any]) -> str:
     test, span = figures["test"], figures["test"]["uar_ci95"]
     known = span["low"] is not None
     interval = f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else f"no interval: {wording.INTERVAL}"
-    where = f"{wording.things(test['clips'], 'clip')} of {wording.people(test['speakers'])}"
+    where = f"{text.format_things(test['clips'], 'clip')} of {text.format_speakers(test['speakers'])}"
     svm = figures["baseline"].get("svm")
     beside = f"svm {svm['uar']:.1%}, " if svm else ""
     protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline import text
 from pipeline.audio import decode
 from pipeline.core import config, tables
 from pipeline.core.errors import AudioError, StoreError
-from pipeline.report import wording
 from pipeline.report.tables import Table
 
 CALLS = 50  # that a latency is the median of
@@ -106,7 +106,7 @@ def parity_table(some: Sequence[Made], clips: int) -> Table:
         head=("format", "numbers", "size", "largest difference", "same answer", "ms a clip"),
         align="llrrrr",
         rows=[row(made, folds) for made in some],
-        note=f"Compared over {wording.things(clips, 'clip')}; ms: the median of calls with one clip, on one thread.",
+        note=f"Compared over {text.format_things(clips, 'clip')}; ms: median of calls with one clip on one thread.",
     )
 
 
@@ -114,7 +114,7 @@ def row(made: Made, folds: bool) -> tuple[str, ...]:
     """Write one model; a difference of nothing is that of the original."""
     fold, seed = f", fold {made.fold}" if folds else "", "" if made.seed is None else f", seed {made.seed}"
     name = f"{made.target}{fold}{seed}"
-    figures = wording.percent(made.same), f"{made.milliseconds:.2f}"
+    figures = text.format_percent(made.same), f"{made.milliseconds:.2f}"
     return name, made.numbers, size(made.size), made.within if made.difference else "0", *figures
 
 

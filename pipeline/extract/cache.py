@@ -39,7 +39,7 @@ class Rows:
 
 
 def encode_segment(rows: Rows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
-    """Give name and bytes of a segment; ``about`` says for people and `describe` what the rows are."""
+    """Give name and bytes of a segment; ``about`` says for people and `describe_segment` what the rows are."""
     size = int(np.prod(rows.tensors.shape[1:]))
     flat = np.ascontiguousarray(rows.tensors).reshape(-1)
     arrays = {
@@ -97,7 +97,7 @@ def read_segment(path: Path) -> Rows:
     """Map a segment into memory.
 
     Raises:
-        StoreError: it is damaged or gone. What lies within the tensors is not looked at: see `is_whole`.
+        StoreError: it is damaged or gone. What lies within the tensors is not looked at: see `is_whole_segment`.
     """
     with legible(path):
         table = open_segment(path)

@@ -139,8 +139,8 @@ class Place:
         """Say what to do where a file can be written nowhere."""
         setting = "SER_CACHE_DIR" if self.remote or str(root) != self.url else "store.url, SER_STORE_URL"
         return StoreError(
-            f"{error} What was finished is kept: {files.write_advice(error)}, or move the clip cache ({setting}), and run "
-            "again."
+            f"{error} What was finished is kept: {files.write_advice(error)}, or move the clip cache ({setting}), "
+            "and run again."
         )
 
     def tell_unshared(self, path: Path, behind: Path, error: StoreError) -> None:

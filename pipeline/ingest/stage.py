@@ -18,7 +18,7 @@ from pipeline import parallel
 from pipeline.audio import formats
 from pipeline.core import config, files, paths, tables
 from pipeline.core.errors import CorpusError
-from pipeline.corpora import checksums, folders, registry
+from pipeline.corpora import checksums, folders, known, registry
 from pipeline.corpora.info import TAKE, NameRefused, Page
 from pipeline.ingest import annotations, measure, summary
 
@@ -39,7 +39,7 @@ def run(corpus: str, folder: Path, output: Path, *, limits: measure.Limits, proc
     Raises:
         CorpusError: the folder is missing, empty, or holds more bad files than ``limits.max_bad``; nothing is written.
     """
-    page = registry.page(corpus)
+    page = registry.corpus_info(corpus)
     found = find(page, folder)
     examine = partial(row, page, folder, limits=limits)
     rows = list(parallel.spread(examine, found.audio, crew=parallel.Crew(processes), label=f"ingest {corpus}"))
@@ -113,7 +113,7 @@ def refuse_unlisted(error: OSError) -> None:
 
 def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath], unread: Sequence[PurePath]) -> None:
     """In a tree of emotion folders, an empty one is a broken copy, or one in a format that is not read."""
-    if page.name in registry.KNOWN:
+    if page.name in known.KNOWN:
         return
     filled = {parent for path in audio for parent in path.parents}
     for path in sorted(folder.rglob("*/")):

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core import tables
-from pipeline.corpora import registry
+from pipeline.corpora import known
 from pipeline.corpora.info import TAKE
 
 
@@ -62,7 +62,7 @@ FAULTS = (
 def explain_faults(corpus: str, findings: Iterable[tuple[str, str]]) -> list[str]:
     """Tell a reader which findings were published so, and which are new.
 
-    >>> explain("tess", [("clipped", "OAF_pad_ps.wav"), ("clipped", "YAF_pad_ps.wav")])
+    >>> explain_faults("tess", [("clipped", "OAF_pad_ps.wav"), ("clipped", "YAF_pad_ps.wav")])
     ['known of 1 clipped: it was published with 50 samples at full scale', 'not known of 1 clipped: YAF_pad_ps.wav']
 
     Args:
@@ -110,7 +110,7 @@ def ingest_summary(frame: pd.DataFrame, corpus: str, *, system: int, other: Mapp
     warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
     odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
     unread = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(other.items())]
-    published = corpus in registry.KNOWN and not frame.attrs["synthetic"]
+    published = corpus in known.KNOWN and not frame.attrs["synthetic"]
     why = [*again(rows), *(f"  {line}" for line in explain_faults(corpus, odds(rows)))] if published else []
     return "\n".join(filter(None, [head, rejection_reasons(rows), *odd, *unread, *why]))
 

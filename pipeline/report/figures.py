@@ -11,7 +11,7 @@ from pipeline.core.plotting import Axes, Figure, Line2D, MaxNLocator, PercentFor
 from pipeline.report import style
 from pipeline.report.style import BLUE, INK, SOFT, STYLE, VERMILLION
 from pipeline.report.tables import Values, part
-from pipeline.report.wording import MISSING, count, people, things
+from pipeline.text import MISSING, format_count, format_speakers, format_things
 
 POOLED = "pooled"  # the row over all corpora
 HISTORY = ("fold", "epoch", "loss", "val_loss", "uar", "val_uar", "accuracy", "val_accuracy", "learning_rate")
@@ -154,7 +154,7 @@ def legend(history: pd.DataFrame) -> list[Line2D]:
 def draw_f1_by_class(table: pd.DataFrame, *, unit: str = "clips", stamp: str = "") -> Figure:
     """Draw F1 per class, best on top. Columns: class, f1, support (in ``unit``)."""
     rows = table.sort_values(["f1", "class"], ascending=[False, True])
-    labels = [f"{name}  ({count(size)})" for name, size in zip(rows["class"], rows["support"], strict=True)]
+    labels = [f"{name}  ({format_count(size)})" for name, size in zip(rows["class"], rows["support"], strict=True)]
     figure = style.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
     axes = style.bars(figure, rows["f1"].to_list(), labels)
     for row, value in enumerate(rows["f1"]):
@@ -187,7 +187,7 @@ def draw_uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
 
 def corpus_label(record: Mapping[Hashable, Any]) -> str:
     """Name a corpus and, on a second line, its size."""
-    return f"{record['corpus']}\n{people(record['speakers'])}, {things(record['clips'], 'clip')}"
+    return f"{record['corpus']}\n{format_speakers(record['speakers'])}, {format_things(record['clips'], 'clip')}"
 
 
 def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
@@ -203,7 +203,7 @@ def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Say whether a file is a picture that `save` wrote."""
+    """Say whether a file is a picture that `save_figure` wrote."""
     with path.open("rb") as file:
         return b"tEXtSoftware\0" + SOFTWARE.encode() in file.read(512)
 

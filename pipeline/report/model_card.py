@@ -11,9 +11,11 @@ from typing import Any
 import jinja2
 from ruamel.yaml import YAML
 
+from pipeline import text as core_text
 from pipeline.report import tables, wording
 from pipeline.report.tables import Table, part
-from pipeline.report.wording import number
+from pipeline.split import leakage
+from pipeline.text import finite_number
 from pipeline.train.bundle import Card
 
 NAME = "README.md"
@@ -46,7 +48,7 @@ def head(card: Card) -> str:
 def index(card: Card) -> dict[str, Any]:
     """Give the scores as the index of a hub: pooled over corpora; none before evaluation."""
     test = part(card.scores, "test")
-    if number(test.get("uar")) is None:
+    if finite_number(test.get("uar")) is None:
         return {}
     kinds = {"recall": ("UAR", "uar"), "accuracy": ("Accuracy", "wa"), "f1": ("Macro F1", "macro_f1")}
     metrics = [{"type": kind, "name": name, "value": test[key]} for kind, (name, key) in kinds.items()]
@@ -77,7 +79,7 @@ def body(card: Card) -> str:
         rows=card.layout["shape"][1],
         titles=titles(card),
         test=test,
-        warnings=wording.warnings(card.scores),
+        warnings=leakage.score_warnings(card.scores),
         protocol=wording.protocol(card.scores),
         transductive=wording.transductive(card.scores),
         verdict=wording.verdict(test, control=bool(card.scores.get("shuffled"))),
@@ -117,7 +119,10 @@ def template() -> jinja2.Template:
     """Read the template of the page."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(
-        percent=wording.percent, between=wording.between, things=wording.things, people=wording.people
+        percent=core_text.format_percent,
+        between=core_text.format_interval,
+        things=core_text.format_things,
+        people=core_text.format_speakers,
     )
-    text = resources.files("pipeline.serving").joinpath("card.md").read_text(encoding="utf-8")
+    text = resources.files("pipeline.report").joinpath("card.md").read_text(encoding="utf-8")
     return environment.from_string(text)

@@ -9,9 +9,19 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from pipeline import text as core_text
 from pipeline.report import figures, style, tables, wording
 from pipeline.report.tables import Table, Values, part
-from pipeline.report.wording import NORMALISED, count, ends, number, people, percent, things
+from pipeline.report.wording import NORMALISED
+from pipeline.split import leakage
+from pipeline.text import (
+    finite_number,
+    format_count,
+    format_percent,
+    format_speakers,
+    format_things,
+    interval_ends,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +62,7 @@ def page(
     words = tables.describe_picture(evaluation, training, wrong, classes)
     return template().render(
         test=part(evaluation, "test"),
-        warnings=wording.warnings(evaluation),
+        warnings=leakage.score_warnings(evaluation),
         said=said(evaluation),
         marks=tables.baseline_marks(evaluation),
         beside=tables.baseline_table(evaluation, bundle),
@@ -76,8 +86,10 @@ def template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(percent=percent, between=wording.between, ends=ends, number=number)
-    text = resources.files("pipeline.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    environment.filters.update(
+        percent=format_percent, between=core_text.format_interval, ends=interval_ends, number=finite_number
+    )
+    text = resources.files("pipeline.report").joinpath("report.html").read_text(encoding="utf-8")
     return environment.from_string(text)
 
 
@@ -95,21 +107,21 @@ def said(evaluation: Values) -> str:
 def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
     """Say in a few lines what was tested, on whom, by which model."""
     test, names = part(evaluation, "test"), [*part(bundle, "corpora")]
-    classes, folds = bundle.get("labels", ()), number(part(evaluation, "folds").get("count"))
+    classes, folds = bundle.get("labels", ()), finite_number(part(evaluation, "folds").get("count"))
     cut = len(part(audit, "fold")) or folds
     model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
-    size = number(training.get("parameters"))
+    size = finite_number(training.get("parameters"))
     repeated = wording.counted(evaluation) == "rows"
-    rows = f", some of them more than once: {things(test['rows'], 'row')}" if repeated else ""
+    rows = f", some of them more than once: {format_things(test['rows'], 'row')}" if repeated else ""
     return [
         ("Protocol", str(evaluation.get("protocol", "unknown"))),
         (f"{len(classes)} classes", ", ".join(classes)),
         *(("Labels", text) for text in [wording.label_source(evaluation)] if text),
         ("Corpora" if len(names) > 1 else "Corpus", ", ".join(names)),
-        ("Model", f"{model}, {count(size)} parameters" if size else model),
+        ("Model", f"{model}, {format_count(size)} parameters" if size else model),
         *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
-        ("Tested on", f"{people(test.get('speakers'))}, {things(test.get('clips'), 'clip')}{rows}"),
-        ("Folds", f"{count(folds)} of {count(cut)}{', pooled' if folds and folds > 1 else ''}"),
+        ("Tested on", f"{format_speakers(test.get('speakers'))}, {format_things(test.get('clips'), 'clip')}{rows}"),
+        ("Folds", f"{format_count(folds)} of {format_count(cut)}{', pooled' if folds and folds > 1 else ''}"),
         *(("Answers", text) for text in [wording.several(evaluation)] if text),
     ]
 
@@ -119,7 +131,9 @@ def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, unit: str, most: in
     clips = figures.counts(heard, classes)
     shares, numbers = figures.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
     pairs = sorted(np.argwhere(numbers * (1 - np.eye(len(classes)))).tolist(), key=lambda p: (-shares[*p], p))
-    rows = [(classes[i], classes[j], percent(shares[i, j]), count(numbers[i, j])) for i, j in pairs[:most]]
+    rows = [
+        (classes[i], classes[j], format_percent(shares[i, j]), format_count(numbers[i, j])) for i, j in pairs[:most]
+    ]
     return Table(
         caption="Most frequent mistakes",
         head=("spoken", "taken for", "share of spoken", unit),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline import text
 from pipeline.core import config, files
 from pipeline.core import tables as core_tables
 from pipeline.core.errors import StoreError
@@ -14,6 +15,7 @@ from pipeline.report import figures as report_figures
 from pipeline.report import page as report_page
 from pipeline.report import wording
 from pipeline.report.tables import Values, part
+from pipeline.split import leakage
 
 CONFUSION = "Confusion: share of each spoken emotion, in %"
 RECALL = "Recall by corpus, in %"
@@ -62,7 +64,7 @@ def run(
     }
     kept = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
     figures = draw_all(tables, card["labels"], kept=kept, scores=scores)
-    pictures = write_plots(tables, figures, plots, stamp=wording.stamp(scores))
+    pictures = write_plots(tables, figures, plots, stamp=leakage.warning_stamp(scores))
     text = report_page.page(
         evaluation=scores,
         training=trained,
@@ -88,7 +90,7 @@ def read_card(path: Path) -> Values:
     card: Values = files.read_json(path, stage="evaluate")
     if not card.get("labels") or "folds" not in card:
         raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f evaluate'.")
-    if wording.number(part(card, "scores", "test").get("uar")) is None:
+    if text.finite_number(part(card, "scores", "test").get("uar")) is None:
         raise StoreError(f"{path} holds no scores: run 'dvc repro -f evaluate'.")
     return card
 
@@ -116,7 +118,7 @@ def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
 
 def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int], scores: Values) -> Figures:
     """Draw each picture, with the stamp that the scores ask for."""
-    stamp = wording.stamp(scores)
+    stamp = leakage.warning_stamp(scores)
     uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
     title = LEFT_OUT if scores.get("protocol") == "corpus" else RECALL
     return {

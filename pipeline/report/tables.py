@@ -11,8 +11,17 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core import config
-from pipeline.report.wording import INTERVAL, LEAKS, MISSING, between, count, counted, number, percent, score, things
+from pipeline.report.wording import INTERVAL, LEAKS, counted
 from pipeline.split.leakage import INFORMATION
+from pipeline.text import (
+    MISSING,
+    finite_number,
+    format_count,
+    format_interval,
+    format_percent,
+    format_score,
+    format_things,
+)
 
 Values = Mapping[str, Any]
 
@@ -46,10 +55,17 @@ def by_corpus(evaluation: Values) -> Table:
     corpora = part(evaluation, "corpus")
     pooled = {"all, pooled": part(evaluation, "test")} if len(corpora) != 1 else {}  # of one corpus it says the same
     rows = [
-        (name, percent(s.get("uar")), between(s.get("uar_ci95")), percent(s.get("wa")), score(s.get("macro_f1")),
-         count(s.get("speakers")), count(s.get("clips")))
+        (
+            name,
+            format_percent(s.get("uar")),
+            format_interval(s.get("uar_ci95")),
+            format_percent(s.get("wa")),
+            format_score(s.get("macro_f1")),
+            format_count(s.get("speakers")),
+            format_count(s.get("clips")),
+        )
         for name, s in (pooled | corpora).items()
-    ]  # fmt: skip
+    ]
     few = any(row[2] == MISSING for row in rows)
     return Table(
         caption="By corpus",
@@ -68,7 +84,13 @@ def by_class(evaluation: Values, classes: Sequence[str]) -> Table:
         head=("emotion", "recall", "precision", "F1", counted(evaluation)),
         align="lrrrr",
         rows=[
-            (name, percent(s.get("recall")), percent(s.get("precision")), score(s.get("f1")), count(s.get("support")))
+            (
+                name,
+                format_percent(s.get("recall")),
+                format_percent(s.get("precision")),
+                format_score(s.get("f1")),
+                format_count(s.get("support")),
+            )
             for name, s in named
         ],
     )
@@ -80,10 +102,10 @@ def by_fold(evaluation: Values, training: Values, audit: Values) -> Table:
     rows = []
     for name, scores in sorted(part(folds, "each").items(), key=lambda item: int(item[0])):
         trained, held = part(training, "folds", name), part(audit, "fold", name, "count")
-        sizes = count(held.get("test_speakers")), count(held.get("test_rows"))
-        epochs = count(trained.get("epochs")), count(trained.get("best_epoch"))
-        rows.append((name, percent(scores.get("uar")), *sizes, *epochs, percent(trained.get("val_uar"))))
-    spread = f"Mean {percent(folds.get('uar_mean'))}, standard deviation {percent(folds.get('uar_sd'))}."
+        sizes = format_count(held.get("test_speakers")), format_count(held.get("test_rows"))
+        epochs = format_count(trained.get("epochs")), format_count(trained.get("best_epoch"))
+        rows.append((name, format_percent(scores.get("uar")), *sizes, *epochs, format_percent(trained.get("val_uar"))))
+    spread = f"Mean {format_percent(folds.get('uar_mean'))}, standard deviation {format_percent(folds.get('uar_sd'))}."
     return Table(
         caption="By fold",
         head=("fold", "UAR", "test speakers", "test rows", "epochs", "epoch kept", "validation UAR"),
@@ -96,14 +118,14 @@ def by_fold(evaluation: Values, training: Values, audit: Values) -> Table:
 def by_sex(evaluation: Values) -> Table:
     """Scores of each sex."""
     groups = part(evaluation, "group", "sex").items()
-    rows = [(name or "unknown", percent(s.get("uar")), count(s.get("clips"))) for name, s in groups]
+    rows = [(name or "unknown", format_percent(s.get("uar")), format_count(s.get("clips"))) for name, s in groups]
     return Table(caption="By sex of the speaker", head=("sex", "UAR", "clips"), align="lrr", rows=rows)
 
 
 def by_speaker(evaluation: Values) -> Table:
     """The speakers it understands best and worst."""
     ends = ((name, part(evaluation, "speaker", name)) for name in ("best", "worst"))
-    rows = [(name, str(s["name"]), percent(s.get("uar"))) for name, s in ends if s.get("name")]
+    rows = [(name, str(s["name"]), format_percent(s.get("uar"))) for name, s in ends if s.get("name")]
     return Table(caption="Best and worst speaker", head=("", "speaker", "UAR"), align="llr", rows=rows)
 
 
@@ -113,7 +135,7 @@ def leaks(evaluation: Values, audit: Values) -> Table:
     total = found.pop("contaminated", None)
     names = [name for name in LEAKS if name in found] + sorted(set(found) - set(LEAKS))
     rows = [(leak_sentence(name, found[name]), share(found[name]), weight(name)) for name in names]
-    loud = [row for row, name in enumerate(names) if weight(name) == "fault" and number(found[name])]
+    loud = [row for row, name in enumerate(names) if weight(name) == "fault" and finite_number(found[name])]
     return Table(
         caption="Leak audit",
         head=("Test rows that …", "share", "counts as"),
@@ -126,9 +148,9 @@ def leaks(evaluation: Values, audit: Values) -> Table:
 
 def sum_of_faults(total: Any) -> str:
     """Say how many test rows have a fault of any kind."""
-    if number(total) is None:
+    if finite_number(total) is None:
         return ""
-    return f"{percent(total)} of the test rows have at least one fault." if total else "No test row has a fault."
+    return f"{format_percent(total)} of the test rows have at least one fault." if total else "No test row has a fault."
 
 
 def leak_sentence(name: str, value: Any) -> str:
@@ -138,12 +160,12 @@ def leak_sentence(name: str, value: Any) -> str:
     ('come from a speaker heard in training', 'come from a speaker heard in training: split by speaker')
     """
     sentence = LEAKS.get(name, name).rstrip(".")
-    return sentence if number(value) else sentence.split(":")[0]
+    return sentence if finite_number(value) else sentence.split(":")[0]
 
 
 def share(value: Any) -> str:
     """Write a leak: a share, or evaluate's word where it has one."""
-    return value if isinstance(value, str) else percent(value)
+    return value if isinstance(value, str) else format_percent(value)
 
 
 def weight(name: str) -> str:
@@ -178,9 +200,9 @@ def baseline_table(evaluation: Values, bundle: Values) -> Table:
         head=("model", "UAR", "95 % interval", "accuracy"),
         align="lrrr",
         rows=[
-            (name, percent(s.get("uar")), between(s.get("uar_ci95")), percent(s.get("wa")))
+            (name, format_percent(s.get("uar")), format_interval(s.get("uar_ci95")), format_percent(s.get("wa")))
             for name, s in scores.items()
-            if number(s.get("uar")) is not None
+            if finite_number(s.get("uar")) is not None
         ],
         note=" ".join([SVM] * bool(svm) + [GUESS] * ("wa" in chance)),
     )
@@ -188,7 +210,7 @@ def baseline_table(evaluation: Values, bundle: Values) -> Table:
 
 def baseline_verdict(evaluation: Values) -> str:
     """Say how far the model is above the svm, "" where there is none or nothing to learn."""
-    ours, theirs = (number(part(evaluation, *names).get("uar")) for names in (("test",), ("baseline", "svm")))
+    ours, theirs = (finite_number(part(evaluation, *names).get("uar")) for names in (("test",), ("baseline", "svm")))
     if ours is None or theirs is None or evaluation.get("shuffled"):
         return ""
     points = round(100 * (ours - theirs), 1)
@@ -197,8 +219,8 @@ def baseline_verdict(evaluation: Values) -> str:
 
 def baseline_marks(evaluation: Values) -> list[Mark]:
     """Place chance and the svm on the scale, and their texts so that none runs into another."""
-    chance = number(part(evaluation, "test").get("chance"))
-    svm = number(part(evaluation, "baseline", "svm").get("uar"))
+    chance = finite_number(part(evaluation, "test").get("chance"))
+    svm = finite_number(part(evaluation, "baseline", "svm").get("uar"))
     first = [] if chance is None else [mark("chance", chance)]
     return first if svm is None else [*first, mark("svm", svm, sign="▲ ", others=first)]
 
@@ -211,7 +233,7 @@ def mark(name: str, value: float, *, sign: str = "", others: Sequence[Mark] = ()
     """
     middle = min(max(14, 100 * value), 86)
     low = middle > END or any(abs(middle - other.middle) < ROOM for other in others)
-    return Mark(name=name, text=f"{sign}{name} {percent(value)}", at=100 * value, middle=middle, low=low)
+    return Mark(name=name, text=f"{sign}{name} {format_percent(value)}", at=100 * value, middle=middle, low=low)
 
 
 SYNTHETIC = {"licence": "none needed", "citation": "nothing: synthesised by the demo, it holds no recording."}
@@ -221,7 +243,13 @@ EXECUTION = {"execute", "device", "store", "serve"}  # how to run, never what co
 def quarantine(manifests: Mapping[str, pd.DataFrame], audit: Values) -> Table:
     """How many files of each corpus may be used, and why the others may not. Columns needed: status, warnings."""
     rows = [
-        (name, count(len(files)), count((files["status"] == "ok").sum()), tally(reasons(files)), tally(oddities(files)))
+        (
+            name,
+            format_count(len(files)),
+            format_count((files["status"] == "ok").sum()),
+            tally(reasons(files)),
+            tally(oddities(files)),
+        )
         for name, files in manifests.items()
     ]
     unused = part(audit, "left_out")
@@ -323,9 +351,9 @@ def describe_picture(evaluation: Values, training: Values, mistakes: Table, clas
 def bars(evaluation: Values) -> list[str]:
     """Name the bars of UAR, and the svm's mark where there is one."""
     svm = part(evaluation, "baseline", "svm")
-    marked = [("svm, a mark on the pooled bar,", svm)] if number(svm.get("uar")) is not None else []
+    marked = [("svm, a mark on the pooled bar,", svm)] if finite_number(svm.get("uar")) is not None else []
     corpora = [("pooled", part(evaluation, "test")), *marked, *part(evaluation, "corpus").items()]
-    return [f"{name} {percent(scores.get('uar'))}" for name, scores in corpora]
+    return [f"{name} {format_percent(scores.get('uar'))}" for name, scores in corpora]
 
 
 def lowest(evaluation: Values) -> list[str]:
@@ -335,13 +363,13 @@ def lowest(evaluation: Values) -> list[str]:
     'In tess lowest: fear'
     """
     recalls = {corpus: part(evaluation, "corpus", corpus, "recall") for corpus in part(evaluation, "corpus")}
-    spoken = {k: {n: v for n, v in each.items() if number(v) is not None} for k, each in recalls.items()}
+    spoken = {k: {n: v for n, v in each.items() if finite_number(v) is not None} for k, each in recalls.items()}
     least = {corpus: min(each, key=each.__getitem__) for corpus, each in spoken.items() if each}
-    return [f"In {corpus} lowest: {name}, {percent(spoken[corpus][name])}." for corpus, name in least.items()]
+    return [f"In {corpus} lowest: {name}, {format_percent(spoken[corpus][name])}." for corpus, name in least.items()]
 
 
 def epochs(training: Values) -> str:
     """Say how many folds were trained, and how long at most."""
     folds = part(training, "folds")
     most = max((fold.get("epochs") or 0 for fold in folds.values()), default=0)
-    return f"{things(len(folds), 'fold')}, up to {most} epochs"
+    return f"{format_things(len(folds), 'fold')}, up to {most} epochs"

@@ -12,13 +12,14 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported, w
 import gradio as gr
 import numpy as np
 
+from pipeline import text
 from pipeline.core.errors import SerError
-from pipeline.report import wording
 from pipeline.report.tables import part
 from pipeline.serving import pictures, results
 from pipeline.serving.inputs import Plan
 from pipeline.serving.limits import Desk, Judged, Limits
 from pipeline.serving.results import Answer, clock, emotion
+from pipeline.split import leakage
 from pipeline.train.bundle import Card
 
 TITLE = "Speech emotion recognition"
@@ -44,7 +45,7 @@ def banner_html(card: Card) -> str:
     stamp = results.bundle_stamp(card)
     if not stamp:
         return ""
-    sentences = " ".join(sentence for _, sentence in wording.warnings(card.scores))
+    sentences = " ".join(sentence for _, sentence in leakage.score_warnings(card.scores))
     return f"<div class='ser-stamp' role='note'><b>{escape(stamp)}</b> {escape(sentences)}</div>"
 
 
@@ -53,7 +54,9 @@ def score_html(card: Card) -> str:
     test = part(card.scores, "test")
     name = f"{card.arch} on {card.view}, trained on {', '.join(card.corpora)}"
     known = results.bundle_score(card)
-    chance = f"; chance is {wording.percent(test['chance'])}" if known and wording.number(test.get("chance")) else ""
+    chance = (
+        f"; chance is {text.format_percent(test['chance'])}" if known and text.finite_number(test.get("chance")) else ""
+    )
     told = f"{known}{chance}" if known else "Never evaluated: nobody knows how good it is"
     meant = f"<br><span>{MEANT}</span>" if known else ""
     return f"<b>{escape(told)}</b>{meant}<br><span>{escape(name)}</span>"
@@ -67,7 +70,7 @@ def limits_html(cards: Sequence[Card], allowed: Limits, plan: Plan) -> str:
         "The score is for recordings like those it heard. Another microphone, room, language or culture gives less.",
         f"A voice that is none of {escape(labels)} is still called one of them: look at all the bars.",
         "One voice at a time; music and other speakers are heard with it.",
-        f"Recordings up to {allowed.megabytes:g} MB and {wording.count(allowed.seconds)} s. What lasts longer than "
+        f"Recordings up to {allowed.megabytes:g} MB and {text.format_count(allowed.seconds)} s. What lasts longer than "
         f"{max(plan.longest, plan.seconds):.1f} s is heard in windows of {plan.seconds:g} s.",
         f"What you upload stays on the machine that runs this page and is deleted within "
         f"{2 * allowed.kept / 60:.0f} minutes.",

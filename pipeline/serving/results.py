@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.report import wording
+from pipeline import text as core_text
 from pipeline.report.tables import part
 from pipeline.train.bundle import Card
 
@@ -164,12 +164,12 @@ def bundle_line(card: Card) -> str:
 def bundle_sentence(card: Card) -> str:
     """Say in plain words how good a bundle is, on whom that was measured, and what must be read with it."""
     test = part(card.scores, "test")
-    if wording.number(test.get("uar")) is None:
+    if core_text.finite_number(test.get("uar")) is None:
         return f"The {card.arch} was never evaluated: run 'dvc repro'."
-    span = wording.between(test.get("uar_ci95"))
-    known = f", 95 % interval {span}" if span != wording.MISSING else ""
-    share = f"{wording.percent(test['uar'])} of the clips of each emotion on average (UAR{known})"
-    where = f"{wording.things(test.get('clips'), 'clip')} of {wording.people(test.get('speakers'))}"
+    span = core_text.format_interval(test.get("uar_ci95"))
+    known = f", 95 % interval {span}" if span != core_text.MISSING else ""
+    share = f"{core_text.format_percent(test['uar'])} of the clips of each emotion on average (UAR{known})"
+    where = f"{core_text.format_things(test.get('clips'), 'clip')} of {core_text.format_speakers(test.get('speakers'))}"
     marks = f" {bundle_stamp(card)}." if bundle_stamp(card) else ""
     text = f"The {card.arch} recognises {share}, {STRANGERS.get(card.split['protocol'], '')}: {where}.{marks}"
     return text.replace("\u00a0", " ")
@@ -178,11 +178,11 @@ def bundle_sentence(card: Card) -> str:
 def bundle_score(card: Card) -> str:
     """Say how good a bundle is and how that was measured, "" before evaluation."""
     test = part(card.scores, "test")
-    if wording.number(test.get("uar")) is None:
+    if core_text.finite_number(test.get("uar")) is None:
         return ""
-    span = wording.between(test.get("uar_ci95"))
-    known = f" ({span})" if span != wording.MISSING else ""
-    return f"UAR {wording.percent(test['uar'])}{known} {STRANGERS.get(card.split['protocol'], '')}".strip()
+    span = core_text.format_interval(test.get("uar_ci95"))
+    known = f" ({span})" if span != core_text.MISSING else ""
+    return f"UAR {core_text.format_percent(test['uar'])}{known} {STRANGERS.get(card.split['protocol'], '')}".strip()
 
 
 def bundle_stamp(card: Card) -> str:

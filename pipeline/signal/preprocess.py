@@ -40,7 +40,7 @@ def wiener(signal: Array) -> Array:
 def fit_length(signal: Array, size: int) -> Array:
     """Cut at the end, or append zeros, to shape ``(size,)``.
 
-    >>> fit(np.float32([1, 2]), 3).tolist()
+    >>> fit_length(np.float32([1, 2]), 3).tolist()
     [1.0, 2.0, 0.0]
     """
     if len(signal) >= size:

@@ -194,7 +194,7 @@ VERSION = 3  # raise it when the same settings would give other numbers, here or
 def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
     """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
 
-    >>> out = views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
+    >>> out = compute_views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
     >>> {name: view.shape for name, view in out.items()}
     {'logmel': (188, 64), 'mfcc': (188, 22)}
 
@@ -280,7 +280,7 @@ def contours(signal: Array, config: Mfcc) -> list[Array]:
 def bin_names(config: Bands) -> tuple[str, ...]:
     """Name the rows of a view, the second axis of its array.
 
-    >>> rows(Mfcc(n_mfcc=2, deltas=1)), rows(LogMel())[:2]
+    >>> bin_names(Mfcc(n_mfcc=2, deltas=1)), bin_names(LogMel())[:2]
     (('zcr', 'rms', 'mfcc_01', 'mfcc_02', 'delta_01', 'delta_02'), ('mel_001', 'mel_002'))
     """
     if not isinstance(config, Mfcc):
@@ -294,7 +294,7 @@ def bin_names(config: Bands) -> tuple[str, ...]:
 def view_unit(config: Bands) -> str:
     """Say what the numbers of a view are.
 
-    >>> unit(LogMel()), unit(Mfcc(rms=False)), unit(LogMel(normalise="clip"))
+    >>> view_unit(LogMel()), view_unit(Mfcc(rms=False)), view_unit(LogMel(normalise="clip"))
     ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1', 'deviations of the clip')
     """
     if config.normalise is not None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.core.errors import StoreError
 from pipeline.core.labels import ORIGINAL
+from pipeline.text import finite_number, format_percent
 
 FAULTS = {
     "same_samples": "are recordings that train under another name, or the very same row: drop the duplicates.",
@@ -174,3 +175,51 @@ def fitted_on(
     near = {name: float(np.abs(target - values).max()) for name, values in (("training", clean), ("everything", leaky))}
     best = min(near, key=near.__getitem__)
     return best if near[best] <= tolerance * np.abs([clean, leaky]).max() else "neither"
+
+
+def synthetic_corpora(evaluation: Mapping[str, Any]) -> list[str]:
+    """Name the corpora that the demo made."""
+    marks: Mapping[str, Any] = evaluation.get("synthetic") or {}
+    return sorted(name for name, mark in marks.items() if mark)
+
+
+def score_warnings(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give what must be read before any number: a short stamp for the pictures, and the sentence behind it."""
+    return [*shuffled_warning(evaluation), *demo_warning(evaluation), *contamination_warning(evaluation)]
+
+
+def shuffled_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Warn of labels dealt at random."""
+    if not evaluation.get("shuffled"):
+        return []
+    sentence = (
+        "The labels were dealt at random, so there was nothing to learn: what is above chance, beyond luck, is a leak."
+    )
+    return [("SHUFFLED labels: a control, must be chance", sentence)]
+
+
+def demo_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Warn of synthetic speech."""
+    names = synthetic_corpora(evaluation)
+    if not names:
+        return []
+    sentence = "The speech was synthesised so that the pipeline can be tried without a corpus."
+    if set(evaluation.get("corpus") or names) - set(names):
+        sentence = f"{', '.join(names)}: synthesised by the demo, and scored here beside recorded speech."
+    return [("DEMO: synthetic speech, says nothing about people", sentence)]
+
+
+def contamination_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Warn of test rows that leak from training."""
+    share = finite_number((evaluation.get("leak") or {}).get("contaminated"))
+    if not share and evaluation.get("protocol") != "published":
+        return []
+    size = f" {format_percent(share, digits=0)}" if share else ""
+    of_rows = f"{format_percent(share)} of the test rows are" if share else "The split is"
+    sentence = f"{of_rows} known to the model in a way that a stranger's voice is not: these numbers are too high."
+    return [(f"CONTAMINATED{size}", sentence)]
+
+
+def warning_stamp(evaluation: Mapping[str, Any]) -> str:
+    """Join the short warnings into one line for the pictures, "" for none."""
+    return " · ".join(short for short, _ in score_warnings(evaluation))

@@ -8,7 +8,6 @@ import pandas as pd
 
 from pipeline.core import config, files, tables
 from pipeline.core.labels import ORIGINAL, Labels
-from pipeline.report import wording
 from pipeline.signal.settings import Augment, variants
 from pipeline.split import alternatives, leakage, protocols, rows
 
@@ -31,7 +30,7 @@ def run(
     about = {frame["corpus"].iloc[0]: frame.attrs["about"] for frame in frames}
     synthetic = kinds["synthetic"]
     tables.write_splits(table, output, classes=classes, synthetic=synthetic, split=asdict(split), corpora=about)
-    stamp = wording.stamp(figures | {"synthetic": dict.fromkeys(synthetic, True), "shuffled": split.shuffle})
+    stamp = leakage.warning_stamp(figures | {"synthetic": dict.fromkeys(synthetic, True), "shuffled": split.shuffle})
     unused = left_out(clips, table, split.labels)
     files.write_json({"stamp": stamp} | figures | {"left_out": unused}, audit)
     said = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]

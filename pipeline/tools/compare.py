@@ -15,7 +15,9 @@ from scipy import special
 
 from pipeline.evaluate import metrics
 from pipeline.report.tables import part
-from pipeline.report.wording import INTERVAL, MISSING, ends, percent, stamp, things
+from pipeline.report.wording import INTERVAL
+from pipeline.split.leakage import warning_stamp
+from pipeline.text import MISSING, format_percent, format_things, interval_ends
 from pipeline.tools.runs import Run, checked, faults, rows, section, uar, value
 
 SEED, REPEATS = 1993, 10_000  # so many, because for few speakers the interval ends far out
@@ -87,7 +89,7 @@ def compare_runs(one: Run, two: Run) -> Comparison:
 def warnings(side: Run) -> list[str]:
     """Give what must be read before the numbers of one side."""
     own = f"{side.name} is standardised by each speaker's own test clips" if side.figures.get("transductive") else ""
-    return [mark for mark in (str(side.figures.get("stamp") or stamp(side.figures)), own) if mark]
+    return [mark for mark in (str(side.figures.get("stamp") or warning_stamp(side.figures)), own) if mark]
 
 
 def beside(one: Run, two: Run, corpus: str) -> Score:
@@ -104,7 +106,7 @@ def paired(one: Run, two: Run, corpus: str) -> Score:
 def unpaired(one: Run, two: Run, corpus: str) -> Score:
     """Judge two scores by their own intervals: the standard error of a difference is the root of the sum of squares."""
     score = beside(one, two, corpus)
-    spans = [ends(section(side, corpus).get("uar_ci95")) for side in (one, two)]
+    spans = [interval_ends(section(side, corpus).get("uar_ci95")) for side in (one, two)]
     if score.before is None or score.after is None:
         return score
     half = math.hypot(*((span[1] - span[0]) / 2 for span in spans if span))  # 1.96 standard errors
@@ -198,13 +200,13 @@ def comparison_table(found: Comparison) -> list[tuple[str, ...]]:
     """Set the scores in rows; of a single corpus the pooled ones say all."""
     head = ("", found.before, found.after, "difference", "95 % interval", "")
     corpora = [row(f"UAR {name}", score) for name, score in found.corpora.items()] if len(found.corpora) > 1 else []
-    accuracy = ("accuracy", *map(percent, found.accuracy), "", "", "for information")
+    accuracy = ("accuracy", *map(format_percent, found.accuracy), "", "", "for information")
     return [head, row("UAR, pooled", found.pooled), *corpora, accuracy]
 
 
 def row(name: str, score: Score) -> tuple[str, ...]:
     """Set one score in cells."""
-    both = percent(score.before), percent(score.after)
+    both = format_percent(score.before), format_percent(score.after)
     return name, *both, points(score.difference), between(score), SHORT.get(score.verdict, score.verdict)
 
 
@@ -252,5 +254,5 @@ def ground(found: Comparison) -> str:
         return f"There is no interval: {INTERVAL}."
     smallest = f"{100 * found.pooled.half_width:.1f} points is about the smallest difference that these data can show"
     if found.way == PAIRED:
-        return f"Paired, the same draws of {things(found.speakers, 'speaker')} for both; {smallest}."
+        return f"Paired, the same draws of {format_things(found.speakers, 'speaker')} for both; {smallest}."
     return f"Unpaired, from the interval of each, because {found.lack}; {smallest}."

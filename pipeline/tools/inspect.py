@@ -148,7 +148,7 @@ def span(signal: decode.Array, settings: Audio) -> tuple[float, float]:
 def describe(recording: decode.Recording) -> str:
     """Write what a file is, with the levels that the manifest has.
 
-    >>> describe(audio.Recording(np.float32([[0.5, 0.5], [0, 0]]), 22_050, "WAV"))
+    >>> describe(decode.Recording(np.float32([[0.5, 0.5], [0, 0]]), 22_050, "WAV"))
     '22.05 kHz · stereo · 0.00 s · peak −6.0 dBFS · RMS −9.0 dBFS'
     """
     samples, rate = recording.samples, recording.sample_rate

@@ -53,7 +53,7 @@ def _text(text: str) -> str:
 def corpora_override(wanted: Mapping[str, str], known: Mapping[str, str], *, drop: Iterable[str]) -> list[str]:
     """Point ``data.corpora`` at folders.
 
-    >>> pointing({"tess": "/t", "mine": "/m"}, {"tess": "demo/TESS", "savee": "demo/SAVEE"}, drop=["savee"])
+    >>> corpora_override({"tess": "/t", "mine": "/m"}, {"tess": "demo/TESS", "savee": "demo/SAVEE"}, drop=["savee"])
     ['+data.corpora.mine=/m', 'data.corpora.tess=/t', '~data.corpora.savee']
 
     Args:
@@ -88,7 +88,7 @@ def refuse_unkept(place: str) -> None:
 def override_line(changes: Iterable[str], *, name: str = "", encoding: str = "utf-8") -> str:
     """Write the line to type in a shell.
 
-    >>> line(["~data.corpora.savee"], name="mine").split()[-2:]
+    >>> override_line(["~data.corpora.savee"], name="mine").split()[-2:]
     ['-S', "'~data.corpora.savee'"]
 
     Args:
@@ -151,7 +151,7 @@ class Published:
 
 def recipe_names() -> list[str]:
     """Name the recipes there are."""
-    files = (file.name for file in resources.files("pipeline.recipes").iterdir())
+    files = (file.name for file in resources.files("pipeline.tools").joinpath("published").iterdir())
     return sorted({name.removesuffix(".yaml") for name in files if name.endswith(".yaml")} - {DEFAULTS})
 
 
@@ -169,7 +169,7 @@ def load_recipe(name: str) -> Published:
 
 def read_recipe(name: str) -> dict[str, Any]:
     """Read one of the files."""
-    text = resources.files("pipeline.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    text = resources.files("pipeline.tools").joinpath("published", f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, Any] = YAML(typ="safe").load(text)
     return values
 

@@ -25,7 +25,8 @@ from pipeline.core import config, tables
 from pipeline.core.errors import SettingError, StoreError
 from pipeline.evaluate import metrics
 from pipeline.report.tables import part
-from pipeline.report.wording import contaminated, number, percent, synthetic, things
+from pipeline.split.leakage import contamination_warning, synthetic_corpora
+from pipeline.text import finite_number, format_percent, format_things
 
 ROUNDING = 1e-4  # metrics/details.json keeps four digits
 TRUTH = ["clip_id", "corpus", "speaker", "label"]
@@ -48,7 +49,7 @@ def section(side: Run, corpus: str) -> dict[str, Any]:
 
 def value(side: Run, corpus: str, name: str) -> float | None:
     """Give one of these scores, None where there is none."""
-    return number(section(side, corpus).get(name))
+    return finite_number(section(side, corpus).get(name))
 
 
 def rows(side: Run, corpus: str) -> pd.DataFrame:
@@ -95,7 +96,7 @@ def names(one: Run, two: Run) -> Iterator[str]:
     named = {
         "classes of only one": [set(part(side.figures, "class")) for side in (one, two)],
         "corpora of only one": [set(part(side.figures, "corpus")) for side in (one, two)],
-        "synthetic speech in only one": [set(synthetic(side.figures)) for side in (one, two)],
+        "synthetic speech in only one": [set(synthetic_corpora(side.figures)) for side in (one, two)],
     }
     for what, (first, second) in named.items():
         if odd := first ^ second:
@@ -108,9 +109,12 @@ def clips(one: Run, two: Run) -> Iterator[str]:
         first, second = (Counter(map(tuple, side.rows[TRUTH].to_numpy().tolist())) for side in (one, two))
         if first != second:
             ours, theirs = ((mine - other).total() for mine, other in ((first, second), (second, first)))
-            yield f"test clips or their labels: {things(ours, 'row')} only in {one.name}, {theirs} only in {two.name}"
+            yield (
+                f"test clips or their labels: {format_things(ours, 'row')} only in {one.name}, "
+                f"{theirs} only in {two.name}"
+            )
     elif counts(one) != counts(two):
-        sizes = [things(value(side, "", "clips"), "test clip") for side in (one, two)]
+        sizes = [format_things(value(side, "", "clips"), "test clip") for side in (one, two)]
         yield f"other test clips by corpus, speaker or class: {sizes[0]} in {one.name}, {sizes[1]} in {two.name}"
 
 
@@ -119,13 +123,13 @@ def counts(side: Run) -> list[float | None]:
     sections = ["", *sorted(part(side.figures, "corpus"))]
     classes = sorted(part(side.figures, "class"))
     sizes = [value(side, name, what) for name in sections for what in ("clips", "speakers")]
-    return sizes + [number(part(side.figures, "class", name).get("support")) for name in classes]
+    return sizes + [finite_number(part(side.figures, "class", name).get("support")) for name in classes]
 
 
 def leaks(side: Run) -> Iterator[str]:
     """Say that test rows were known to the model."""
-    if contaminated(side.figures):
-        share = percent(part(side.figures, "leak").get("contaminated"))
+    if contamination_warning(side.figures):
+        share = format_percent(part(side.figures, "leak").get("contaminated"))
         yield f"test rows of {side.name} leak from training ({share})"
 
 
@@ -256,7 +260,7 @@ def _figures_until_0_1(project: _Workspace | _Commit, revision: str) -> dict[str
 
 def _uar(figures: Any) -> float | None:
     """Give the pooled UAR, None where there is none."""
-    return number(part(figures, "test").get("uar"))
+    return finite_number(part(figures, "test").get("uar"))
 
 
 def _read_json(project: _Workspace | _Commit, path: str, revision: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core import config, files, tables
+from pipeline.core.dependencies import files_reached
 from pipeline.dataset import inputs
 from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Statistics
@@ -24,7 +25,6 @@ from pipeline.train.folds import Workbench
 from pipeline.train.settings import Train, best_epoch
 
 PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "scikit-learn", "numba", "soxr", "soundfile")
-CODE = ("networks/*.py", "store/batches.py", "stages/workbench.py")  # what the weights depend on besides settings
 
 
 def run(
@@ -123,8 +123,7 @@ def train_one(
 
 def key(source: Path, shards: Sequence[Path], params: Mapping[str, Any], cache: Path) -> str:
     """Name all that the networks depend on: settings, rows, features, code."""
-    package = Path(__file__).parents[1]
-    code = [files.file_hash(path) for pattern in CODE for path in sorted(package.glob(pattern))]
+    code = [files.file_hash(path) for path in files_reached("pipeline.train.stage")]
     rows = [dataset_table.shard_hash(path, cache / "unpacked") for path in shards]
     return files.text_hash(told(params), files.file_hash(source), rows, code)
 
@@ -222,7 +221,7 @@ def training_figures(history: pd.DataFrame, settings: Train, *, rows: int, judge
 def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
     """Lay out the figures by fold: those of the first seed and, of several, those of each and their spread.
 
-    >>> folds({(0, 1): {"val_uar": 0.5}, (0, 2): {"val_uar": 0.75}})["0"]["val_uar_sd"]
+    >>> fold_figures({(0, 1): {"val_uar": 0.5}, (0, 2): {"val_uar": 0.75}})["0"]["val_uar_sd"]
     0.1768
     """
     found: dict[str, Any] = {}
@@ -237,7 +236,7 @@ def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str,
 def training_headline(figures: Mapping[str, Any]) -> dict[str, float]:
     """Give what ``metrics/train.json`` holds: the validation UAR, its mean over folds; nothing where none was judged.
 
-    >>> headline({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
+    >>> training_headline({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
     {'val_uar': 0.6}
     """
     each = [fold.get("val_uar_mean", fold.get("val_uar")) for fold in figures["folds"].values()]

@@ -1,0 +1,91 @@
+"""How outputs write numbers: counts, shares, scores and intervals."""
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+MISSING = "–"
+PERCENT = "\u00a0%"  # a no-break space: the sign never starts a line
+
+
+def finite_number(value: Any) -> float | None:
+    """Give a finite number, or None for what JSON writes as null and Python as NaN.
+
+    >>> finite_number(0.5), finite_number(None), finite_number(float("nan")), finite_number("text")
+    (0.5, None, None, None)
+    """
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
+
+
+def format_count(value: Any) -> str:
+    """Write a number of things.
+
+    >>> format_count(12697), format_count(None)
+    ('12,697', '–')
+    """
+    return MISSING if finite_number(value) is None else f"{value:,.0f}"
+
+
+def format_things(value: Any, name: str) -> str:
+    """Count things in words.
+
+    >>> format_things(1, "fold"), format_things(1440, "clip")
+    ('1 fold', '1,440 clips')
+    """
+    return f"{format_count(value)} {name}{'' if finite_number(value) == 1 else 's'}"
+
+
+def format_speakers(value: Any) -> str:
+    """Count speakers, of whom clips need not name any.
+
+    >>> format_speakers(24), format_speakers(1), format_speakers(0), format_speakers(None)
+    ('24 speakers', '1 speaker', 'no named speaker', '– speakers')
+    """
+    return "no named speaker" if finite_number(value) == 0 else format_things(value, "speaker")
+
+
+def format_score(value: Any) -> str:
+    """Write a score that is no share, such as F1.
+
+    >>> format_score(0.61), format_score(None)
+    ('0.610', '–')
+    """
+    return MISSING if finite_number(value) is None else f"{value:.3f}"
+
+
+def format_percent(value: Any, *, digits: int = 1) -> str:
+    """Write a share in %, never rounding something to nothing or nearly all to all.
+
+    >>> [format_percent(share).replace(PERCENT, "%") for share in (0.6174, 0, 0.0004, 0.99999, 1, None)]
+    ['61.7%', '0%', '< 0.1%', '> 99.9%', '100%', '–']
+    """
+    share, step = finite_number(value), 10**-digits
+    if share is None:
+        return MISSING
+    if share in (0, 1):
+        return f"{100 * share:.0f}{PERCENT}"
+    if 0 < 100 * share < step / 2 or 0 < 100 - 100 * share < step / 2:
+        return f"< {step:.{digits}f}{PERCENT}" if share < 0.5 else f"> {100 - step:.{digits}f}{PERCENT}"
+    return f"{100 * share:.{digits}f}{PERCENT}"
+
+
+def interval_ends(interval: Any) -> tuple[float, float] | None:
+    """Give the two ends of an interval, or None where there is none.
+
+    >>> interval_ends({"low": 0.5, "high": 0.6}), interval_ends({"low": None, "high": None}), interval_ends(None)
+    ((0.5, 0.6), None, None)
+    """
+    values = interval if isinstance(interval, Mapping) else {}
+    low, high = finite_number(values.get("low")), finite_number(values.get("high"))
+    return None if low is None or high is None else (low, high)
+
+
+def format_interval(interval: Any) -> str:
+    """Write an interval in %.
+
+    >>> format_interval({"low": 0.5712, "high": 0.6}).replace(PERCENT, "%")
+    '57.1 to 60.0%'
+    """
+    pair = interval_ends(interval)
+    return MISSING if pair is None else f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}{PERCENT}"
