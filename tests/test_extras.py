@@ -71,7 +71,7 @@ def test_the_other_extras_where_they_are_asked_for(monkeypatch):
 
 @pytest.mark.parametrize("module", WEB)
 def test_the_web_page(module, monkeypatch):
-    for name in [each for each in sys.modules if re.match(r"pipeline\.serving\.(app|page|api|gate)$", each)]:
+    for name in [each for each in sys.modules if re.match(r"pipeline\.serving\.(app|page|limits)$", each)]:
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(sys.modules["pipeline.serving"], name.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, module, None)
@@ -194,7 +194,7 @@ def test_commands_in_texts_name_extras_that_there_are():
 
 def test_whatever_is_imported_late_and_not_by_everybody_goes_through_the_table():
     """Each import of a module that comes with an extra stands in ``with extras.needed``, or in a module behind one."""
-    behind = {"serving/app.py", "serving/page.py", "serving/api.py", "serving/gate.py", "networks/devices.py"}
+    behind = {"serving/app.py", "serving/page.py", "serving/limits.py", "train/devices.py"}
     parts = {*WEB, *EXPORT, "sounddevice", "kagglehub", "s3fs", "jax", "torch", "starlette"}
     loose = set()
     for path in (ROOT / "pipeline").rglob("*.py"):

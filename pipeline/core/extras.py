@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingError
 
-ROOT = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[1]
+ROOT = PACKAGE.parent
 # By the extra of pyproject.toml: what does not work without it. `gpu` lacks nothing that could be missed.
 USES: Mapping[str, str] = {
     "jax": "KERAS_BACKEND=jax",
@@ -74,7 +75,7 @@ def system_library(name: str) -> Iterator[None]:
 
 def is_ours(error: ImportError) -> bool:
     """Say whether a module of this package is missing, which no command brings back."""
-    return (error.name or "").partition(".")[0] == __package__
+    return (error.name or "").partition(".")[0] == PACKAGE.name
 
 
 def first_line(error: Exception) -> str:
