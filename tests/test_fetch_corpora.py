@@ -354,7 +354,9 @@ def test_a_table_that_cannot_be_had_is_said_and_the_corpus_is_whole(corpora, cap
 def test_another_answer_of_a_dataverse_is_one_sentence(corpora, answer):
     corpus = corpora("tess")
     corpus.publisher.files["api/datasets/:persistentId/"] = answer
-    assert ":persistentId" in corpus.refused()
+    sentence = corpus.refused()
+    assert ":persistentId" in sentence
+    assert f"gave no list of files as expected but {answer[:40]!r}: tell us." in sentence
 
 
 def test_a_corpus_for_registered_users_says_what_to_do_and_takes_the_zip(corpora, tmp_path):

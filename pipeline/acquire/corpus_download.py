@@ -80,14 +80,7 @@ def download_corpus(request: Request) -> Path:
         return _try_addresses(source.archives, partial(_download_archive, request))
     if source.tree:
         return _download_each(request, _tree_files(request.table, source.tree), source.tree)
-    if source.dataverse:
-        return _download_each(request, _dataverse_files(request, source.dataverse), source.dataverse)
-    raise registration_needed(source)
-
-
-def registration_needed(source: Source) -> SourceError:
-    """Say what a person has to do."""
-    return SourceError(f"This corpus is given out after registration only: {source.registration}.")
+    return _download_each(request, _dataverse_files(request, source.dataverse), source.dataverse)
 
 
 def _try_addresses(addresses: Sequence[RemoteFile], use: Callable[[RemoteFile], Path]) -> Path:
@@ -104,8 +97,8 @@ def _try_addresses(addresses: Sequence[RemoteFile], use: Callable[[RemoteFile], 
 
 
 def _download_archive(request: Request, file: RemoteFile) -> Path:
-    archive = request.work / PurePosixPath(urlsplit(file.url).path).name
-    download_file(file, archive, max_bytes=2 * request.total, show_progress=True)
+    path = request.work / PurePosixPath(urlsplit(file.url).path).name
+    archive = download_file(file, path, max_bytes=2 * request.total, show_progress=True)
     try:
         return _unpack_archive(request, archive, file.url)
     except SourceError:
@@ -152,12 +145,11 @@ def _dataverse_files(request: Request, url: str) -> dict[str, RemoteFile]:
     """Load the list of a Dataverse; `pooch.DOIDownloader` would do so again for each of thousands of files."""
     path = request.work / "list.json"
     path.unlink(missing_ok=True)  # the one of an earlier call may be out of date
-    download_file(RemoteFile(url=url), path, max_bytes=LIST_BYTES)
+    answer = download_file(RemoteFile(url=url), path, max_bytes=LIST_BYTES).read_bytes()
     try:
-        return _listed_files(json.loads(path.read_bytes()), url, request.layout)
+        return _listed_files(json.loads(answer), url, request.layout)
     except (KeyError, TypeError, ValueError) as error:
-        start = path.read_bytes()[:40]
-        raise SourceError(f"{url} gave no list of files as expected, it begins {start!r}: tell us.") from error
+        raise SourceError(f"{url} gave no list of files as expected but {answer[:40]!r}: tell us.") from error
 
 
 def _listed_files(answer: Any, url: str, layout: Layout) -> dict[str, RemoteFile]:
@@ -184,11 +176,6 @@ def download_tables(request: Request, folder: Path) -> None:
     """Download the tables that belong to a corpus; one that fails is named, for the recordings are whole without it."""
     for path, addresses in request.source.tables.items():
         try:
-            _try_addresses(addresses, partial(_download_table, folder / path))
+            _try_addresses(addresses, partial(download_file, path=folder / path))
         except SourceError as error:
             print(f"{path} is left out: {error}", file=sys.stderr)
-
-
-def _download_table(path: Path, file: RemoteFile) -> Path:
-    download_file(file, path)
-    return path

@@ -42,8 +42,8 @@ _progress_bar = partial(tqdm, unit="B", unit_scale=True)
 pooch.get_logger().setLevel("WARNING")  # it tells of every file
 
 
-def download_file(file: RemoteFile, path: Path, *, max_bytes: int = 0, show_progress: bool = False) -> None:
-    """Download a file to ``path``, unless it is there with its checksum.
+def download_file(file: RemoteFile, path: Path, *, max_bytes: int = 0, show_progress: bool = False) -> Path:
+    """Download a file to ``path``, unless it is there with its checksum, and return ``path``.
 
     Args:
         file: what.
@@ -58,7 +58,7 @@ def download_file(file: RemoteFile, path: Path, *, max_bytes: int = 0, show_prog
     checksums, urls = {path.name: file.checksum or None}, {path.name: file.url}
     store = pooch.Pooch(path.parent, base_url="", registry=checksums, urls=urls, retry_if_failed=RETRIES)
     try:
-        store.fetch(path.name, downloader=downloader)
+        return Path(store.fetch(path.name, downloader=downloader))
     except requests.RequestException as error:  # first: some of them are ValueErrors, too
         raise SourceError(_failure(file.url, error)) from error
     except ValueError as error:

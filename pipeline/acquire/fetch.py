@@ -9,8 +9,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.acquire import verify
-from pipeline.acquire.corpus_download import Request, download_corpus, download_tables, registration_needed
-from pipeline.acquire.sources import SOURCES, Source
+from pipeline.acquire.corpus_download import Request, download_corpus, download_tables
+from pipeline.acquire.sources import SOURCES, Source, SourceError
 from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.core.files import Output
@@ -59,7 +59,7 @@ def is_in_place(request: Request) -> bool:
         raise CorpusError(f"{folder} is there and is not {request.page.title} as published ({state}): {remedy}.")
     _refuse_taken(request)
     if request.source.registration and not (request.archive or request.kaggle):
-        raise registration_needed(request.source)
+        raise SourceError(f"This corpus is given out after registration only: {request.source.registration}.")
     return False
 
 

@@ -50,7 +50,8 @@ def _checked_members(zipped: ZipFile) -> dict[PurePath, ZipInfo]:
     for info in infos:
         if fault := _fault(info):
             raise SourceError(f"{archive} holds {info.orig_filename!r}, {fault}: nothing of it was unpacked.")
-    found = [(_path(info), info) for info in infos if not info.is_dir()]
+    # some programs write backslashes
+    found = [(PurePosixPath(info.filename.replace("\\", "/")), info) for info in infos if not info.is_dir()]
     [(name, count)] = Counter(path.as_posix().casefold() for path, _ in found).most_common(1) or [("", 0)]
     if count > 1:
         raise SourceError(f"{archive} holds {name!r} twice, or differing in case only: nothing of it was unpacked.")
@@ -70,15 +71,6 @@ def _fault(info: ZipInfo) -> str:
         f"packed by method {info.compress_type}, not by deflate": info.compress_type not in {ZIP_STORED, ZIP_DEFLATED},
     }
     return next((fault for fault, found in faults.items() if found), "")
-
-
-def _path(info: ZipInfo) -> PurePosixPath:
-    r"""Give the path of a member; some programs write backslashes.
-
-    >>> _path(ZipInfo("wav\\03a01Fa.wav"))
-    PurePosixPath('wav/03a01Fa.wav')
-    """
-    return PurePosixPath(info.filename.replace("\\", "/"))
 
 
 def _extract(zipped: ZipFile, info: ZipInfo, path: Path, max_bytes: int) -> None:
