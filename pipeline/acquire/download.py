@@ -1,7 +1,8 @@
 """Download single files with pooch, and datasets of Kaggle with kagglehub.
 
 pooch writes a file aside, checks it, renames it into its place, tries again after a failure, and leaves alone a file
-that is there with its checksum. requests reads the proxies and certificates that the environment names.
+that is there with its checksum. requests reads the proxies and certificates that the environment names. What pooch has
+no word for is ours: a limit to the bytes, several files at once, no second attempt after a plain refusal, one sentence.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from pipeline.acquire.sources import RemoteFile, SourceError
 from pipeline.core import extras
 
-RETRIES = 4  # pooch waits 1, 2, 3 and 4 s before them
+RETRIES = 3  # after an error or a wrong checksum; pooch waits 1, 2 and 3 s before them
 TIMEOUT = (10.0, 60.0)  # s, for a connection and for the next byte
 AT_ONCE = 8  # files of a corpus that is published file by file
 CHUNK = 2**16  # bytes

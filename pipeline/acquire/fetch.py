@@ -100,7 +100,7 @@ def fetch_corpus(request: Request) -> int:
 
 
 def _make_folder(request: Request) -> Path:
-    """Download a corpus and the tables that belong to it into a folder that holds nothing else."""
+    """Download a corpus and the tables that belong to it into one folder, and return that."""
     for unfinished in list(request.work.rglob("tmp*")):  # which pooch was writing when a call was killed
         unfinished.unlink()
     _refuse_full_disk(request)

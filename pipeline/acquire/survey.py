@@ -123,7 +123,7 @@ def absence(folder: Path) -> str:
 
 
 def named(found: Search, folder: Path, known: Mapping[str, str], *, replacing: bool, name: str) -> list[Named]:
-    """Name the corpora of a search beside those that params.yaml has, see `naming.settle`.
+    """Name the corpora of a search beside those that params.yaml has, see `search.settle`.
 
     Raises:
         SettingError: ``name`` cannot be given, or params.yaml has all of them elsewhere and keeps them there.
