@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -182,9 +183,8 @@ class Publisher(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.files: dict[str, bytes] = {}  # path to content
-        # path to what goes wrong at its next requests: a status, "whole" for a deaf ear to Range, or "cut 9" for the
-        # connection after 9 bytes, "hang 9" for a wait there until the test is over,
-        # "early" for a byte more than was asked for
+        # path to what goes wrong at its next requests: a status, "cut 9" for the end of the connection after 9 bytes,
+        # or "hang 9" for a wait there until the test is over
         self.faults: dict[str, list[int | str]] = defaultdict(list)
         self.sent: Counter[str] = Counter()  # bytes of content
         self.asked: list[str] = []  # paths
@@ -209,22 +209,12 @@ class Answer(BaseHTTPRequestHandler):
             self.send_error(fault if isinstance(fault, int) else 404)
             return
         body = self.server.files[path]
-        asked = self.headers.get("Range", "").removeprefix("bytes=").removesuffix("-")
-        start = int(asked) - (fault == "early") if asked and fault != "whole" else 0
-        self.send_head(start, len(body), asked and fault != "whole")
-        rest = body[start:]
-        self.give(path, rest[: int(fault.split()[1])] if " " in fault else rest)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.give(path, body[: int(fault.split()[1])] if fault else body)
         if fault.startswith("hang"):
             self.server.over.wait(20)
-
-    def send_head(self, start: int, size: int, ranged: object) -> None:
-        self.send_response((416 if start >= size else 206) if ranged else 200)
-        if ranged:
-            self.send_header(
-                "Content-Range", f"bytes */{size}" if start >= size else f"bytes {start}-{size - 1}/{size}"
-            )
-        self.send_header("Content-Length", str(size - start))
-        self.end_headers()
 
     def give(self, path: str, content: bytes) -> None:
         with self.server.busy:
@@ -236,7 +226,18 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def publisher() -> Iterator[Publisher]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads that are tried again twice, at once."""
+    import pooch
+
+    from pipeline.acquire import download
+
+    monkeypatch.setattr(download, "RETRIES", 2)
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))
+
+
+@pytest.fixture
+def publisher(impatient: None) -> Iterator[Publisher]:
     """A server that gives out what a test puts into it."""
     with Publisher() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

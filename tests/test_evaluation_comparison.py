@@ -285,11 +285,11 @@ def test_the_table_and_the_verdict():
     for each in (one, two):
         each.figures["corpus"]["tess"] = {"uar": 0.5, "uar_ci95": {"low": None, "high": None}}
     assert [line.replace("\u00a0", " ") for line in tools_compare.comparison_lines(compare_runs(one, two))] == [
-        "                main    exp-2   difference   95 % interval",
-        "UAR, pooled   60.0 %   70.0 %        +10.0   +3.6 to +16.4   better",
-        "UAR own       60.0 %   70.0 %        +10.0   +3.6 to +16.4   better",
-        "UAR tess      50.0 %   50.0 %          0.0               –   no difference shown",
-        "accuracy      60.0 %   70.0 %                                for information",
+        "               main   exp-2  difference  95 % interval",
+        "UAR, pooled  60.0 %  70.0 %       +10.0  +3.6 to +16.4  better",
+        "UAR own      60.0 %  70.0 %       +10.0  +3.6 to +16.4  better",
+        "UAR tess     50.0 %  50.0 %         0.0              –  no difference shown",
+        "accuracy     60.0 %  70.0 %                             for information",
         "",
         "better: exp-2 against main, +10.0 points of UAR, 95 % interval +3.6 to +16.4.",
         f"Unpaired, from the interval of each, because {LOST} and {LOST}; "

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.acquire import unzip
-from pipeline.acquire.sources import Shelf, SourceError
+from pipeline.acquire.layout import Layout
+from pipeline.acquire.sources import SourceError
 
-ROOM = {"wav/a.wav": 1000, "wav/b.wav": 1000}
-SHELF = Shelf(ROOM, frozenset({"erkennung.txt"}))
+SIZES = {"wav/a.wav": 1000, "wav/b.wav": 1000}
+LAYOUT = Layout(SIZES, frozenset({"erkennung.txt"}))
 A, B = b"a" * 1000, bytes(range(250)) * 4
 
 
@@ -25,7 +26,7 @@ def pack(path, members, method=zipfile.ZIP_DEFLATED):
 
 def unpack(path, members, **options):
     """Unpack such a zip; give what is there then."""
-    unzip.unpack(pack(path / "x.zip", members, **options), path / "out", SHELF)
+    unzip.unpack_zip(pack(path / "x.zip", members, **options), path / "out", LAYOUT)
     return {each.relative_to(path / "out").as_posix(): each.read_bytes() for each in path.glob("out/*/*")}
 
 
@@ -102,7 +103,7 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"holds 'wav/a\.wav', which is encrypted: "):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_packing_that_is_not_deflate_is_refused(tmp_path):
@@ -132,7 +133,7 @@ def test_a_bomb_that_lies_about_its_size_ends_there_too(tmp_path):
         content[offset : offset + 4] = struct.pack("<L", 1000)
     path.write_bytes(content)
     with pytest.raises(SourceError, match="is a damaged zip"):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
     assert sum(each.stat().st_size for each in (tmp_path / "out").rglob("*.wav")) <= 1000
 
 
@@ -142,7 +143,7 @@ def test_a_flipped_bit_is_found(tmp_path):
     content[300] ^= 1
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"is a damaged zip \(Bad CRC-32 for file 'wav/b\.wav'\): fetch it again"):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_directory_that_points_before_the_file_is_damaged(tmp_path):
@@ -152,7 +153,7 @@ def test_a_directory_that_points_before_the_file_is_damaged(tmp_path):
     content[where : where + 4] = struct.pack("<L", struct.unpack_from("<L", content, where)[0] + 10)
     path.write_bytes(content)
     with pytest.raises(SourceError, match="is a damaged zip"):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -160,13 +161,13 @@ def test_a_zip_that_ends_too_early_is_damaged(tmp_path, share):
     path = pack(tmp_path / "x.zip", [("wav/b.wav", B)])
     path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
     with pytest.raises(SourceError, match=r"is (a damaged zip|no zip, it begins b'')"):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_page_instead_of_a_zip_is_quoted(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"<html>Please log in")
     with pytest.raises(SourceError, match="is no zip, it begins b'<html>Please log in': fetch it again"):
-        unzip.unpack(tmp_path / "x.zip", tmp_path / "out", SHELF)
+        unzip.unpack_zip(tmp_path / "x.zip", tmp_path / "out", LAYOUT)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -178,6 +179,6 @@ def test_no_damage_whatever_ends_in_anything_but_files_or_a_sentence(tmp_path, s
         content[place] = rng.integers(256)
     path.write_bytes(content)
     with suppress(SourceError):
-        unzip.unpack(path, tmp_path / "out", SHELF)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
     for file in (tmp_path / "out").rglob("*.wav"):
         assert file.stat().st_size <= 1000

@@ -7,15 +7,13 @@ import pytest
 import requests
 
 from pipeline.acquire import download
-from pipeline.acquire.fetch import writing
-from pipeline.acquire.sources import File, SourceError
+from pipeline.acquire.fetch import explain_write_errors
+from pipeline.acquire.sources import RemoteFile, SourceError
 from pipeline.core.errors import StoreError
 
 BODY = bytes(range(256)) * 1200
 SIZE = len(BODY)
-KEPT = 100_000 // download.CHUNK * download.CHUNK  # of 100,000 bytes before a cut: whole chunks
 MD5 = "md5:" + hashlib.md5(BODY).hexdigest()
-PATIENCE = download.Patience(tries=2, pause=0, timeout=2)
 
 
 @pytest.fixture
@@ -23,9 +21,9 @@ def get(publisher, tmp_path):
     """Download the file ``a``, which has BODY, to the path returned."""
     publisher.files["a"] = BODY
 
-    def run(checksum=MD5, size=SIZE, limit=SIZE, **options):
-        file = File(url=f"{publisher.url}a", checksum=checksum, bytes=size)
-        download.Client(PATIENCE).get(file, tmp_path / "x" / "a", limit=limit, **options)
+    def run(checksum=MD5, size=SIZE, **options):
+        file = RemoteFile(url=f"{publisher.url}a", checksum=checksum, bytes=size)
+        download.download_file(file, tmp_path / "x" / "a", **options)
         return tmp_path / "x" / "a"
 
     return run
@@ -54,91 +52,101 @@ def test_what_a_server_refuses_is_one_sentence(get, publisher, tmp_path, status,
     with pytest.raises(SourceError, match=rf"^{publisher.url}a answers {status} .*: try again later.*\.$"):
         get()
     assert len(publisher.asked) == times
-    assert not (tmp_path / "x/a").exists()
+    assert names(tmp_path / "x") == []
 
 
-def test_a_cut_connection_goes_on_where_it_was(get, publisher):
-    publisher.faults["a"] = ["cut 100000", 500, "cut 100000"]
+def test_after_a_cut_connection_the_file_is_downloaded_again(get, publisher):
+    publisher.faults["a"] = ["cut 100000", "cut 0"]
     assert get().read_bytes() == BODY
-    assert publisher.sent["a"] == SIZE + 2 * (100_000 - KEPT)
+    assert publisher.sent["a"] == SIZE + 100_000
 
 
-def test_a_connection_that_is_always_cut_is_one_sentence_and_what_came_is_kept(get, publisher, tmp_path):
+def test_a_connection_that_is_always_cut_is_one_sentence_and_leaves_no_file(get, publisher, tmp_path):
     publisher.faults["a"] = ["cut 100000", *["cut 0"] * 9]
-    with pytest.raises(SourceError, match="could not be fetched, the connection was cut again and again: .* kept"):
+    with pytest.raises(SourceError, match="could not be downloaded, the connection was cut again and again: call"):
         get()
-    assert names(tmp_path / "x") == ["a.part"]
-    publisher.faults["a"], before = [], publisher.sent["a"]
-    assert get().read_bytes() == BODY
-    assert publisher.sent["a"] - before == SIZE - KEPT
-
-
-def test_patience_lasts_as_long_as_bytes_come(get, publisher):
-    publisher.faults["a"] = ["cut 70000"] * 4  # more often than tries
+    assert names(tmp_path / "x") == []
+    publisher.faults["a"] = []
     assert get().read_bytes() == BODY
 
 
-@pytest.mark.parametrize("fault", ["whole", "early"])
-def test_a_server_that_takes_range_for_something_else_begins_anew(get, publisher, fault):
-    publisher.faults["a"] = ["cut 100000", fault]
-    assert get(checksum="").read_bytes() == BODY
-
-
-@pytest.mark.parametrize("part", [BODY, BODY + b"more", b"other" * 20_000, BODY[:7]])
-def test_what_an_earlier_call_left_is_used_only_if_it_fits(get, tmp_path, part):
+def test_a_file_that_is_there_with_another_checksum_is_downloaded_again(get, tmp_path):
     (tmp_path / "x").mkdir()
-    (tmp_path / "x/a.part").write_bytes(part)
+    (tmp_path / "x/a").write_bytes(b"other" * 20_000)
     assert get().read_bytes() == BODY
     assert names(tmp_path / "x") == ["a"]
 
 
-def test_a_resumed_file_with_a_wrong_checksum_is_fetched_anew_once(get, publisher, tmp_path):
+def test_a_file_that_is_there_stays_until_a_better_one_has_come(get, publisher, tmp_path):
     (tmp_path / "x").mkdir()
-    (tmp_path / "x/a.part").write_bytes(b"other" * 20_000)
+    (tmp_path / "x/a").write_bytes(b"other")
     publisher.files["a"] = BODY[::-1]
-    with pytest.raises(SourceError, match=f"does not have the published checksum {MD5}.*nothing of it was kept"):
-        get()
-    assert publisher.asked == ["a", "a"]
-    assert names(tmp_path / "x") == []
-
-
-def test_a_wrong_checksum_is_one_sentence(get, publisher, tmp_path):
-    publisher.files["a"] = BODY[:-1] + b"!"
     with pytest.raises(SourceError, match="does not have the published checksum"):
         get()
-    assert publisher.asked == ["a"]
+    assert (tmp_path / "x/a").read_bytes() == b"other"
+    assert names(tmp_path / "x") == ["a"]
+
+
+def test_a_wrong_checksum_is_one_sentence_and_leaves_no_file(get, publisher, tmp_path):
+    publisher.files["a"] = BODY[:-1] + b"!"
+    with pytest.raises(SourceError, match=f"does not have the published checksum {MD5}: .* it was deleted; try again"):
+        get()
+    assert publisher.asked == ["a"] * 3
     assert names(tmp_path / "x") == []
 
 
-def test_a_file_larger_than_it_can_be_is_not_read_to_its_end(get, publisher, tmp_path):
-    told = [0]
-    with pytest.raises(SourceError, match="gives more than the 10,000 bytes expected"):
-        get(size=0, limit=10_000, tell=told.append)
-    assert max(told) <= 10_000
+def test_a_file_larger_than_it_can_be_is_not_read_to_its_end(get, publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK", 1000)
+    written = []
+    write = download._LimitedFile.write
+    monkeypatch.setattr(download._LimitedFile, "write", lambda *args: (write(*args), written.append(args[1])))
+    for options in ({"size": 0, "max_bytes": 10_000}, {"size": 10_000}):
+        with pytest.raises(SourceError, match="gives more than the 10,000 bytes expected"):
+            get(**options)
+    assert len(b"".join(written)) == 2 * 10_000
+    assert publisher.asked == ["a"] * 2
     assert names(tmp_path / "x") == []
 
 
 def test_a_file_without_a_published_checksum_is_taken_as_it_is(get, publisher):
-    assert get(checksum="", size=0).read_bytes() == BODY
+    assert get(checksum="", size=0, max_bytes=SIZE).read_bytes() == BODY
     publisher.files["a"] = b"new"
-    assert get(checksum="", size=0).read_bytes() == BODY
+    assert get(checksum="", size=0, max_bytes=SIZE).read_bytes() == BODY
 
 
-def test_a_server_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(SourceError, match="could not be fetched, there is no connection: "):
-        download.Client(PATIENCE).get(File(url="http://127.0.0.1:9/a"), tmp_path / "a", limit=9)
-    with pytest.raises(SourceError, match="could not be fetched, there is no connection: "):
-        download.Client(PATIENCE).json("http://127.0.0.1:9/a")
+def test_progress_is_shown_on_a_terminal_only(get, publisher, capsys, monkeypatch):
+    get(show_progress=True).unlink()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    get().unlink()
+    assert capsys.readouterr().err == ""
+    get(show_progress=True)
+    assert "127.0.0.1" in (shown := capsys.readouterr().err)
+    assert "100%" in shown
+    download.download_files({get().with_name("b"): RemoteFile(url=f"{publisher.url}a", bytes=SIZE)}, "many.org")
+    assert "many.org: 100%" in capsys.readouterr().err
 
 
-def test_a_server_that_never_answers_is_one_sentence(monkeypatch, tmp_path):
-    def never(*_, **__):
-        raise requests.exceptions.ReadTimeout
+def test_a_server_that_is_not_there_is_one_sentence(tmp_path, impatient):
+    with pytest.raises(SourceError, match="could not be downloaded, there is no connection: "):
+        download.download_file(RemoteFile(url="http://127.0.0.1:9/a"), tmp_path / "a", max_bytes=9)
 
-    client = download.Client(PATIENCE)
-    monkeypatch.setattr(client.session, "get", never)
-    with pytest.raises(SourceError, match="could not be fetched, no answer for 2 s: "):
-        client.get(File(url="http://example.org/a"), tmp_path / "a", limit=9)
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (requests.exceptions.ReadTimeout(), "no answer for 60 s"),
+        (requests.exceptions.ProxyError(), "the proxy does not let it through"),
+        (requests.exceptions.SSLError(), "its certificate is not accepted"),
+    ],
+)
+def test_other_failures_are_one_sentence(monkeypatch, tmp_path, impatient, error, reason):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(requests, "get", fail)
+    with pytest.raises(SourceError, match=f"could not be downloaded, {reason}: "):
+        download.download_file(RemoteFile(url="http://example.org/a"), tmp_path / "a", max_bytes=9)
 
 
 def test_a_proxy_that_the_environment_names_is_used(publisher, monkeypatch, tmp_path):
@@ -146,20 +154,13 @@ def test_a_proxy_that_the_environment_names_is_used(publisher, monkeypatch, tmp_
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", publisher.url)
     publisher.files["a"] = BODY
-    download.Client(PATIENCE).get(File(url="http://corpus.invalid/a"), tmp_path / "a", limit=SIZE)
+    download.download_file(RemoteFile(url="http://corpus.invalid/a"), tmp_path / "a", max_bytes=SIZE)
     assert (tmp_path / "a").read_bytes() == BODY
 
 
-def test_something_else_than_json_is_quoted(publisher):
-    publisher.files["list"] = b"<html>Please log in"
-    with pytest.raises(SourceError, match="gave no JSON but '<html>Please log in'"):
-        download.Client(PATIENCE).json(f"{publisher.url}list")
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
-def test_a_full_disk_is_one_sentence(get, tmp_path):
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x/a.part").symlink_to("/dev/full")
+def test_a_full_disk_is_one_sentence(publisher, tmp_path):
+    publisher.files["a"] = BODY
     with pytest.raises(StoreError, match=r"CORPUS could not be written, No space left on device .*: make room"):  # noqa: SIM117
-        with writing(tmp_path / "CORPUS"):
-            get()
+        with explain_write_errors(tmp_path / "CORPUS"):
+            download._download_limited(f"{publisher.url}a", "/dev/full", None, max_bytes=SIZE, show_progress=False)

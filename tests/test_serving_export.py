@@ -326,7 +326,7 @@ def test_the_table_has_a_row_a_format():
         "format       numbers    size  largest difference  same answer  ms a clip",
         "keras        float32  1.2 MB                   0        100 %       0.12",
         "litert-int8  int8     400 kB             1.2e-07       75.0 %       0.12",
-        "Compared over 4 clips; ms: the median of calls with one clip, on one thread.",
+        "Compared over 4 clips; ms: median of calls with one clip on one thread.",
     ]
 
 

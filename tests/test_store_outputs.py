@@ -64,7 +64,7 @@ def write(kind: str) -> None:
         with files.replacing(described(kind), [Path("source")]) as part:
             bundle(part)
     elif name in ("fetch", "part", "licence"):
-        fetch.there(fetch.order("tess", Path("out"), archive=Path("mine.zip")))
+        fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("mine.zip")))
     else:
         words = {
             "extract": ["extract", "clips", "-o", f"{target(kind)}"],
@@ -437,15 +437,15 @@ def test_a_zip_that_lies_in_the_folder_of_work_is_no_source(place):
     for name in ("lock", "mine.zip"):
         (place / f"out.part/{name}").touch()
     with pytest.raises(SettingError, match=r"mine.zip lies in .*out.part, which is deleted in the end: move it out"):
-        fetch.there(fetch.order("tess", Path("out"), archive=Path("out.part/mine.zip")))
-    assert not fetch.there(fetch.order("tess", Path("out"), archive=Path("mine.zip")))
+        fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("out.part/mine.zip")))
+    assert not fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("mine.zip")))
 
 
 def test_a_note_and_a_folder_of_work_of_ours_are_no_hindrance(place):
     (place / "out.part").mkdir()
     (place / "out.part/lock").touch()
-    (place / "out.licence.txt").write_text(fetch.accepted(registry.corpus_info("tess")))
-    assert not fetch.there(fetch.order("tess", Path("out"), archive=Path("mine.zip")))
+    (place / "out.licence.txt").write_text(fetch.licence_note(registry.corpus_info("tess")))
+    assert not fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("mine.zip")))
 
 
 @pytest.fixture(scope="module")

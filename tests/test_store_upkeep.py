@@ -202,7 +202,7 @@ def test_ages_are_those_of_the_oldest_and_the_newest_segment(place):
     assert time.time() - drawer.first_written == pytest.approx(20 * DAY, abs=60)
     assert time.time() - drawer.last_written == pytest.approx(1.5 * DAY, abs=60)
     text = "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
-    assert "2 weeks ago     1 day ago" in text
+    assert "2 weeks ago    1 day ago" in text
 
 
 def test_settings_are_told_apart_in_words(corpus, place):

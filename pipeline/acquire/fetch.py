@@ -3,57 +3,36 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.acquire import download, verify
-from pipeline.acquire.sources import SOURCES, Registration, Source, Zip
+from pipeline.acquire import verify
+from pipeline.acquire.corpus_download import Request, download_corpus, download_tables
+from pipeline.acquire.sources import SOURCES, Source, SourceError
 from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.core.files import Output
-from pipeline.corpora import checksums, registry
+from pipeline.corpora import registry
 from pipeline.corpora.info import Page
 
 GIB = 2**30
-LOCK = "lock"  # of the folder of work, which is known as ours by it
+LOCK = "lock"  # a folder of work is known as ours by it
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What to fetch, and how."""
-
-    corpus: str
-    folder: Path  # where it will be; beside it, <folder>.part holds what is under way
-    source: Source
-    archive: Path | None = None  # a zip that the user has downloaded
-    kaggle: bool = False
-
-    @property
-    def page(self) -> Page:
-        """The page of the corpus."""
-        return registry.corpus_info(self.corpus)
-
-    def beside(self, ending: str) -> Path:
-        """Name what stands beside the folder."""
-        place = self.folder.absolute()
-        return place.with_name(f"{place.name}{ending}")
-
-
-def order(
+def make_request(
     corpus: str,
     folder: Path | None = None,
     *,
     archive: Path | None = None,
     kaggle: bool = False,
     source: Source | None = None,
-) -> Order:
-    """Make an order from names.
+) -> Request:
+    """Make a request from names.
 
     Raises:
-        UnknownNameError: nobody gives out such a corpus.
+        UnknownNameError: nobody publishes such a corpus.
         SettingError: both a zip and Kaggle are named.
     """
     if corpus not in SOURCES:
@@ -61,94 +40,85 @@ def order(
     if archive and kaggle:
         raise SettingError("--from and --source kaggle are two sources: name one.")
     chosen = folder or Path("data/raw") / registry.corpus_info(corpus).title
-    return Order(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
+    return Request(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
 
 
-def there(what: Order) -> bool:
-    """Say whether the corpus is in place, whole.
+def is_in_place(request: Request) -> bool:
+    """Say whether the corpus is in its folder, whole.
 
     Raises:
         CorpusError: something else is there, which is never overwritten; or a person has to ask for the corpus first.
-        SettingError: something else is where the work or the note of the licence goes, or nothing can be written.
+        SettingError: something else is where the work or the licence goes, or nothing can be written.
     """
-    if what.folder.exists() and not (what.folder.is_dir() and not any(what.folder.iterdir())):
-        state = verify.compare_folder(what.folder, checksums.table(what.corpus))
+    folder = request.folder
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        state = verify.compare_folder(folder, request.table)
         if state.whole:
             return True
         remedy = "move it away, or name a folder that does not exist yet with --to"
-        raise CorpusError(f"{what.folder} is there and is not {what.page.title} as published ({state}): {remedy}.")
-    refuse_taken(what)
-    if isinstance(what.source.way, Registration) and not (what.archive or what.kaggle):
-        raise download.by_hand(what.source.way)
+        raise CorpusError(f"{folder} is there and is not {request.page.title} as published ({state}): {remedy}.")
+    _refuse_taken(request)
+    if request.source.registration and not (request.archive or request.kaggle):
+        raise SourceError(f"This corpus is given out after registration only: {request.source.registration}.")
     return False
 
 
-def refuse_taken(what: Order) -> None:
-    """Stop where the corpus, or what stands beside it, would take the place of something that is not ours.
+def _refuse_taken(request: Request) -> None:
+    """Stop where the corpus, the work or the licence would take the place of something that is not ours.
 
     Raises:
         SettingError: something else is there, or nothing can be written there.
     """
-    title = what.page.title
-    note = f"{title}\nLicence: ".encode()
-    beside = [
-        Output(path=what.folder, what=title, folder=True, ours=lambda _: False),
-        Output(path=what.beside(".part"), what="a folder", folder=True, ours=lambda path: (path / LOCK).is_file()),
-        Output(path=what.beside(".licence.txt"), what="a note", ours=lambda path: files.begins(path, note)),
-    ]
-    for each in beside:
-        files.refuse_taken(each)
-    if what.archive and what.archive.resolve().is_relative_to(what.beside(".part").resolve()):
-        remedy = "move it out of there"
-        raise SettingError(f"{what.archive} lies in {what.beside('.part')}, which is deleted in the end: {remedy}.")
+    title, archive, work = request.page.title, request.archive, request.work
+    head = f"{title}\nLicence: ".encode()
+    for output in (
+        Output(path=request.folder, what=title, folder=True, ours=lambda _: False),
+        Output(path=work, what="a folder", folder=True, ours=lambda path: (path / LOCK).is_file()),
+        Output(path=request.sibling(".licence.txt"), what="a note", ours=lambda path: files.begins(path, head)),
+    ):
+        files.refuse_taken(output)
+    if archive and archive.resolve().is_relative_to(work.resolve()):
+        raise SettingError(f"{archive} lies in {work}, which is deleted in the end: move it out of there.")
 
 
-def run(what: Order, client: download.Client | None = None) -> int:
-    """Bring a corpus whose licence the user has accepted, as ``<folder>.licence.txt`` says; return its recordings.
+def fetch_corpus(request: Request) -> int:
+    """Fetch a corpus whose licence the user has accepted, as ``<folder>.licence.txt`` says; return its recordings.
 
-    The folder appears at the very end, whole. What an interrupted call downloaded is in ``<folder>.part``, where the
-    next one goes on. None of this has been tried against the publishers' own servers.
+    The folder appears at the very end, whole. Files that an interrupted call finished are in ``<folder>.part``, and the
+    next one does not download them again. None of this has been tried against the publishers' own servers.
 
     Raises:
         CorpusError: no source gave the whole corpus, or the place is taken.
         StoreError: there is no room for it.
     """
-    work = what.beside(".part")
-    table = checksums.table(what.corpus)
-    with writing(what.folder), alone(work):
-        if not there(what):
-            job = download.Job(
-                source=what.source,
-                table=table,
-                work=work,
-                client=client or download.Client(),
-                archive=what.archive,
-                kaggle=what.kaggle,
-            )
-            put(make(job), what)
+    work = request.work  # found once: the current folder may be the one that is replaced
+    with explain_write_errors(request.folder), locked_folder(work):
+        if not is_in_place(request):
+            _put_in_place(_make_folder(request), request)
     files.remove_path(work)
-    return len(table)
+    return len(request.table)
 
 
-def make(job: download.Job) -> Path:
-    """Bring a corpus and the tables that belong to it into a folder of work that holds nothing else."""
-    refuse_full(job)
-    folder = download.bring(job)
-    if not job.archive:  # who brings a zip may be offline
-        download.beside(job, folder)
-    keep_only(folder, {*job.table["path"], *job.source.beside}, job.source.texts)
+def _make_folder(request: Request) -> Path:
+    """Download a corpus and the tables that belong to it into one folder, and return that."""
+    for unfinished in list(request.work.rglob("tmp*")):  # which pooch was writing when a call was killed
+        unfinished.unlink()
+    _refuse_full_disk(request)
+    folder = download_corpus(request)
+    if not request.archive:  # the user may be offline
+        download_tables(request, folder)
     return folder
 
 
-def put(made: Path, what: Order) -> None:
-    """Put a whole corpus in its place, the note of its licence beside it."""
-    with files.atomic_write(what.beside(".licence.txt")) as part:
-        part.write_text(accepted(what.page), encoding="utf-8")
-    made.replace(what.folder.absolute())  # the system refuses it where files have appeared there meanwhile
+def _put_in_place(made: Path, request: Request) -> None:
+    """Write the licence, and move a whole corpus to its folder."""
+    with files.atomic_write(request.sibling(".licence.txt")) as part:
+        part.write_text(licence_note(request.page), encoding="utf-8")
+    made.replace(request.folder.absolute())  # the system refuses it where files have appeared there meanwhile
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def explain_write_errors(folder: Path) -> Iterator[None]:
     """Turn failures to write into a sentence.
 
     Raises:
@@ -159,16 +129,16 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{folder} could not be written, {error.strerror or error} ({error.filename or folder}): "
-            f"{files.write_advice(error)} or choose another place with --to; what has been downloaded is kept."
+            f"{files.write_advice(error)} or choose another place with --to; finished files are not downloaded again."
         ) from error
 
 
 @contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Hold the folder of work; it goes at the end if nothing is in it.
+def locked_folder(work: Path) -> Iterator[None]:
+    """Let no other process use the folder of work; it is deleted at the end if nothing is in it.
 
     Raises:
-        StoreError: another process holds it.
+        StoreError: another process uses it.
     """
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / LOCK)
@@ -184,38 +154,25 @@ def alone(work: Path) -> Iterator[None]:
             files.remove_path(work)
 
 
-def refuse_full(job: download.Job) -> None:
+def _refuse_full_disk(request: Request) -> None:
     """Stop before a download that the disk has no room for."""
-    here = sum(path.stat().st_size for path in job.work.rglob("*") if path.is_file())
-    need, free = job.total + to_come(job) - here, shutil.disk_usage(job.work).free
+    present = sum(path.stat().st_size for path in request.work.rglob("*") if path.is_file())
+    archives = () if request.archive or request.kaggle else request.source.archives
+    packed = (archives[0].bytes or request.total) if archives else 0
+    need, free = request.total + packed - present, shutil.disk_usage(request.work).free
     if need > free:
         raise StoreError(
-            f"{job.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or "
+            f"{request.work.parent} has {free / GIB:.2f} GiB free, and {need / GIB:.2f} GiB are needed: make room or "
             f"choose another place with --to."
         )
 
 
-def to_come(job: download.Job) -> int:
-    """Give the bytes of an archive that has to be downloaded, about."""
-    match job.source.way:
-        case Zip(addresses) if not (job.archive or job.kaggle):
-            return addresses[0].bytes or job.total
-    return 0
-
-
-def keep_only(folder: Path, paths: set[str], texts: frozenset[str]) -> None:
-    """Delete what killed calls left among the files of a corpus."""
-    for path in list(folder.rglob("*")):
-        if path.is_file() and path.relative_to(folder).as_posix() not in paths and path.name.casefold() not in texts:
-            path.unlink()
-
-
-def licence(page: Page) -> str:
+def licence_text(page: Page) -> str:
     """Write down what a user of a corpus agrees to."""
     return f"{page.title}\nLicence: {page.licence}\nSource: {page.source}\nPlease cite: {page.citation}"
 
 
-def accepted(page: Page) -> str:
-    """Write the note that stays with a corpus."""
+def licence_note(page: Page) -> str:
+    """Write the file that stays with a corpus."""
     today = datetime.now(UTC).date()
-    return f"{licence(page)}\nAccepted on {today} by who ran 'ser-features corpora fetch {page.name}'.\n"
+    return f"{licence_text(page)}\nAccepted on {today} by who ran 'ser-features corpora fetch {page.name}'.\n"

@@ -15,6 +15,7 @@ from pipeline.core.errors import SettingError
 from pipeline.core.files import MARKER, is_audio, is_system
 from pipeline.corpora.info import Page
 from pipeline.corpora.known import KNOWN
+from pipeline.text_table import table_lines
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 
@@ -80,10 +81,13 @@ def unread(files: Iterable[PurePath]) -> list[PurePath]:
 
 def told(found: Search, names: Sequence[str], folder: Path) -> Iterator[str]:
     """Say what a search of a folder found, a line each, under the names that the corpora got."""
+    rows: list[tuple[str, str, str]] = []
     for name, each in zip(names, found.corpora, strict=True):
-        yield f"{name:12s}  {size(each):24s}  {located(folder, each.folder)}"
+        rows.append((name, size(each), located(folder, each.folder)))
         if each.elsewhere:
-            yield f"{'':12s}  {len(each.elsewhere):,} more files of it left aside, such as {folder / each.elsewhere[0]}"
+            more = f"{len(each.elsewhere):,} more files of it left aside, such as {folder / each.elsewhere[0]}"
+            rows.append(("", "", more))
+    yield from table_lines(rows, "lll")
     for root, count in found.copies.items():
         yield f"{folder / root}: {count:,} files by emotion, all of them copies of what is found above: left aside"
     for name, count in found.mixed.items():
@@ -119,7 +123,7 @@ def absence(folder: Path) -> str:
 
 
 def named(found: Search, folder: Path, known: Mapping[str, str], *, replacing: bool, name: str) -> list[Named]:
-    """Name the corpora of a search beside those that params.yaml has, see `naming.settle`.
+    """Name the corpora of a search beside those that params.yaml has, see `search.settle`.
 
     Raises:
         SettingError: ``name`` cannot be given, or params.yaml has all of them elsewhere and keeps them there.

@@ -306,7 +306,7 @@ def verify_folder(corpus: str, folder: Path, *, processes: int = 1) -> pd.DataFr
     """Judge every published clip of a corpus, and every other recording in the folder.
 
     Returns:
-        ``path status found detail``, see `wholeness.compare`.
+        ``path status found detail``, see `compare_with_table`.
 
     Raises:
         UnknownNameError: nobody has published a table of this corpus.

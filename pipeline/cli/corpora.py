@@ -23,22 +23,22 @@ FROM = "A zip of the corpus that you have downloaded; no network is used then."
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
     """Download the corpus NAME (ravdess, crema_d, tess, savee or emodb), check every file, and put it in place.
 
-    Call it again after an interruption: it goes on where it was. SAVEE is given out after registration; the command
-    says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own account there, and
-    pip install -c constraints.txt -e '.[kaggle]'.
+    Call it again after an interruption: finished files are not downloaded again. SAVEE is given out after registration;
+    the command says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own
+    account there, and pip install -c constraints.txt -e '.[kaggle]'.
     """
     from pipeline.acquire import fetch as acquire_fetch
     from pipeline.tools import recipes  # late: --help starts in a blink
 
-    what = acquire_fetch.order(name, folder, archive=archive, kaggle=source == "kaggle")
-    recipes.refuse_unkept(str(what.folder))
-    if acquire_fetch.there(what):
-        click.echo(f"{what.page.title} is in {what.folder} already, every file as published.")
+    request = acquire_fetch.make_request(name, folder, archive=archive, kaggle=source == "kaggle")
+    recipes.refuse_unkept(str(request.folder))
+    if acquire_fetch.is_in_place(request):
+        click.echo(f"{request.page.title} is in {request.folder} already, every file as published.")
     else:
-        accept(acquire_fetch.licence(what.page), accept_licence)
-        count = acquire_fetch.run(what)
-        click.echo(f"{what.page.title}: {count:,} recordings in {what.folder}, every file as published.")
-    click.echo(line(name, what.folder))
+        accept(acquire_fetch.licence_text(request.page), accept_licence)
+        count = acquire_fetch.fetch_corpus(request)
+        click.echo(f"{request.page.title}: {count:,} recordings in {request.folder}, every file as published.")
+    click.echo(line(name, request.folder))
 
 
 def accept(licence: str, accepted: bool) -> None:

@@ -15,6 +15,7 @@ from pipeline.audio import decode
 from pipeline.core import config, tables
 from pipeline.core.errors import AudioError, StoreError
 from pipeline.report.tables import Table
+from pipeline.text_table import table_lines
 
 CALLS = 50  # that a latency is the median of
 Array = npt.NDArray[np.float32]
@@ -129,11 +130,8 @@ def size(count: int) -> str:
 
 def parity_lines(found: Table) -> list[str]:
     """Write a table as text, columns aligned."""
-    every = [found.head, *found.rows]
-    widths = [max(len(cells[column]) for cells in every) for column in range(len(found.head))]
-    ways = [str.ljust if way == "l" else str.rjust for way in found.align]
-    text = ["  ".join(map(lambda way, cell, width: way(cell, width), ways, cells, widths)) for cells in every]
-    return [*(line.replace(chr(160), " ").rstrip() for line in text), found.note]
+    lines = table_lines([found.head, *found.rows], found.align)
+    return [*(line.replace(chr(160), " ") for line in lines), found.note]
 
 
 PREDICTIONS, MANIFESTS = Path("models/predictions.parquet"), Path("data/manifest")

@@ -6,7 +6,7 @@ cancels out. Without predictions there are only the two intervals of ``metrics/d
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline.report.tables import part
 from pipeline.report.wording import INTERVAL
 from pipeline.split.leakage import warning_stamp
 from pipeline.text import MISSING, format_percent, format_things, interval_ends
+from pipeline.text_table import table_lines
 from pipeline.tools.runs import Run, checked, faults, rows, section, uar, value
 
 SEED, REPEATS = 1993, 10_000  # so many, because for few speakers the interval ends far out
@@ -181,7 +182,6 @@ def exit_code(found: Comparison, *, strict: bool) -> int:
     return int(found.verdict == WORSE or (strict and found.verdict != BETTER))
 
 
-GAP = "   "
 SHORT = {NO_DIFFERENCE: "no difference shown", NOT_COMPARABLE: ""}
 
 
@@ -189,7 +189,7 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
     """Write a comparison: what must be read first, the table, the verdict and what it rests on."""
     if found.stamp:
         yield from [found.stamp, ""]
-    yield from aligned(comparison_table(found))
+    yield from table_lines(comparison_table(found), "lrrrrl")
     yield ""
     yield sentence(found)
     if not found.faults:
@@ -208,18 +208,6 @@ def row(name: str, score: Score) -> tuple[str, ...]:
     """Set one score in cells."""
     both = format_percent(score.before), format_percent(score.after)
     return name, *both, points(score.difference), between(score), SHORT.get(score.verdict, score.verdict)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Align cells, words to the left and numbers to the right.
-
-    >>> list(aligned([("", "main", ""), ("UAR", "61.7", "better")]))
-    ['      main', 'UAR   61.7   better']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers, word in rows:
-        cells = [name.ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(numbers, widths[1:], strict=False)), word]
-        yield GAP.join(cells).rstrip()
 
 
 def points(difference: float | None) -> str:

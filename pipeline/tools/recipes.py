@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, UnknownNameError
+from pipeline.text_table import table_lines
 
 BARE = re.compile(r"[a-z_/][a-z0-9_/.+-]*", re.IGNORECASE | re.ASCII)  # text that needs no quotes…
 NOT_TEXT = frozenset({"null", "true", "false", "nan", "inf"})  # …but for words that mean something else
@@ -219,8 +220,7 @@ def recipe_command(recipe: Published, rung: str, changes: list[str], *, encoding
 def list_recipes() -> list[str]:
     """List the recipes, a line each."""
     found = [load_recipe(name) for name in recipe_names()]
-    width = max(len(each.name) for each in found)
-    return [f"{each.name:{width}s}  {each.title}; claims {each.claim}" for each in found]
+    return table_lines([(each.name, f"{each.title}; claims {each.claim}") for each in found], "ll")
 
 
 def described(recipe: Published) -> list[str]:

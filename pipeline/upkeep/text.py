@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import config, files
+from pipeline.text_table import table_lines
 from pipeline.upkeep.gc import Checked, Garbage, Swept
 from pipeline.upkeep.inventory import Drawer, Inventory, Item, Shard
 
@@ -23,14 +24,12 @@ KINDS = {
 
 def verify_text(checked: Sequence[Checked], deleted: Swept) -> Iterator[str]:
     """Say of each drawer whether it is whole, and of each damaged file what is wrong and what to do."""
-    if not checked:
-        yield "Nothing is in it."
-    for shared, drawer in dict.fromkeys((each.item.shared, each.item.drawer) for each in checked):
-        some = [each for each in checked if (each.item.shared, each.item.drawer) == (shared, drawer)]
-        bad = sum(bool(each.fault) for each in some)
-        name, heavy = f"{drawer} (shared)" if shared else drawer, size(sum(each.item.size for each in some))
-        files = f"{len(some):,} file{'s' if len(some) > 1 else ' '}"
-        yield f"{name:34}{files:>14}{heavy:>13}   {f'{bad} damaged' if bad else 'whole'}"
+    groups: dict[str, list[Checked]] = {}
+    for each in checked:
+        name = f"{each.item.drawer} (shared)" if each.item.shared else each.item.drawer
+        groups.setdefault(name, []).append(each)
+    rows = [("drawer", "files", "size", ""), *(_checked_row(name, some) for name, some in groups.items())]
+    yield from table_lines(rows, "lrrl") if checked else ["Nothing is in it."]
     for item, fault in ((each.item, each.fault) for each in checked if each.fault):
         how = "Deleted" if item in deleted.items else "Delete it with 'ser-features store verify --repair'"
         yield f"{item.path} is damaged: {fault}. {how}: the next run that needs it makes it again."
@@ -39,6 +38,11 @@ def verify_text(checked: Sequence[Checked], deleted: Swept) -> Iterator[str]:
     )
     yield from others(deleted.left, "delete these, which are of other users")
     yield from deleted.failures
+
+
+def _checked_row(name: str, some: Sequence[Checked]) -> tuple[str, ...]:
+    bad = sum(bool(each.fault) for each in some)
+    return name, f"{len(some):,}", size(sum(each.item.size for each in some)), f"{bad} damaged" if bad else "whole"
 
 
 def others(items: Sequence[Item], verb: str) -> Iterator[str]:
@@ -143,19 +147,22 @@ def inventory_text(found: Inventory, now: float, current: Identities) -> Iterato
 def table(url: str, some: Sequence[Drawer], every: Sequence[Drawer], now: float, current: Identities) -> Iterator[str]:
     """Write the drawers of one place, each with its remarks, once for those that both places have."""
     known = {drawer.name for drawer in every if not drawer.shared} if url else set()
-    if some:
-        yield from ["", *([f"In {url}"] if url else [])]
-        yield f"{'drawer':26}{'rows':>9}{'segments':>10}{'size':>13}   {'first written':16}last written"
-    for drawer in some:
-        yield figures(drawer, now)
+    if not some:
+        return
+    yield from ["", *([f"In {url}"] if url else [])]
+    head = ("drawer", "rows", "segments", "size", "first written", "last written")
+    heading, *lines = table_lines([head, *(figures(drawer, now) for drawer in some)], "lrrrll")
+    yield heading
+    for drawer, line in zip(some, lines, strict=True):
+        yield line
         yield from (f"    {remark}" for remark in remarks(drawer, every, current) if drawer.name not in known)
 
 
-def figures(drawer: Drawer, now: float) -> str:
+def figures(drawer: Drawer, now: float) -> tuple[str, ...]:
     """Write the figures of a drawer. In the shared place rows are not counted."""
     rows = "" if drawer.shared else f"{drawer.rows:,}"
     first, last = ago(now - drawer.first_written), ago(now - drawer.last_written)
-    return f"{drawer.name:26}{rows:>9}{drawer.segments:>10,}{size(drawer.size):>13}   {first:16}{last}"
+    return drawer.name, rows, f"{drawer.segments:,}", size(drawer.size), first, last
 
 
 def remarks(drawer: Drawer, every: Sequence[Drawer], current: Identities) -> Iterator[str]:
@@ -215,11 +222,18 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def training(found: Inventory, now: float) -> Iterator[str]:
     """Write the files unpacked for training."""
-    if found.unpacked:
-        yield from ["", f"Unpacked for training, in {short(str(Path(found.unpacked[0].path).parent))}"]
-    for each in found.unpacked:
-        owner = short(each.shard) if each.shard else "for a shard that is gone"
-        yield f"{Path(each.path).name[:16] + '….npy':26}{size(each.size):>32}   {ago(now - each.written):16}{owner}"
+    if not found.unpacked:
+        return
+    yield from ["", f"Unpacked for training, in {short(str(Path(found.unpacked[0].path).parent))}"]
+    rows = [
+        (f"{Path(each.path).name[:16]}….npy", size(each.size), ago(now - each.written), _owner(each.shard))
+        for each in found.unpacked
+    ]
+    yield from table_lines(rows, "lrll")
+
+
+def _owner(shard: str | None) -> str:
+    return short(shard) if shard else "for a shard that is gone"
 
 
 def total(found: Inventory) -> Iterator[str]:
