@@ -14,7 +14,7 @@ from benchmarks.timing import quiet
 from pipeline.core import config
 from pipeline.corpora import known
 from pipeline.ingest import measure, stage
-from pipeline.signal import extractor, views
+from pipeline.signal import extractor, settings
 from pipeline.signal.settings import Audio, Augment, Noise
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ SAME = extractor.Recipe(  # what the published way makes
     audio=Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
     augment=Augment(noise=Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
     features=extractor.Features(
-        mfcc=views.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=views.LogMel(n_fft=2048, hop=512, n_mels=128)
+        mfcc=settings.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=settings.LogMel(n_fft=2048, hop=512, n_mels=128)
     ),
 )
 

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from pipeline.report import figures, style
-from pipeline.signal.views import LogMel, Mfcc
+from pipeline.signal.settings import LogMel, Mfcc
 from pipeline.tools import sheet
 
 RATE = 16_000

@@ -6,8 +6,7 @@ import pytest
 import scipy.signal
 
 from pipeline.signal import extractor, preprocess, views
-from pipeline.signal.settings import Audio, Augment
-from pipeline.signal.views import LogMel, Mfcc
+from pipeline.signal.settings import Audio, Augment, LogMel, Mfcc
 
 RATE = 22_050
 PUBLISHED = {"n_fft": 2048, "hop": 512, "n_mels": 128}

@@ -23,6 +23,7 @@ from pipeline.extract.storage import Place
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import augment, extractor, preprocess, views
+from pipeline.signal import settings as signal_settings
 from pipeline.signal.settings import Audio, Augment, variants
 
 ROOT = Path(__file__).parents[1]
@@ -280,7 +281,7 @@ WORDS = {"pad": "features", "reference": "max", "normalise": "clip"}
     ("view", "section", "field"),
     [
         (view, section, field.name)
-        for view, cls in (("mfcc", views.Mfcc), ("logmel", views.LogMel))
+        for view, cls in (("mfcc", signal_settings.Mfcc), ("logmel", signal_settings.LogMel))
         for section, owner in (("audio", Audio), (view, cls))
         for field in fields(owner)
     ],
@@ -409,7 +410,7 @@ def test_what_is_made_together_changes_no_number(tmp_path, seconds):
     """The vocoder may take over the spectrum of a view; it must not matter whether that view is wanted."""
     path = tmp_path / "x.wav"
     soundfile.write(path, speechlike(3), RATE)
-    features = replace(SETTINGS.features, logmel=views.LogMel(n_fft=2048, hop=512))
+    features = replace(SETTINGS.features, logmel=signal_settings.LogMel(n_fft=2048, hop=512))
     settings = replace(
         SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),
         augment=Augment(copies=("pitch", "stretch", "pitch+noise")),

@@ -154,10 +154,7 @@ corpora.add_command(fetch)
 def corpora_list() -> None:
     """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
     from pipeline.acquire import survey
-    from pipeline.corpora import (
-        known,  # late: --help starts in a blink
-        registry,
-    )
+    from pipeline.corpora import known, registry
 
     params = config.read_if_any()
     places = config.corpora(params) if params else {}

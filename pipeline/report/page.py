@@ -14,14 +14,7 @@ from pipeline.report import figures, style, tables, wording
 from pipeline.report.tables import Table, Values, part
 from pipeline.report.wording import NORMALISED
 from pipeline.split import leakage
-from pipeline.text import (
-    finite_number,
-    format_count,
-    format_percent,
-    format_speakers,
-    format_things,
-    interval_ends,
-)
+from pipeline.text import finite_number, format_count, format_percent, format_speakers, format_things, interval_ends
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from pipeline.core import (
-    extras,
-    machine,
-    plotting,  # noqa: F401  before Keras, which imports pyplot with whatever is set for it
-)
+from pipeline.core import extras, machine
 from pipeline.core.errors import UnknownNameError
 
 HOME = Path(__file__).parent  # the keras.json here is read in place of the user's
