@@ -350,7 +350,7 @@ def test_the_manifest_holds_no_path_of_this_machine(tree):
 
 def test_find_names_them(tree):
     done = invoked("corpora", "find", "mine")
-    assert done.stdout.startswith("mine          2 files by emotion")
+    assert done.stdout.startswith("mine  2 files by emotion")
     assert "3 files are in formats that are not read (1 3gp, 2 m4a), such as angry/ann/2.m4a" in done.stderr
     for path in tree.rglob("*.wav"):
         path.unlink()

@@ -166,14 +166,14 @@ def changed(values, **sections):
 @pytest.fixture
 def drawn(monkeypatch):
     """Leave out the rendering, which takes most of the time, and collect the figures instead."""
-    figures = []
+    collected = []
 
     def note(figure, path):
-        figures.append(figure)
+        collected.append(figure)
         path.write_bytes(bytes(24))
 
-    monkeypatch.setattr(report_stage.draw, "save", note)
-    return figures
+    monkeypatch.setattr(figures, "save_figure", note)
+    return collected
 
 
 @pytest.fixture
