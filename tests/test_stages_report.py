@@ -18,6 +18,7 @@ from pipeline.core.errors import StoreError
 from pipeline.report import figures
 from pipeline.report import stage as report_stage
 from pipeline.report import tables as report_tables
+from pipeline.split import leakage
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "neutral", "sad"]
@@ -351,7 +352,7 @@ def test_what_must_not_be_believed_says_so_on_the_page_and_in_every_picture(page
     assert said in page.text
     assert [a for a in page.all("div") if a.get("class") == "warning"]
     stamps = {" · ".join(text.get_text() for text in figure.texts).replace("\n", " · ") for figure in drawn}
-    assert stamps == {report_stage.wording.stamp(scores)}
+    assert stamps == {leakage.warning_stamp(scores)}
     assert len(drawn) == 5
 
 
