@@ -126,7 +126,7 @@ def test_the_home_folder_is_expanded(place, monkeypatch):
 
 @pytest.mark.parametrize("text", ["", "a\0b.wav", "\ud800.wav"])
 def test_what_is_no_path_is_refused(text):
-    with pytest.raises(SettingError, match=r"names nothing|holds a sign that no path can"):
+    with pytest.raises(SettingError, match=r"names nothing|contains a character that is invalid in a path"):
         find_audio_files([text])
 
 
