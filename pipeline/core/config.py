@@ -242,8 +242,9 @@ def share(value: Any, name: str) -> float:
 def meaning(value: Any, hint: Any) -> str:
     """Suggest the YAML spelling of a value written in another notation; ``""`` if there is none.
 
-    >>> meaning("3,0", float), meaning("16_000 ", int), meaning(16000.0, int), meaning("yes", bool), meaning("x", float)
-    ('3.0', '16000', '16000', 'true', '')
+    >>> cases = [("3,0", float), ("16_000 ", int), (16000.0, int), ("yes", bool), ("x", float)]
+    >>> [meaning(value, hint) for value, hint in cases]
+    ['3.0', '16000', '16000', 'true', '']
     """
     if not is_countable(value):
         return ""

@@ -109,8 +109,8 @@ def decoded(data: bytes, path: Path) -> str:
 def foreign(data: bytes) -> str:
     """Detect UTF-16 and UTF-32 by a byte-order mark or the pattern of zero bytes; ``""`` for anything else.
 
-    >>> foreign("a: 1".encode("utf-16")), foreign("a: 1".encode("utf-16-le")), foreign(b"a: 1")
-    ('UTF-16', 'UTF-16LE', '')
+    >>> [foreign("a: 1".encode(encoding)) for encoding in ("utf-16", "utf-16-le", "utf-8")]
+    ['UTF-16', 'UTF-16LE', '']
     """
     marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), "")
     head = data[:2_000]

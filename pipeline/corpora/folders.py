@@ -97,7 +97,8 @@ def parse(path: PurePath, *, name: str) -> Clip:
         return Clip(corpus=name, path=path.as_posix(), speaker=speaker_id, emotion=ALIASES[code], emotion_code=code)
     clip = KNOWN[known].parse(path)
     if clip.emotion != ALIASES[code]:
-        claims = f"the folder {folder!r} says {ALIASES[code]}, the {KNOWN[known].title} name says {clip.emotion}"
+        title = KNOWN[known].title
+        claims = f"the folder {folder!r} says {ALIASES[code]}, the {title} name says {clip.emotion}"
         raise NameRefused("label_mismatch", f"{path.as_posix()}: {claims}; move the file or leave it out.")
     return replace(clip, corpus=name, emotion_code=code)
 

@@ -131,8 +131,8 @@ def check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> No
     for number, fold in enumerate(folds):
         if not fold.test & present:
             raise SplitError(
-                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold no usable "
-                "clip of theirs",
+                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold "
+                "no usable clip of theirs",
                 "complete the corpus",
             )
 
