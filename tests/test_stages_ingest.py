@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.core import tables
+from pipeline.core import files, tables
 from pipeline.core.errors import CorpusError, StoreError
-from pipeline.corpora import ravdess
+from pipeline.corpora import checksums, ravdess
 from pipeline.ingest import measure, stage
 
 RATE = 16_000
@@ -133,7 +133,7 @@ def test_of_two_files_of_one_name_the_first_stays(folder, tmp_path):
 def test_the_published_one_of_two_stays(folder, tmp_path, monkeypatch):
     copy = say(folder / "edited" / Path(name(actor="02")).name, 555)
     published = frozenset({measure.examine(copy, LENIENT, name="x").samples_sha256})
-    monkeypatch.setattr(stage.tables, "hashes", lambda corpus: published)
+    monkeypatch.setattr(checksums, "hashes", lambda corpus: published)
     found = ingested(folder, tmp_path)
     assert found.loc["edited/03-01-05-01-01-01-02.wav", "status"] == "ok"
     assert found.loc[name(actor="02"), "status"] == "duplicate"
@@ -331,7 +331,7 @@ def test_a_damaged_table_is_told_in_a_sentence(crema_d, tmp_path, name, content,
 def test_the_demo_is_marked(folder, tmp_path):
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is False
-    (folder / stage.names.MARKER).write_text("synthetic")
+    (folder / files.MARKER).write_text("synthetic")
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is True
 

@@ -14,7 +14,8 @@ W64_TAIL = {  # of the GUIDs in Sony Wave64, after the first four characters
     b"data": bytes.fromhex("f3acd3118cd100c04f8edb8a"),
 }
 _SOUND = {b"data", b"SSND", b"BODY"}
-_LONGEST = 0x7F000000  # bytes; programs that write to a pipe state this or more in 32 bits, since they cannot seek back
+# bytes; programs that write to a pipe state this or more in 32 bits, since they cannot seek back
+_LONGEST = 0x7F000000
 _LONGEST_64 = 2**47  # bytes
 _PRINTABLE = re.compile(rb"[ -~]{4}")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")

@@ -33,7 +33,7 @@ ADVICE = {
     **dict.fromkeys(FULL, "make room"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "move what is in its place"),
     errno.EFBIG: "raise the limit on the size of files ('ulimit -f')",
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount mended"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount repaired"),
 }
 
 
@@ -78,7 +78,7 @@ def write_advice(error: BaseException) -> str:
     >>> write_advice(OSError(errno.ENOSPC, "full")), write_advice(PermissionError(errno.EACCES, "denied"))
     ('make room', 'ask its owner for the right to write there')
     """
-    return ADVICE.get(error_number(error), "mend that")
+    return ADVICE.get(error_number(error), "fix that")
 
 
 def remove_leftovers(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.core.errors import SettingError
 
-WINDOWS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # irrelevant to figures in files
+WINDOWS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # irrelevant to files
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def without_window() -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"matplotlib cannot read its settings, a file called matplotlibrc ({error}): mend it or move it away; it "
+            f"matplotlib cannot read its settings, a file called matplotlibrc ({error}): fix it or move it away; it "
             "lies in this folder, where MATPLOTLIBRC or MPLCONFIGDIR say, or in ~/.config/matplotlib."
         ) from error
     finally:

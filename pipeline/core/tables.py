@@ -28,7 +28,7 @@ MANIFEST_SCHEMA = pa.schema(
         *((name, pa.string()) for name in MANIFEST_TEXT),
         ("age", pa.int32()),  # years
         *((name, pa.string()) for name in ("statement", "repetition", "language")),
-        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # listeners who chose each of labels.VOTED_EMOTIONS
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # votes for each of labels.VOTED_EMOTIONS
         ("sample_rate", pa.int32()),  # Hz
         ("channels", pa.int32()),
         ("frames", pa.int64()),

@@ -25,9 +25,7 @@ NAMES = {
     "boredom": "boredom bored boredem langeweile",
 }
 ALIASES = {alias: emotion for emotion, aliases in NAMES.items() for alias in aliases.split()}
-SPLITS = frozenset(
-    {"train", "val", "valid", "validation", "dev", "test"}
-)  # never speakers; the split they suggest is ignored
+SPLITS = frozenset({"train", "val", "valid", "validation", "dev", "test"})  # not speakers; ignored
 
 
 def normalise(folder: str) -> str:

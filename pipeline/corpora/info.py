@@ -12,7 +12,7 @@ from typing import Literal
 from pipeline.core.errors import CorpusError
 
 MANY = 12  # codes; of a longer list only the ends are shown
-TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # what identifies a published recording
+TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # identify a recording
 Status = Literal["unknown_name", "out_of_scope", "label_mismatch"]
 
 

@@ -117,7 +117,8 @@ TROUPES = (
 )
 
 
-FEWEST, MOST = 60, 1500  # clips: with fewer, a corpus would lack a class; with more, the published names run out
+# clips: with fewer, a corpus would lack a class; with more, the published names run out
+FEWEST, MOST = 60, 1500
 BAD = 0.1  # largest share of unusable files in a corpus
 
 POINTER = """version https://git-lfs.github.com/spec/v1
@@ -243,7 +244,7 @@ def faults(every: Iterable[str], count: int) -> dict[str, dict[str, Any]]:
 
 
 FOLDER = "processedResults"
-RIGHT = {"voice": 0.400, "face": 0.574, "multimodal": 0.631}  # published share of votes for the intended emotion
+RIGHT = {"voice": 0.400, "face": 0.574, "multimodal": 0.631}  # published share of correct votes
 NEUTRAL = 0.5  # share of neutral among the other votes
 LISTENERS = 10  # per clip and modality
 

@@ -159,8 +159,9 @@ def check_classes(table: pd.DataFrame) -> None:
     for number in sorted(set(table["fold"])):
         own = set(training.loc[training["fold"] == number, "label"])
         if len(own) < 2:
+            names = several(own) or "nothing"
             raise SplitError(
-                f"fold {number} trains on {several(own) or 'nothing'} alone, and a model takes two classes or more",
+                f"fold {number} trains on {names} alone, and a model takes two classes or more",
                 f"add speakers who say {several(classes)}",
             )
 
