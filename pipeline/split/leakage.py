@@ -18,7 +18,7 @@ FAULTS = {
     "same_samples": "are recordings that train under another name, or the very same row: drop the duplicates.",
     "same_clip": "have a version of the same clip in training: split first, then augment the training side.",
     "same_name": "have a file of the same name, speaker and class in training: the corpus tree is there twice.",
-    "seen_speaker": "come from a speaker seen in training: split by speaker.",
+    "seen_speaker": "come from a speaker heard in training: split by speaker.",
     "augmented_test": "are augmented copies: test on the original recordings alone.",
     "validation_is_test": "also validate, so the best epoch was chosen on them: cut the validation from training.",
     "validation_speaker": "come from a speaker who also validates: cut the validation by speaker.",
