@@ -273,7 +273,8 @@ def test_a_command_does_without_settings_where_there_are_none_but_not_where_they
 def test_a_file_without_rights_gets_a_sentence(tmp_path):
     path = write(tmp_path, SHIPPED)
     path.chmod(0)
-    command = [sys.executable, "-c", f"from pipeline.core import config; config.read(config.Path({str(path)!r}))"]
+    script = "import sys, pathlib, pipeline.core.config; pipeline.core.config.read(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", script, str(path)]
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     done = subprocess.run([*drop, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "params.yaml cannot be read (Permission denied)" in done.stderr.splitlines()[-1]

@@ -228,13 +228,13 @@ LETTERS = "2 × 3 тоска é 😀 \\udcff"
 SAY = f"""
 import sys
 from pathlib import Path
-from pipeline import parallel
+import pipeline.parallel
 from pipeline.core.machine import run_stage
 from pipeline.core.errors import SerError
 def main():
     print("{LETTERS}")
     print("{LETTERS}", file=sys.stderr)
-    list(parallel.progress([1], 1, "{LETTERS}"))
+    list(pipeline.parallel.progress([1], 1, "{LETTERS}"))
     raise SerError("{LETTERS}")
 run_stage(main)
 """
