@@ -21,9 +21,9 @@ MOST = 1_024  # processes
 
 @dataclass(frozen=True, kw_only=True)
 class Execute:
-    """How to run, never what comes out: no field of this class may reach a key or a parameter of a stage."""
+    """How to run: no setting here affects a result, so none may be part of a cache key or a stage's parameters."""
 
-    workers: int | None = None  # processes; null for one a core
+    workers: int | None = None  # processes; null for one per core
     scheduler: str | None = None  # of a Dask cluster, such as tcp://host:8786; null for this machine
 
     def __post_init__(self) -> None:
@@ -34,21 +34,21 @@ class Execute:
 
     @property
     def processes(self) -> int:
-        """The number of processes to start on this machine."""
+        """The number of worker processes on this machine."""
         return self.workers or machine.cores()
 
     @property
     def address(self) -> str:
-        """The scheduler's address, or nothing: ``SER_SCHEDULER`` says it before params.yaml does."""
+        """The scheduler's address, or ``""``: ``SER_SCHEDULER`` overrides params.yaml."""
         return os.environ.get("SER_SCHEDULER") or self.scheduler or ""
 
 
 @dataclass(frozen=True)
 class Crew:
-    """Some processes on this machine, or the workers of a Dask cluster."""
+    """Where to run: processes on this machine, or the workers of a Dask cluster."""
 
     processes: int = 1
-    cluster: Mapper | None = None  # of `cluster.at`; passed in, so that only extract depends on Dask
+    cluster: Mapper | None = None  # from `extract.cluster`; passed in, so that only extract depends on Dask
 
 
 def spread(
@@ -60,18 +60,20 @@ def spread(
     total: int | None = None,
     size: Callable[[Result], int] = lambda _: 1,
 ) -> Iterator[Result]:
-    """Map over workers, in any order on a cluster, with a progress bar; alone in this process, where a debugger works.
+    """Apply a function to items in parallel, with a progress bar; a cluster yields results in order of completion.
+
+    With one process or one item everything runs in this process, where a debugger works.
 
     Args:
-        function: what to do; it travels by name, so it stands at the top of a module.
-        items: small things that travel well: paths and numbers, not arrays.
-        crew: who does it.
-        label: what the progress bar says.
-        total: of the progress bar, where a result stands for several.
-        size: how many a result stands for.
+        function: defined at the top level of a module, because it is pickled by name.
+        items: small picklable values such as paths and numbers, not arrays.
+        crew: the processes or the cluster to use.
+        label: the title of the progress bar.
+        total: the length of the progress bar, if one result counts for several clips.
+        size: the number of clips that a result counts for.
 
     Raises:
-        SerError: a worker died, or the cluster cannot be reached.
+        SerError: a worker died, or the cluster is not reachable.
     """
     alone = not crew.cluster and (crew.processes == 1 or len(items) <= 1)
     results = map(function, items) if alone else team(function, items, crew)
@@ -79,25 +81,25 @@ def spread(
 
 
 def team(function: Callable[[Item], Result], items: Sequence[Item], crew: Crew) -> Iterator[Result]:
-    """Map over processes, in order, or over a cluster, in the order in which results come."""
+    """Apply a function in worker processes, in order, or on a cluster, in order of completion."""
     try:
         if crew.cluster:
             yield from crew.cluster(function, items)
             return
-        # one native thread a worker: with BLAS unlimited, two workers on two cores are three times slower
+        # one native thread per worker: with unlimited BLAS threads, two workers on two cores are three times slower
         with joblib.parallel_config(backend="loky", n_jobs=crew.processes, inner_max_num_threads=1):
             yield from joblib.Parallel(return_as="generator")(joblib.delayed(function)(item) for item in items)
     except BrokenProcessPool as error:
         raise SerError(
-            "A worker process died, perhaps stopped by the system for want of memory. What was finished is kept: "
-            "run the same command again, with fewer workers if it repeats (-S execute.workers=1)."
+            "A worker process died, perhaps killed by the system for lack of memory. Finished work is saved: "
+            "run the same command again, with fewer workers if it happens again (-S execute.workers=1)."
         ) from error
 
 
 def progress(
     results: Iterable[Result], total: int, label: str, size: Callable[[Result], int] = lambda _: 1
 ) -> Iterator[Result]:
-    """Show how far it is, on a terminal only."""
+    """Yield the results with a progress bar, which is shown only on a terminal."""
     with tqdm(total=total, desc=label, unit="clip", disable=None, file=sys.stderr) as bar:
         for result in results:
             bar.update(size(result))

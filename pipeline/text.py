@@ -1,4 +1,4 @@
-"""How outputs write numbers: counts, shares, scores and intervals."""
+"""Format numbers for all outputs: counts, shares, scores and intervals."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from numbers import Real
 from typing import Any
 
 MISSING = "–"
-PERCENT = "\u00a0%"  # a no-break space: the sign never starts a line
+PERCENT = "\u00a0%"  # a no-break space, so that the sign never starts a line
 
 
 def finite_number(value: Any) -> float | None:
-    """Give a finite number, or None for what JSON writes as null and Python as NaN.
+    """Return a finite number as float; None for anything else, such as null and NaN.
 
     >>> finite_number(0.5), finite_number(None), finite_number(float("nan")), finite_number("text")
     (0.5, None, None, None)
@@ -19,7 +19,7 @@ def finite_number(value: Any) -> float | None:
 
 
 def format_count(value: Any) -> str:
-    """Write a number of things.
+    """Format a count.
 
     >>> format_count(12697), format_count(None)
     ('12,697', '–')
@@ -28,7 +28,7 @@ def format_count(value: Any) -> str:
 
 
 def format_things(value: Any, name: str) -> str:
-    """Count things in words.
+    """Format a count with its noun.
 
     >>> format_things(1, "fold"), format_things(1440, "clip")
     ('1 fold', '1,440 clips')
@@ -37,7 +37,7 @@ def format_things(value: Any, name: str) -> str:
 
 
 def format_speakers(value: Any) -> str:
-    """Count speakers, of whom clips need not name any.
+    """Format a count of speakers; clips need not name any.
 
     >>> format_speakers(24), format_speakers(1), format_speakers(0), format_speakers(None)
     ('24 speakers', '1 speaker', 'no named speaker', '– speakers')
@@ -46,7 +46,7 @@ def format_speakers(value: Any) -> str:
 
 
 def format_score(value: Any) -> str:
-    """Write a score that is no share, such as F1.
+    """Format a score that is not a share, such as F1.
 
     >>> format_score(0.61), format_score(None)
     ('0.610', '–')
@@ -55,7 +55,7 @@ def format_score(value: Any) -> str:
 
 
 def format_percent(value: Any, *, digits: int = 1) -> str:
-    """Write a share in %, never rounding something to nothing or nearly all to all.
+    """Format a share in %, never rounding a positive share to 0 or one below 1 to 100.
 
     >>> [format_percent(share).replace(PERCENT, "%") for share in (0.6174, 0, 0.0004, 0.99999, 1, None)]
     ['61.7%', '0%', '< 0.1%', '> 99.9%', '100%', '–']
@@ -71,7 +71,7 @@ def format_percent(value: Any, *, digits: int = 1) -> str:
 
 
 def interval_ends(interval: Any) -> tuple[float, float] | None:
-    """Give the two ends of an interval, or None where there is none.
+    """Return the two ends of an interval, or None if there is none.
 
     >>> interval_ends({"low": 0.5, "high": 0.6}), interval_ends({"low": None, "high": None}), interval_ends(None)
     ((0.5, 0.6), None, None)
@@ -82,10 +82,10 @@ def interval_ends(interval: Any) -> tuple[float, float] | None:
 
 
 def format_interval(interval: Any) -> str:
-    """Write an interval in %.
+    """Format an interval in %.
 
     >>> format_interval({"low": 0.5712, "high": 0.6}).replace(PERCENT, "%")
     '57.1 to 60.0%'
     """
-    pair = interval_ends(interval)
-    return MISSING if pair is None else f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}{PERCENT}"
+    ends = interval_ends(interval)
+    return MISSING if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{PERCENT}"

@@ -35,7 +35,7 @@ import os, sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from pathlib import Path
 import numpy as np
-from pipeline.core import config
+import pipeline.core.config
 from pipeline.train import batches, registry, trainer
 from pipeline.train.settings import Train
 from pipeline.dataset import table
@@ -44,7 +44,7 @@ from tests.training import CLASSES, params
 folder, arch, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 values = params(arch=arch, epochs=3, learning_rate=0.003, patience=None, augment={"mixup": 0.2})
 values["model"][arch] |= {"filters": [4, 8], "dropout": 0.0}
-own = config.section(Train, values, "train")
+own = pipeline.core.config.section(Train, values, "train")
 inputs = Inputs(table.open_table([folder / "own.parquet"], folder / "cache"), "rows")
 shape, plain = inputs.table.layout.shape, neutral_statistics(inputs.table.layout.shape[1])
 build = lambda: registry.build(values, shape, len(CLASSES), statistics=plain)

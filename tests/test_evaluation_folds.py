@@ -315,7 +315,7 @@ def rename(clips, old, new):
 
 def dev_and_test_only():
     clips, places = published("crema_d"), SETS["audeering_cremad"]
-    return clips[~clips["speaker"].isin(places.full(places.others))]
+    return clips[~clips["speaker"].isin(places.full_ids(places.others))]
 
 
 @pytest.mark.parametrize(

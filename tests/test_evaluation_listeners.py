@@ -124,7 +124,7 @@ def test_shuffling_deals_label_and_votes_together_and_ties_among_ties():
 def test_listeners_who_were_never_asked_are_an_error_with_the_remedy():
     with pytest.raises(SettingError, match=r"source is 'face', and no corpus .* 'ser-features corpora fetch crema_d'"):
         split(table(), source="face")
-    with pytest.raises(SettingError, match="no corpus brings votes"):
+    with pytest.raises(SettingError, match="no corpus has votes"):
         split(table().drop(columns=[*VOTES.values()]), source="voice")
 
 

@@ -190,9 +190,9 @@ import sys
 from pathlib import Path
 import pandas as pd
 from pipeline.acquire import fetch, sources
-from pipeline.corpora import checksums
+import pipeline.corpora.checksums
 table = pd.read_csv("table.csv")
-checksums.table = lambda _: table
+pipeline.corpora.checksums.table = lambda _: table
 url = sys.argv[1]
 zipped = url.endswith("zip")
 source = sources.Source(archives=(sources.RemoteFile(url=url),)) if zipped else sources.Source(tree=url)

@@ -165,8 +165,9 @@ def source_of(name: str) -> str:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_the_parameters_it_reads(name):
     text = source_of(name)
-    read = set(re.findall(r'config\.(?:get|section)\([^()]*?"([a-z_.]+)"\)', text)) - {"device", "execute", "store"}
-    read |= {"seed"} if "config.seed(" in text or "from_params(" in text else set()
+    names = re.findall(r'config\.(?:get|section|get_setting|read_section)\([^()]*?"([a-z_.]+)"\)', text)
+    read = set(names) - {"device", "execute", "store"}
+    read |= {"seed"} if re.search(r"config\.(?:read_)?seed\(", text) or "from_params(" in text else set()
     read |= {"audio", "augment", "features"} if "from_params(" in text else set()
     assert read or name in {"evaluate", "report"}  # the patterns find something
     declared = [str(param) for param in STAGES[name].get("params", [])]

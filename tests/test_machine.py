@@ -185,7 +185,7 @@ def test_cores_are_counted_in_one_place():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system ties no process to cores")
 def test_a_process_that_is_tied_to_one_core_counts_one():
     tie = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
-    script = f"{tie}; from pipeline.core import machine; print(machine.cores())"
+    script = f"{tie}; import pipeline.core.machine; print(pipeline.core.machine.cores())"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
 
@@ -228,13 +228,13 @@ LETTERS = "2 × 3 тоска é 😀 \\udcff"
 SAY = f"""
 import sys
 from pathlib import Path
-from pipeline import parallel
+import pipeline.parallel
 from pipeline.core.machine import run_stage
 from pipeline.core.errors import SerError
 def main():
     print("{LETTERS}")
     print("{LETTERS}", file=sys.stderr)
-    list(parallel.progress([1], 1, "{LETTERS}"))
+    list(pipeline.parallel.progress([1], 1, "{LETTERS}"))
     raise SerError("{LETTERS}")
 run_stage(main)
 """

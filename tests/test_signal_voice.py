@@ -36,7 +36,7 @@ def vowel(speaker, *, f0=100.0, text="AA1 AA1 AA1", **manner):
     tracks = tract.tracks(text, tempo=0.5, rng=np.random.default_rng(0))
     manner = voice.Emotion(**manner)
     hertz = np.full(tracks.voice.size, f0)
-    return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, manner=manner, rate=16_000)
+    return voice.utter(np.random.default_rng(1), tracks, hertz, speaker=speaker, prosody=manner, rate=16_000)
 
 
 def tilt(signal, rate=16_000):
@@ -82,7 +82,7 @@ def test_a_whole_sentence_follows_its_contour():
     tracks = tract.tracks("AA1 AY1 R W AA0 AO1", tempo=0.6, rng=np.random.default_rng(3))
     hertz = voice.intonation(np.random.default_rng(4), tracks.stress, PLAIN, voice.Emotion(rise=6, span=1))
     assert hertz.max() > 1.2 * hertz.min()
-    sound = voice.utter(np.random.default_rng(5), tracks, hertz, speaker=PLAIN, manner=voice.Emotion(), rate=16_000)
+    sound = voice.utter(np.random.default_rng(5), tracks, hertz, speaker=PLAIN, prosody=voice.Emotion(), rate=16_000)
     hop = round(tract.FRAME * 16_000)
     measured = librosa.yin(sound, fmin=60, fmax=400, sr=16_000, frame_length=1024, hop_length=hop)[: hertz.size]
     np.testing.assert_allclose(np.median(np.abs(measured / hertz - 1)[8:-12]), 0, atol=0.03)

@@ -34,13 +34,13 @@ def content(folder):
 
 
 def where(take):
-    return f"{take.troupe.page.title}/{take.path}"
+    return f"{take.spec.info.title}/{take.path}"
 
 
 def by_corpus(takes):
     groups = defaultdict(list)
     for take in takes:
-        groups[take.troupe.page.name].append(take)
+        groups[take.spec.info.name].append(take)
     return groups
 
 
@@ -92,7 +92,7 @@ def test_a_small_demo_has_every_class_and_enough_speakers(clips):
 @pytest.mark.parametrize("clips", [60, 400])
 def test_sexes_and_classes_are_balanced(name, clips):
     takes = [take for take in by_corpus(demo_takes.plan(clips, SEED))[name] if take.path not in demo_takes.RESERVED]
-    sexes = Counter(take.troupe.page.speakers[take.speaker].sex for take in takes)
+    sexes = Counter(take.spec.info.speakers[take.speaker].sex for take in takes)
     emotions = Counter(take.emotion for take in takes)
     assert abs(sexes["male"] - sexes["female"]) <= 4
     assert max(emotions.values()) - min(emotions.values()) <= 4
@@ -120,7 +120,7 @@ def test_more_clips_keep_the_others_and_another_seed_chooses_others():
 
 def test_speakers_say_different_sentences_and_twins_follow_their_originals():
     takes = demo_takes.plan(400, SEED)
-    said = {take.path.split("_")[1] for take in takes if take.troupe.page.name == "crema_d" and take.emotion == "fear"}
+    said = {take.path.split("_")[1] for take in takes if take.spec.info.name == "crema_d" and take.emotion == "fear"}
     assert len(said) >= 6
     paths = [take.path for take in takes]
     assert all(paths.index(take.twin) < paths.index(take.path) for take in takes if take.twin)
@@ -181,7 +181,7 @@ def test_rates_channels_and_containers_are_those_of_the_corpora(made):
     for take in demo_takes.plan(CLIPS, SEED):
         if not take.pointer:
             info = soundfile.info(made / where(take))
-            expected = odd.get(where(take), (usual[take.troupe.page.title], 1, "WAV"))
+            expected = odd.get(where(take), (usual[take.spec.info.title], 1, "WAV"))
             assert (info.samplerate, info.channels, info.format) == expected
             assert info.subtype == "PCM_16"
     assert all((made / name).is_file() for name in odd)
@@ -205,7 +205,7 @@ def test_lengths_are_near_those_of_the_corpus(made, title, low, high):
     seconds = [
         soundfile.info(made / where(take)).duration
         for take in demo_takes.plan(CLIPS, SEED)
-        if take.troupe.page.title == title and not take.pointer
+        if take.spec.info.title == title and not take.pointer
     ]
     assert low < np.median(seconds) < high
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.core import tables
+from pipeline.core import files, tables
 from pipeline.core.errors import CorpusError, StoreError
-from pipeline.corpora import ravdess
+from pipeline.corpora import checksums, ravdess
 from pipeline.ingest import measure, stage
 
 RATE = 16_000
@@ -133,7 +133,7 @@ def test_of_two_files_of_one_name_the_first_stays(folder, tmp_path):
 def test_the_published_one_of_two_stays(folder, tmp_path, monkeypatch):
     copy = say(folder / "edited" / Path(name(actor="02")).name, 555)
     published = frozenset({measure.examine(copy, LENIENT, name="x").samples_sha256})
-    monkeypatch.setattr(stage.tables, "hashes", lambda corpus: published)
+    monkeypatch.setattr(checksums, "hashes", lambda corpus: published)
     found = ingested(folder, tmp_path)
     assert found.loc["edited/03-01-05-01-01-01-02.wav", "status"] == "ok"
     assert found.loc[name(actor="02"), "status"] == "duplicate"
@@ -270,7 +270,10 @@ def test_votes_and_actors_come_from_the_publisher_s_tables(crema_d, tmp_path, ca
     said = capsys.readouterr().out
     assert "    2  with votes of listeners, from tabulatedVotes.csv" in said
     assert "    1  without votes" in said
-    assert "VideoDemographics.csv decides, which says otherwise of 1002 (female 21 in our list, male 22 there)" in said
+    assert (
+        "VideoDemographics.csv takes precedence, which differs for 1002 (female 21 in our list, male 22 in the table)"
+        in said
+    )
     assert "    1  not read: .csv" in said  # SentenceFilenames.csv
 
 
@@ -289,7 +292,9 @@ def test_without_the_tables_the_list_of_the_page_serves_and_nobody_has_voted(cre
     assert set(map(tuple, voted(found).values())) == {tuple(NOBODY)}
     assert found["age"].to_list() == [51, 21, 21]
     said = capsys.readouterr().out
-    assert "not there: VideoDemographics.csv, tabulatedVotes.csv; 'ser-features corpora fetch crema_d' brings" in said
+    assert (
+        "missing: VideoDemographics.csv, tabulatedVotes.csv; download with 'ser-features corpora fetch crema_d'" in said
+    )
 
 
 def test_the_tables_of_a_corpus_are_not_looked_for_in_another(folder, tmp_path, capsys):
@@ -326,7 +331,7 @@ def test_a_damaged_table_is_told_in_a_sentence(crema_d, tmp_path, name, content,
 def test_the_demo_is_marked(folder, tmp_path):
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is False
-    (folder / stage.names.MARKER).write_text("synthetic")
+    (folder / files.MARKER).write_text("synthetic")
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is True
 
@@ -357,7 +362,9 @@ def test_a_real_tree_held_twice_gives_each_clip_once_and_says_so(corpora, tmp_pa
     found = ingested(tmp_path / "R", tmp_path, limits=measure.Limits(), processes=2)
     assert found["status"].value_counts().to_dict() == {"ok": 59, "duplicate": 61}
     said = capsys.readouterr().out
-    assert "60 of the duplicates are the same clips once more: the corpus is there more than once" in said
+    assert (
+        "60 of the duplicates repeat a clip under the same name: the folder contains the corpus more than once" in said
+    )
     assert "known of 3 duplicate: one take of actor 07 was published as two repetitions" in said
     assert "not known" not in said
 
@@ -370,7 +377,7 @@ def test_the_nested_mirror_of_tess_gives_each_clip_once_and_says_so(tmp_path, ca
     found = ingested(outer, tmp_path, corpus="tess", limits=measure.Limits())
     assert found["status"].value_counts().to_dict() == {"ok": 3, "duplicate": 3}
     assert (
-        "3 of the duplicates are the same clips once more: the corpus is there more than once"
+        "3 of the duplicates repeat a clip under the same name: the folder contains the corpus more than once"
         in capsys.readouterr().out
     )
 

@@ -294,7 +294,7 @@ def test_a_place_below_what_is_no_folder(place, where):
     if where.startswith("gone"):
         files.refuse_taken(output)
     else:
-        with pytest.raises(SettingError, match="is no folder"):
+        with pytest.raises(SettingError, match="is not a folder"):
             files.refuse_taken(output)
 
 
@@ -317,13 +317,14 @@ def test_a_closed_folder_is_refused_before_the_work(place):
     Path("closed").mkdir()
     Path("closed").chmod(0o555)
     script = (
-        "from pathlib import Path; from pipeline.core import files\n"
-        "files.refuse_taken(files.Output(path=Path('closed/deep/x.npz'), ours=lambda _: True, what='x'))"
+        "from pathlib import Path; import pipeline.core.files\n"
+        "output = pipeline.core.files.Output(path=Path('closed/deep/x.npz'), ours=lambda _: True, what='x')\n"
+        "pipeline.core.files.refuse_taken(output)"
     )
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([*drop, sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1].endswith("closed is closed to you: name another place.")
+    assert done.stderr.splitlines()[-1].endswith("closed: name another place.")
 
 
 # how one thing takes the place of another

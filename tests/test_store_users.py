@@ -314,8 +314,8 @@ CAUSES = {
     errno.EROFS: "have it mounted for writing",
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
-    errno.ESTALE: "have that disk or mount mended",
-    errno.EIO: "have that disk or mount mended",
+    errno.ESTALE: "have that disk or mount repaired",
+    errno.EIO: "have that disk or mount repaired",
 }
 
 

@@ -1,1 +1,1 @@
-"""Audio files: decoding, formats, and how long a file says it is."""
+"""Audio files: decoding, unsupported formats, and lengths stated in headers."""

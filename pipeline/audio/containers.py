@@ -1,7 +1,7 @@
-"""Where the sound lies in WAV, AIFF, AU, FLAC and Ogg files, and how long it is by their headers.
+"""Locate the audio in WAV, AIFF, AU, FLAC and Ogg files, and read the length stated in their headers.
 
-Chunks of WAV and its relatives (RIFF, RIFX, RF64, AIFF, W64, CAF), and the headers of AU and NIST SPHERE. It decides no
-number, so it has no VERSION.
+Parses the chunks of WAV and related formats (RIFF, RIFX, RF64, AIFF, W64, CAF), the headers of AU and NIST SPHERE, the
+pages of Ogg and the frames of FLAC. No decoded sample depends on it, so it has no VERSION.
 """
 
 import re
@@ -9,12 +9,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-W64_TAIL = {  # of the GUIDs in Sony Wave64, behind four letters
+W64_TAIL = {  # of the GUIDs in Sony Wave64, after the first four characters
     b"riff": bytes.fromhex("2e91cf11a5d628db04c10000"),
     b"data": bytes.fromhex("f3acd3118cd100c04f8edb8a"),
 }
 _SOUND = {b"data", b"SSND", b"BODY"}
-_LONGEST = 0x7F000000  # bytes; writers to a pipe state this and more in 32 bits, for they cannot go back to mend it
+# bytes; programs that write to a pipe state this or more in 32 bits, since they cannot seek back
+_LONGEST = 0x7F000000
 _LONGEST_64 = 2**47  # bytes
 _PRINTABLE = re.compile(rb"[ -~]{4}")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -22,17 +23,17 @@ _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound in a file of plain samples. Positions and sizes are in bytes."""
+    """The audio in a file of uncompressed samples. Positions and sizes are in bytes."""
 
     start: int  # of the samples
-    size: int | None  # that the header states; None: up to the end of the file
-    field: int = 0  # where the header states it
-    kind: str = "<I"  # how
-    extra: int = 0  # counted there beside the samples
-    coding: int = 1  # as WAV numbers it; 1 for plain samples
+    size: int | None  # as stated in the header; None: up to the end of the file
+    field: int = 0  # position of the size in the header
+    kind: str = "<I"  # struct format of the size
+    extra: int = 0  # bytes that the size counts in addition to the samples
+    coding: int = 1  # format tag of WAV; 1 for PCM
 
-    def mended(self, data: bytes) -> bytes:
-        """Give the bytes with the true size in the header, where it stated none."""
+    def with_true_size(self, data: bytes) -> bytes:
+        """Return the bytes with the true size in the header, if it stated none."""
         if self.size is not None or not self.kind:
             return data
         limit = 2 ** (8 * struct.calcsize(self.kind) - 1) - 1
@@ -42,12 +43,12 @@ class Sound:
 
 @dataclass(frozen=True)
 class _Form:
-    """How a family of files is cut into chunks."""
+    """The layout of chunks in a family of formats."""
 
-    head: str  # of a chunk: its name and size
-    first: int  # byte of the first chunk
-    pad: int  # chunks begin at multiples of that many bytes
-    whole: int = 0  # bytes of the head that the size counts too
+    head: str  # struct format of a chunk's name and size
+    first: int  # position of the first chunk
+    pad: int  # alignment of chunks in bytes
+    whole: int = 0  # bytes of the head that are included in the size
 
 
 _FORMS = {
@@ -62,16 +63,16 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class _Chunk:
-    """One chunk: where it begins, its name, where its content begins and how long that is stated to be."""
+    """One chunk. Positions and sizes are in bytes."""
 
-    at: int
+    at: int  # position of the chunk
     name: bytes
-    start: int
-    size: int
+    start: int  # position of its contents
+    size: int  # of its contents, as stated
 
 
 def find_sound(data: bytes) -> Sound | None:
-    """Find the sound of a file of plain samples; None where the header is none that is known here, or has no sound."""
+    """Locate the audio in a file of uncompressed samples; None for an unknown header or one without audio."""
     form = _FORMS.get(data[:4])
     if form and (data[:4] != b"riff" or data[4:16] == W64_TAIL[b"riff"]):
         found = _in_chunks(data, form)
@@ -83,7 +84,7 @@ def find_sound(data: bytes) -> Sound | None:
 
 
 def _believed(data: bytes, sound: Sound) -> Sound:
-    """Take a size that no file has, and 0 where samples follow, for 'up to the end of the file'."""
+    """Interpret an impossible size, and 0 if samples follow, as 'up to the end of the file'."""
     longest = _LONGEST if struct.calcsize(sound.kind or "Q") == 4 else _LONGEST_64
     size = sound.size
     if size is None or size < 0 or size + sound.extra >= longest:
@@ -92,7 +93,7 @@ def _believed(data: bytes, sound: Sound) -> Sound:
 
 
 def _in_chunks(data: bytes, form: _Form) -> Sound | None:
-    """Find the chunk of sound."""
+    """Locate the chunk with the audio."""
     long, coding = None, 1
     for chunk in _chunks(data, form, form.first):
         if chunk.name == b"ds64":
@@ -105,7 +106,7 @@ def _in_chunks(data: bytes, form: _Form) -> Sound | None:
 
 
 def _of_chunk(data: bytes, form: _Form, chunk: _Chunk, long: int | None, coding: int) -> Sound:
-    """Read where the samples of a chunk begin, and which field states their size."""
+    """Locate the samples of a chunk, and the field that states their size."""
     field, kind = chunk.start - struct.calcsize(form.head[0] + form.head[-1]), form.head[0] + form.head[-1]
     if chunk.name == b"data" and long is not None and chunk.size == 0xFFFFFFFF and long + 8 <= len(data):
         return Sound(chunk.start, struct.unpack_from("<q", data, long)[0], long, "<q", 0, coding)
@@ -119,7 +120,7 @@ def _of_chunk(data: bytes, form: _Form, chunk: _Chunk, long: int | None, coding:
 
 
 def _chunks(data: bytes, form: _Form, at: int) -> Iterator[_Chunk]:
-    """List the chunks from a byte on; the last one may state more than there is."""
+    """Yield the chunks from a position on; the last one may extend beyond the file."""
     head = struct.calcsize(form.head)
     while at >= 0 and at + head <= len(data):
         name, size = struct.unpack_from(form.head, data, at)
@@ -132,12 +133,12 @@ def _chunks(data: bytes, form: _Form, at: int) -> Iterator[_Chunk]:
 
 
 def _name(name: bytes) -> bytes:
-    """Give four letters for a name of four or for a GUID of Wave64 that is known."""
+    """Reduce a known GUID of Wave64 to its four characters."""
     return name[:4] if len(name) == 4 or W64_TAIL.get(name[:4], name[4:]) == name[4:] else name
 
 
 def _in_au(data: bytes) -> Sound | None:
-    """Read the header of AU, of either byte order."""
+    """Parse the header of AU in either byte order."""
     order = ">" if data[:4] == b".snd" else "<"
     if len(data) < 24:
         return None
@@ -146,7 +147,7 @@ def _in_au(data: bytes) -> Sound | None:
 
 
 def _in_sphere(data: bytes) -> Sound | None:
-    """Read the header of NIST SPHERE, which is text: samples a channel, channels, bytes a sample."""
+    """Parse the text header of NIST SPHERE: samples per channel, channels, bytes per sample."""
     size = re.match(rb"NIST_1A\n *(\d{1,6})\n", data)
     if not size:
         return None
@@ -162,11 +163,11 @@ _SPHERE = (b"sample_count", b"channel_count", b"sample_n_bytes")
 
 
 def unread_from(data: bytes, end: int) -> int | None:
-    """Give the byte from which on a file holds what is neither chunk, tag nor padding; None where all of that is.
+    """Find the first byte after the audio that is neither chunk, tag nor padding; None if there is none.
 
     Args:
         data: the file.
-        end: the byte behind its sound.
+        end: the position after its audio.
     """
     form = _FORMS.get(data[:4])
     if form:
@@ -175,12 +176,12 @@ def unread_from(data: bytes, end: int) -> int | None:
 
 
 def is_padding_or_tag(rest: bytes) -> bool:
-    """Say whether bytes beside the sound are the same one again and again, or a tag of ID3, APE or Lyrics3."""
+    """Check whether bytes are a repetition of one byte, or a tag of ID3, APE or Lyrics3."""
     return rest.count(rest[:1]) == len(rest) or not rest or rest.lstrip(b"\0").startswith(_TAGS)
 
 
 def _behind_chunks(data: bytes, form: _Form, at: int) -> int:
-    """Give the byte behind the chunks that begin here: those with a name in letters that end within the file."""
+    """Return the position after the chunks from ``at`` on that have a printable name and end within the file."""
     for chunk in _chunks(data, form, at):
         plain = bool(_PRINTABLE.fullmatch(chunk.name[:4])) and chunk.name not in _SOUND and chunk.name not in _FORMS
         stop = chunk.start + chunk.size
@@ -200,41 +201,41 @@ _FIRST, _LAST = 2, 4  # flags
 
 @dataclass(frozen=True)
 class Page:
-    """One page, from its header."""
+    """The header of one Ogg page."""
 
-    start: int  # byte
-    end: int  # the byte behind it, which may lie behind the file
+    start: int  # position of the page
+    end: int  # position after it, possibly beyond the file
     flags: int
     serial: int  # of its stream
 
 
 @dataclass(frozen=True)
 class Pages:
-    """What the pages of a file say of it."""
+    """Summary of the pages of an Ogg file."""
 
-    cut: bool  # the last page breaks off
-    ended: bool  # each stream has the page that is marked as its last one
-    second: int | None  # byte at which another recording begins, behind the first
-    skipped: int  # bytes that are no pages
+    cut: bool  # the last page is truncated
+    ended: bool  # each stream has a page marked as its last one
+    second: int | None  # position of a second recording
+    skipped: int  # bytes that belong to no page
 
 
 def scan_ogg(data: bytes) -> Pages:
-    """Read the headers of all pages."""
+    """Parse the headers of all pages."""
     pages = list(_pages(data))
     first = _before_second(pages)
     own = pages[:first]
     ends = [0, *(page.end for page in own)]
-    begins = [*(page.start for page in own), pages[first].start if first < len(pages) else len(data)]
+    starts = [*(page.start for page in own), pages[first].start if first < len(pages) else len(data)]
     return Pages(
         cut=bool(own) and own[-1].end > len(data),
         ended={page.serial for page in own} <= {page.serial for page in own if page.flags & _LAST},
         second=pages[first].start if first < len(pages) else None,
-        skipped=sum(_foreign(data[end:begin]) for begin, end in zip(begins, ends, strict=True)),
+        skipped=sum(_foreign(data[end:start]) for start, end in zip(starts, ends, strict=True)),
     )
 
 
 def _pages(data: bytes) -> Iterator[Page]:
-    """List the pages; what lies between two is passed over."""
+    """Yield the pages, skipping anything between them."""
     at = data.find(OGG_MARK)
     while at >= 0:
         page = _page(data, at)
@@ -244,7 +245,7 @@ def _pages(data: bytes) -> Iterator[Page]:
 
 
 def _page(data: bytes, at: int) -> Page:
-    """Read the header of a page; one that breaks off within its header is a page that ends behind the file."""
+    """Parse the header of a page; a truncated header gives a page that ends beyond the file."""
     if at + _HEAD.size > len(data):
         return Page(at, len(data) + 1, 0, -1)
     _, _, flags, _, serial, _, _, segments = _HEAD.unpack_from(data, at)
@@ -253,12 +254,12 @@ def _page(data: bytes, at: int) -> Page:
 
 
 def _foreign(rest: bytes) -> int:
-    """Count the bytes between pages that are no tag and no padding."""
+    """Count the bytes between pages, unless they are a tag or padding."""
     return 0 if is_padding_or_tag(rest) else len(rest)
 
 
 def _before_second(pages: list[Page]) -> int:
-    """Count the pages of the first recording: streams that begin together are one, one that begins later is another."""
+    """Count the pages of the first recording; streams that begin together belong to the same one."""
     begun = False
     for index, page in enumerate(pages):
         if page.flags & _FIRST and begun:
@@ -268,26 +269,26 @@ def _before_second(pages: list[Page]) -> int:
 
 
 FLAC_MARK = b"fLaC"
-_TOTAL = 21  # byte in which the 36 bits of the number of samples begin
+_TOTAL = 21  # position of the 36-bit number of samples
 _SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608} | {8 + power: 256 << power for power in range(8)}
 
 
 @dataclass(frozen=True)
 class FlacStream:
-    """What a FLAC file says of its length. Samples are those of one channel."""
+    """The length of a FLAC file, in samples per channel."""
 
-    stated: int  # samples; 0 where the header states none
-    held: int | None  # samples up to the end of the last frame that is found; None where none is
-    second: int | None  # byte at which another recording begins
+    stated: int  # samples; 0 if the header states none
+    held: int | None  # samples up to the end of the last frame; None if no frame is found
+    second: int | None  # position of a second recording
 
-    def restated(self, data: bytes, samples: int) -> bytes:
-        """Give the file with another number of samples in its header."""
+    def with_stated_samples(self, data: bytes, samples: int) -> bytes:
+        """Return the file with another number of samples in its header."""
         head = bytes([data[_TOTAL] & 0xF0 | samples >> 32]) + struct.pack(">I", samples & 0xFFFFFFFF)
         return data[:_TOTAL] + head + data[_TOTAL + len(head) :]
 
 
 def scan_flac(data: bytes) -> FlacStream | None:
-    """Read a file; None where it has no header."""
+    """Parse a FLAC file; None if it has no header."""
     head = data[:42]
     if len(head) < 42 or head[4] & 0x7F != 0:
         return None
@@ -299,9 +300,9 @@ def scan_flac(data: bytes) -> FlacStream | None:
 
 
 def _held(data: bytes, stated: int) -> int | None:
-    """Find the last frame and count the samples up to its end; what contradicts the header must have a right checksum.
+    """Count the samples up to the end of the last frame; a count that contradicts the header needs a valid checksum.
 
-    Where other bytes follow the last frame, such as a tag, its end is not known, and nothing is said.
+    None if other bytes, such as a tag, follow the last frame, because its end is then unknown.
     """
     first = _first_frame(data)
     opening = _frame(data, first, 0)
@@ -321,7 +322,7 @@ def _held(data: bytes, stated: int) -> int | None:
 
 
 def _first_frame(data: bytes) -> int:
-    """Give the byte behind the blocks of metadata."""
+    """Return the position after the metadata blocks."""
     at, last = len(FLAC_MARK), False
     while not last and at + 4 <= len(data):
         last = bool(data[at] & 0x80)
@@ -330,7 +331,7 @@ def _first_frame(data: bytes) -> int:
 
 
 def _frame(data: bytes, at: int, like: int) -> tuple[int, int] | None:
-    """Read the header of a frame: its number, and its samples. None where there is none, or none like the first."""
+    """Parse the header of a frame into its number and its samples; None if invalid or unlike the first frame."""
     head = data[at : at + 16]
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1:
         return None
@@ -346,7 +347,7 @@ def _frame(data: bytes, at: int, like: int) -> tuple[int, int] | None:
 
 
 def _coded(data: bytes) -> tuple[int, int]:
-    """Read a number coded as UTF-8 codes letters, with up to 36 bits; give it and its bytes, 0 where it is none."""
+    """Decode a UTF-8-like number of up to 36 bits; return it and its size in bytes, 0 if invalid."""
     ones = 8 - (data[0] ^ 0xFF).bit_length()
     if ones == 0:
         return data[0], 1
@@ -360,7 +361,7 @@ def _coded(data: bytes) -> tuple[int, int]:
 
 
 def _crc8(data: bytes) -> int:
-    """CRC-8 of the polynomial x^8 + x^2 + x + 1, from zero."""
+    """Compute the CRC-8 with polynomial x^8 + x^2 + x + 1 and initial value 0."""
     value = 0
     for byte in data:
         value ^= byte
@@ -370,7 +371,7 @@ def _crc8(data: bytes) -> int:
 
 
 def _crc16(data: bytes) -> int:
-    """CRC-16 of the polynomial x^16 + x^15 + x^2 + 1, from zero; 0 over a frame with its own checksum at the end."""
+    """Compute the CRC-16 with polynomial x^16 + x^15 + x^2 + 1; 0 for a frame that includes its checksum."""
     value = 0
     for byte in data:
         value ^= byte << 8

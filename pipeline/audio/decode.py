@@ -1,4 +1,4 @@
-"""Decode through libsndfile, mix down, resample with soxr, and name a recording by its samples."""
+"""Decode with libsndfile, mix to mono, resample with soxr, and hash samples."""
 
 import hashlib
 import io
@@ -19,36 +19,36 @@ from pipeline.core.errors import AudioError
 with extras.system_library("libsndfile"):
     import soundfile
 
-VERSION = 2  # raise it when the same file would give other samples
+VERSION = 2  # increase when the same file gives other samples
 Array = npt.NDArray[np.float32]
-Window = tuple[float, float]  # s before it, s within
+Window = tuple[float, float]  # start and duration, s
 POINTER = b"version https://git-lfs"
-UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # whether such a file was cut cannot be told
-SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
-UNSTATED = 2**48  # frames; libsndfile says more where a FLAC states no length, and no recording lasts for decades
-RATES = (1_000, 768_000)  # Hz, what recordings have
-LOUDEST = 2**31  # full scales: some programs write whole numbers of 32 bits as floats, only damage says more
-CANCELLED = 0.1  # of the power of channels with nothing in common
-UNREAD = 0.02  # of the bytes of the sound: what may lie beside it and be no sound
-SOUGHT = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek lands on the very frame
+UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # a truncated file cannot be detected
+SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # exact as int16
+UNSTATED = 2**48  # frames; libsndfile reports more for a FLAC without a stated length
+RATES = (1_000, 768_000)  # Hz, plausible sample rates
+LOUDEST = 2**31  # times full scale: some programs write 32-bit integers as floats, more is damage
+CANCELLED = 0.1  # of the power that uncorrelated channels have after mixing
+UNREAD = 0.02  # of the bytes of the audio: tolerated bytes of other content
+SOUGHT = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek is exact
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One decoded file. ``samples`` has shape ``(frames, channels)``, int16 or float32 at full scale 1."""
+    """A decoded file. ``samples`` has shape ``(frames, channels)``: int16, or float32 with full scale 1."""
 
     samples: npt.NDArray[Any]
     sample_rate: int  # Hz
-    container: str  # libsndfile's word: WAV, FLAC, AIFF…
-    first: int = 0  # frames of the file that lie before the samples
-    doubts: tuple[str, ...] = ()  # the manifest's words for what is odd about the file and leaves it usable
+    container: str  # as named by libsndfile: WAV, FLAC, AIFF…
+    first: int = 0  # index of the first of the samples in the file
+    doubts: tuple[str, ...] = ()  # warnings of the manifest about the bytes of a usable file
 
 
 class Source(io.BytesIO):
-    """Bytes in which a seek to nowhere stays where it is, as in a file; damaged headers ask for that."""
+    """Bytes in which an invalid seek keeps the position, as in a file; damaged headers cause such seeks."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to ``offset`` and return the position."""
+        """Seek to ``offset`` and return the position."""
         try:
             return super().seek(offset, whence)
         except (ValueError, OverflowError):
@@ -56,7 +56,7 @@ class Source(io.BytesIO):
 
 
 class _Endless(io.RawIOBase):
-    """Bytes with zeros behind them, so that no estimate of a length comes out too short."""
+    """Bytes followed by zeros, so that no estimated length is too short."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.position, self.size = data, 0, 64 * len(data)  # bit rates go from 8 to 448 kbit/s
@@ -65,8 +65,8 @@ class _Endless(io.RawIOBase):
         return self.position
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        place = offset + (0, self.position, self.size)[whence]
-        self.position = place if 0 <= place <= self.size else self.position
+        target = offset + (0, self.position, self.size)[whence]
+        self.position = target if 0 <= target <= self.size else self.position
         return self.position
 
     def readinto(self, buffer: Any, /) -> int:
@@ -84,44 +84,44 @@ def decode(
     window: Window | None = None,
     path: str = "",
 ) -> Recording:
-    """Decode the bytes of an audio file, or a window of it where the format can be sought.
+    """Decode the bytes of an audio file, or a window of it if its format is seekable.
 
-    A format that libsndfile does not read is named; ``path`` is for the line that converts the file, see `formats`.
+    For a format that libsndfile does not read, the error gives the command that converts the file at ``path``.
 
     Raises:
-        AudioError: its status is ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``unread_sound``,
+        AudioError: with status ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``unread_sound``,
             ``too_long`` or ``not_finite``.
     """
-    held = measured(data, name)
-    with opened(held, name, path) as file:
-        refuse_unread(held, name)
-        frames = file.frames if held.frames is None else held.frames
+    extent = measured(data, name)
+    with opened(extent, name, path) as file:
+        refuse_unread(extent, name)
+        frames = file.frames if extent.frames is None else extent.frames
         refuse_header(file, frames, max_seconds, name)
-        first, promised = stretch(file, frames, window)
-        recording = read(file, first, promised, name)
-        in_log = held.log_matters and length.is_cut_short(file.extra_info, file.frames)
-    refuse_cut(held, name, short=in_log or len(recording.samples) < promised)
+        first, count = stretch(file, frames, window)
+        recording = read(file, first, count, name)
+        log_truncated = extent.log_matters and length.is_cut_short(file.extra_info, file.frames)
+    refuse_cut(extent, name, short=log_truncated or len(recording.samples) < count)
     refuse_values(recording.samples, name)
-    container = held.container or recording.container
-    return replace(recording, container=container, doubts=tuple(doubts(held, container)))
+    container = extent.container or recording.container
+    return replace(recording, container=container, doubts=tuple(doubts(extent, container)))
 
 
 def shape(data: bytes, *, name: str, path: str = "") -> tuple[int, int, int]:
-    """Give the rate in Hz, the channels and the frames of a file without decoding it.
+    """Return the sample rate in Hz, the channels and the frames of a file without decoding it.
 
     Raises:
-        AudioError: it is no audio.
+        AudioError: it is not audio.
     """
-    held = measured(data, name)
-    with opened(held, name, path) as file:
-        return file.samplerate, file.channels, file.frames if held.frames is None else held.frames
+    extent = measured(data, name)
+    with opened(extent, name, path) as file:
+        return file.samplerate, file.channels, file.frames if extent.frames is None else extent.frames
 
 
 def measured(data: bytes, name: str) -> Extent:
-    """Find out how much sound a file holds.
+    """Determine how much audio a file contains.
 
     Raises:
-        AudioError: it is empty, or stands for a file that lies elsewhere.
+        AudioError: it is empty or a Git-LFS pointer.
     """
     if not data:
         raise AudioError("empty", f"{name} has no bytes: fetch it again.")
@@ -132,59 +132,59 @@ def measured(data: bytes, name: str) -> Extent:
     return length.stated_length(data)
 
 
-def opened(held: Extent, name: str, path: str) -> soundfile.SoundFile:
-    """Open what a file holds."""
+def opened(extent: Extent, name: str, path: str) -> soundfile.SoundFile:
+    """Open the audio of a file, or raise the most specific error."""
     try:
-        return soundfile.SoundFile(_Endless(held.data) if held.estimated else Source(held.data))
+        return soundfile.SoundFile(_Endless(extent.data) if extent.estimated else Source(extent.data))
     except soundfile.LibsndfileError as error:
-        other = formats.refusal(name, held.data[: formats.HEAD], path=path)
-        if not other:
-            refuse_unread(held, name)
-            refuse_cut(held, name)
-        begins = f"{name} is no audio that libsndfile reads; it begins {held.data[:24]!r}."
-        raise AudioError("unreadable", other or begins) from error
+        unsupported = formats.refusal(name, extent.data[: formats.HEAD], path=path)
+        if not unsupported:
+            refuse_unread(extent, name)
+            refuse_cut(extent, name)
+        unknown = f"{name} is no audio that libsndfile reads; it begins {extent.data[:24]!r}."
+        raise AudioError("unreadable", unsupported or unknown) from error
 
 
-def refuse_unread(held: Extent, name: str) -> None:
-    """Refuse a file that holds more sound than is read of it."""
-    if held.second is not None:
+def refuse_unread(extent: Extent, name: str) -> None:
+    """Reject a file with more audio than libsndfile reads."""
+    if extent.second is not None:
         raise AudioError(
             "unread_sound",
-            f"{name} holds a second recording from byte {held.second} on: split it with 'head -c {held.second}' and "
-            f"'tail -c +{held.second + 1}'.",
+            f"{name} holds a second recording from byte {extent.second} on: split it with 'head -c {extent.second}' "
+            f"and 'tail -c +{extent.second + 1}'.",
         )
-    share = held.unread / max(1, held.size - held.unread)
+    share = extent.unread / max(1, extent.size - extent.unread)
     if share > UNREAD:
         raise AudioError(
             "unread_sound",
-            f"{name} holds {held.unread} bytes that are not read, {share:.0%} of what is: if they are sound behind the "
-            f"length that a header states, mend it with 'sox --ignore-length', else cut them off.",
+            f"{name} holds {extent.unread} bytes that are not read, {share:.0%} of those that are: if they are audio "
+            f"beyond the length stated in a header, fix it with 'sox --ignore-length', otherwise cut them off.",
         )
 
 
-def refuse_cut(held: Extent, name: str, *, short: bool = False) -> None:
-    """Refuse a file that states more sound than there is, or of which less was read than it states."""
-    if short or held.cut:
+def refuse_cut(extent: Extent, name: str, *, short: bool = False) -> None:
+    """Reject a file whose header states more audio than it contains or than was read."""
+    if short or extent.cut:
         raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
 
 
-def doubts(held: Extent, container: str) -> Iterator[str]:
-    """List what is odd about the bytes of a file and leaves its sound usable."""
-    if held.unstated or container in UNSTATED_FORMATS:
+def doubts(extent: Extent, container: str) -> Iterator[str]:
+    """Yield the warnings about the bytes of a usable file."""
+    if extent.unstated or container in UNSTATED_FORMATS:
         yield "unstated_length"
-    if held.unread:
+    if extent.unread:
         yield "trailing_bytes"
-    if held.unended:
+    if extent.unended:
         yield "no_end_mark"
 
 
 def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
-    """Refuse what no recording says of itself, and hours of sound before they are decoded."""
+    """Reject implausible headers, and files that are too long before they are decoded."""
     low, high = RATES
     if not low <= file.samplerate <= high:
         raise AudioError(
             "unreadable",
-            f"{name} states {file.samplerate} Hz, recordings have {low} to {high} Hz: fetch or export it again.",
+            f"{name} states {file.samplerate} Hz, expected {low} to {high} Hz: fetch or export it again.",
         )
     if frames >= UNSTATED:
         raise AudioError("unreadable", f"{name} does not state its length, and its end is damaged: encode it again.")
@@ -196,7 +196,7 @@ def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, na
 
 
 def stretch(file: soundfile.SoundFile, frames: int, window: Window | None) -> tuple[int, int]:
-    """Give the first of the frames to read and how many."""
+    """Return the first frame to read and the number of frames."""
     if window is None or file.format not in SOUGHT:
         return 0, frames
     first = min(frames, round(window[0] * file.samplerate))
@@ -204,7 +204,7 @@ def stretch(file: soundfile.SoundFile, frames: int, window: Window | None) -> tu
 
 
 def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Recording:
-    """Read ``count`` frames from ``first`` on: int16 where that is exact, else float32."""
+    """Read ``count`` frames from ``first`` on: int16 if that is exact, otherwise float32."""
     kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
     try:
         if first:
@@ -215,12 +215,12 @@ def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Record
     except MemoryError as error:
         raise AudioError(
             "too_long",
-            f"{name} states {count} frames, more than the memory holds: cut it into clips, or fetch it again.",
+            f"{name} states {count} frames, more than fit into memory: cut it into clips, or fetch it again.",
         ) from error
 
 
 def refuse_values(samples: npt.NDArray[Any], name: str) -> None:
-    """Refuse floats that are no sound."""
+    """Reject floats that are not finite or implausibly large."""
     if samples.dtype != np.float32:
         return
     peak = np.abs(samples).max(initial=0)
@@ -233,21 +233,21 @@ def refuse_values(samples: npt.NDArray[Any], name: str) -> None:
 
 
 def samples_hash(samples: npt.NDArray[Any]) -> str:
-    """SHA-256 of the samples, channels interleaved, little-endian: the same for WAV and FLAC of one recording."""
+    """Return the SHA-256 of the samples, interleaved and little-endian: WAV and FLAC of one recording share it."""
     little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
     return hashlib.sha256(np.ascontiguousarray(little).tobytes()).hexdigest()
 
 
 def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Reduce channels that all hold the same to one; leave others as they are.
+    """Reduce identical channels to one, so that a stereo file equals its mono copy; return others unchanged.
 
-    A stereo file with equal channels is the same recording as its mono twin.
+    Shape: ``(frames, channels)``.
     """
     return samples[:, :1] if (samples == samples[:, :1]).all() else samples
 
 
 def mono(samples: npt.NDArray[Any]) -> Array:
-    """Mix down to one channel at full scale 1; of channels that cancel each other out, take the loudest.
+    """Mix to mono with full scale 1; of channels that cancel each other out, take the loudest.
 
     Shape: ``(frames, channels)`` to ``(frames,)``.
     """
@@ -261,15 +261,15 @@ def mono(samples: npt.NDArray[Any]) -> Array:
 
 
 def scale(samples: npt.NDArray[Any]) -> np.float32:
-    """Give the factor that brings samples to full scale 1."""
+    """Return the factor that scales samples to full scale 1."""
     return np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
 
 
 def channels_cancel(samples: npt.NDArray[Any]) -> bool:
-    """Say whether mixing loses the sound, as where a cable has turned one channel over.
+    """Check whether mixing cancels the channels, as when a cable inverts one of them.
 
-    True where the mix has less than a tenth of the power that channels with nothing in common would leave in it, which
-    is a correlation below -0.9 for two channels of equal level. Shape: ``(frames, channels)``.
+    True if the mix has less than a tenth of the power that uncorrelated channels would have, which is a correlation
+    below -0.9 for two channels of equal level. Shape: ``(frames, channels)``.
     """
     channels = samples.shape[1]
     if channels == 1 or not len(samples):
@@ -280,12 +280,12 @@ def channels_cancel(samples: npt.NDArray[Any]) -> bool:
 
 
 def _power(samples: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean square of each channel about its mean. Shape: ``(frames, channels)`` to ``(channels,)``."""
+    """Return the variance of each channel. Shape: ``(frames, channels)`` to ``(channels,)``."""
     return np.asarray(samples.var(axis=0, dtype=np.float64))
 
 
 def resample(signal: Array, source: int, target: int) -> Array:
-    """Change the rate from ``source`` to ``target`` Hz with soxr HQ.
+    """Resample from ``source`` to ``target`` Hz with soxr HQ.
 
     Shape: ``(samples,)`` to ``(samples * target / source,)``.
     """
@@ -295,10 +295,10 @@ def resample(signal: Array, source: int, target: int) -> Array:
 
 
 def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Recording:
-    """Read and decode a file, or a window of it where the format can be sought.
+    """Read and decode a file, or a window of it if its format is seekable.
 
     Raises:
-        AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
+        AudioError: it cannot be decoded, or its bytes do not match ``sha256``.
     """
     try:
         refuse_format(path)
@@ -311,10 +311,10 @@ def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Reco
 
 
 def refuse_format(path: Path) -> None:
-    """Refuse, before it is read, a file that by its name and by its first bytes libsndfile cannot read: hours of video.
+    """Reject a file of an unsupported format by its name and first bytes, before hours of video are read.
 
     Raises:
-        AudioError: its status is ``unreadable``.
+        AudioError: with status ``unreadable``.
         OSError: the file cannot be read at all.
     """
     if formats.by_name(path) is None or not path.is_file():
@@ -326,14 +326,14 @@ def refuse_format(path: Path) -> None:
 
 
 def signal(recording: Recording, sample_rate: int) -> Array:
-    """Mix a recording down and bring it to ``sample_rate`` Hz. Shape ``(samples,)``, full scale 1."""
+    """Mix a recording to mono and resample it to ``sample_rate`` Hz. Shape: ``(samples,)``, full scale 1."""
     return resample(mono(recording.samples), recording.sample_rate, sample_rate)
 
 
 def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
-    """Read a file as mono float32 at ``sample_rate`` Hz, the signal of what `fetch` gives.
+    """Read a file as mono float32 at ``sample_rate`` Hz. Shape: ``(samples,)``, full scale 1.
 
     Raises:
-        AudioError: it cannot be decoded, or ``sha256`` is given and the file has changed since.
+        AudioError: it cannot be decoded, or its bytes do not match ``sha256``.
     """
     return signal(fetch(path, sha256=sha256), sample_rate)

@@ -1,7 +1,7 @@
-"""Formats of sound that are not read, told by name and by content, and the line for a shell that converts them.
+"""Detect unsupported audio formats by name and content, and suggest the shell command that converts them.
 
-Recordings are decoded by libsndfile. Telephones, browsers, cameras and messengers write what it cannot read and ffmpeg
-can. Nothing is converted here: a recording is what its owner made of it.
+Recordings are decoded by libsndfile. Phones, browsers, cameras and messengers write formats that it cannot read but
+ffmpeg can. Nothing is converted here, so that the user decides how.
 """
 
 import os
@@ -16,22 +16,22 @@ from typing import TypeVar
 from pipeline.core import paths
 from pipeline.core.files import is_audio
 
-WIDTH = 90  # letters of a line
-HEAD = 512  # bytes, in which each format shows
+WIDTH = 90  # characters per line
+HEAD = 512  # bytes, enough to detect each format
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is not read."""
+    """An unsupported format."""
 
     title: str
-    suffixes: tuple[str, ...]  # the commonest first; none where the name is that of a format which is read
-    begins: str  # a regular expression for its first bytes
+    suffixes: tuple[str, ...]  # the most common first; empty for a variant of a supported format
+    begins: str  # regular expression for the first bytes
 
     @property
     def suffix(self) -> str:
-        """The suffix to tell it by."""
+        """The most common suffix."""
         return self.suffixes[0] if self.suffixes else ".old"
 
 
@@ -79,7 +79,7 @@ BY_CONTENT = {each: re.compile(each.begins.encode("latin-1"), re.DOTALL) for eac
 
 
 def by_name(path: PurePath) -> Format | None:
-    """Give the format that the suffix of a file names.
+    """Look up the unsupported format of a file's suffix, or None.
 
     >>> by_name(PurePath("memo.M4A")).title, by_name(PurePath("memo.wav"))
     ('MPEG-4', None)
@@ -88,7 +88,7 @@ def by_name(path: PurePath) -> Format | None:
 
 
 def by_content(head: bytes) -> Format | None:
-    """Give the format that the first bytes of a file, at least ``HEAD`` of them where there are as many, are of.
+    """Detect the unsupported format of a file from its first ``HEAD`` bytes, or None.
 
     >>> by_content(bytes([0, 0, 0, 32]) + b"ftypM4A ").title, by_content(b"RIFF....WAVEfmt ")
     ('MPEG-4', None)
@@ -97,45 +97,45 @@ def by_content(head: bytes) -> Format | None:
 
 
 def unconverted(paths: Iterable[AnyPath]) -> list[AnyPath]:
-    """Leave out files in formats that are not read beside which lies what they were converted to, see `command`.
+    """Drop files in unsupported formats that have a converted copy next to them, see `command`.
 
-    That is a recording of the same name; where several files share theirs, each needs its own, by its full name.
+    The copy is a recording of the same stem or, if several files share a stem, one named after the full name.
 
     >>> [path.name for path in unconverted(map(PurePath, ["a.m4a", "a.wav", "b.m4a", "c.m4a", "c.amr", "c.wav"]))]
     ['a.wav', 'b.m4a', 'c.m4a', 'c.amr', 'c.wav']
     """
     files = list(paths)
-    read = {path.with_suffix("") for path in files if is_audio(path)}
-    alike = Counter(path.with_suffix("") for path in files if by_name(path))
-    done = {stem for stem, count in alike.items() if count == 1} & read
-    return [path for path in files if not by_name(path) or (path.with_suffix("") not in done and path not in read)]
+    supported = {path.with_suffix("") for path in files if is_audio(path)}
+    stems = Counter(path.with_suffix("") for path in files if by_name(path))
+    done = {stem for stem, count in stems.items() if count == 1} & supported
+    return [path for path in files if not by_name(path) or (path.with_suffix("") not in done and path not in supported)]
 
 
 def unread(paths: Iterable[AnyPath]) -> list[AnyPath]:
-    """List the files whose names are of formats that are not read, but those that were converted."""
+    """List the files in unsupported formats, by their names, that were not converted."""
     return [path for path in unconverted(paths) if by_name(path)]
 
 
 def refusal(name: str, head: bytes, *, path: str = "") -> str:
-    """Say what a file is that libsndfile does not open, and how to convert it; nothing where it is of no format here.
+    """Name the unsupported format of a file and the command that converts it; ``""`` for an unknown format.
 
     Args:
-        name: what the sentence calls the file.
+        name: of the file, for the message.
         head: its first bytes.
-        path: of the file, as a person could type it; empty where it lies in none.
+        path: of the file, as a user would type it; empty if it is not on disk.
     """
-    seen, named = by_content(head), by_name(PurePath(name))
-    found = seen or named
+    detected, named = by_content(head), by_name(PurePath(name))
+    found = detected or named
     if found is None:
         return ""
     suffix = PurePath(name).suffix
-    other = f" under the name {suffix}" if seen and seen is not named and seen.suffixes and suffix else ""
+    other = f" under the name {suffix}" if detected and detected is not named and detected.suffixes and suffix else ""
     line = command(path, found) if path else f"ffmpeg -i recording{found.suffix} recording.wav"
     return f"{name} is {found.title}{other}, which is not read here; convert it: {line}"
 
 
 def command(path: str, found: Format) -> str:
-    """Write the line for bash that converts one file; one under the name of another format is renamed first.
+    """Return the bash command that converts one file, after renaming it if its suffix is wrong.
 
     >>> command("my memo.m4a", FORMATS[0])
     "ffmpeg -i 'my memo.m4a' 'my memo.wav'"
@@ -150,30 +150,30 @@ def command(path: str, found: Format) -> str:
 
 
 def told(paths: Sequence[PurePath], folder: str = "") -> list[str]:
-    """Count files in formats that are not read, and write the line for bash that converts them, in lines.
+    """Count the files in unsupported formats and give the bash command that converts them, as lines of text.
 
     >>> told([PurePath("a/1.m4a"), PurePath("a/2.m4a"), PurePath("a/3.AMR")], "a")[0]
     '3 files are in formats that are not read (1 amr, 2 m4a), such as a/1.m4a; this converts them:'
 
     Args:
         paths: the files.
-        folder: they lie below, as a person could type it; empty where that is the one that they share.
+        folder: the folder that contains them, as a user would type it; empty for their common parent.
     """
     if not paths:
         return []
     suffixes = Counter(path.suffix.casefold()[1:] for path in paths)
-    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(suffixes.items()))
-    many = f"{len(paths):,} files are in formats that are" if len(paths) > 1 else "1 file is in a format that is"
+    by_suffix = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(suffixes.items()))
+    subject = f"{len(paths):,} files are in formats that are" if len(paths) > 1 else "1 file is in a format that is"
     return [
-        f"{many} not read ({kinds}), such as {min(paths)}; this converts {'them' if len(paths) > 1 else 'it'}:",
+        f"{subject} not read ({by_suffix}), such as {min(paths)}; this converts {'them' if len(paths) > 1 else 'it'}:",
         converting(folder or os.path.commonpath([path.parent for path in paths]), paths),
     ]
 
 
 def converting(folder: str, paths: Iterable[PurePath]) -> str:
-    """Write the line for bash that converts the files below a folder which have the suffixes of ``paths``.
+    """Return the bash command that converts all files below a folder with the suffixes of ``paths``.
 
-    Each becomes a WAV beside it, of its full name where several would have the same otherwise; none is overwritten.
+    Each WAV is written next to its original, named after the full name if stems repeat; none is overwritten.
     """
     files = list(paths)
     names = " -o ".join(f"-iname '*{suffix}'" for suffix in sorted({path.suffix.casefold() for path in files}))
@@ -186,7 +186,7 @@ def converting(folder: str, paths: Iterable[PurePath]) -> str:
 
 
 def _argument(path: str) -> str:
-    """Quote a path so that no program takes it for an option, or for an address with a protocol.
+    """Quote a path so that no program mistakes it for an option or a URL.
 
     >>> _argument("-x.m4a"), _argument("10:30.m4a"), _argument("/a/10:30.m4a")
     ('./-x.m4a', './10:30.m4a', '/a/10:30.m4a')

@@ -1,10 +1,10 @@
-"""How many samples a file says it holds, read from headers and frames without decoding it.
+"""Determine the length of an audio file from headers and frames, without decoding it.
 
-Where the front of a file states no count of frames, decoders estimate one from the bit rate of the first frame, which
-is wrong for a variable one. So the frames are counted here, by their headers (ISO 11172-3 and 13818-3).
+If an MPEG file does not state its number of frames, decoders estimate it from the bit rate of the first frame, which is
+wrong for a variable bit rate. So the frames are counted here by their headers (ISO 11172-3 and 13818-3).
 
-Decoders read what is there of a cut file, stop where a header that was never mended tells them to, and read the first
-of two recordings in one file. What they are handed is mended here, and what cannot be mended is said.
+Decoders silently read what is left of a truncated file, stop where an unfinished header tells them to, and read only
+the first of two recordings in one file. Here the data are repaired for the decoder, or the problem is reported.
 """
 
 import re
@@ -30,40 +30,40 @@ _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 
 @dataclass(frozen=True)
 class MpegFrame:
-    """One frame, from its header; ``kind`` (version, layer, Hz) stays the same throughout a stream."""
+    """The header of one frame; ``kind`` (version, layer, Hz) is the same throughout a stream."""
 
-    start: int  # byte
+    start: int  # position
     size: int  # bytes
     samples: int
     kind: tuple[int, int, int]
-    side: int  # bytes from its start to where a count of frames would stand
+    side: int  # bytes from its start to the place of a frame count
 
 
 @dataclass(frozen=True)
 class MpegStream:
-    """What the frames of a file hold."""
+    """Summary of the frames of a file."""
 
-    sound: bytes  # the frames with sound, one after another
-    samples: int  # of one channel
-    stated: int | None  # frames, from the front
-    counted: int  # frames with sound
-    cut: bool  # whether the last frame breaks off
+    sound: bytes  # the audio frames, concatenated
+    samples: int  # per channel
+    stated: int | None  # number of frames, from the information frame
+    counted: int  # audio frames
+    cut: bool  # whether the last frame is truncated
     skipped: int  # bytes that are neither frames of the stream nor a tag
 
     @property
     def is_cut(self) -> bool:
-        """Say whether sound is missing at the end. Some writers count the front as a frame."""
+        """Whether audio is missing at the end. Some encoders count the information frame too."""
         missing = 0 if self.stated is None else self.stated - self.counted
         return missing > 1 or (self.cut and (missing > 0 or self.stated is None))
 
     @property
     def is_stated(self) -> bool:
-        """Say whether a decoder that believes the front reads all of it."""
+        """Whether a decoder that trusts the information frame reads everything."""
         return self.stated == self.counted and not self.skipped
 
 
 def scan_mpeg(data: bytes) -> MpegStream | None:
-    """Count the frames of a file; None where it has none, as with a free bit rate."""
+    """Count the frames of a file; None if it has none, as with a free bit rate."""
     frames, skipped, cut = _frames(data)
     if not frames:
         return None
@@ -80,12 +80,12 @@ def scan_mpeg(data: bytes) -> MpegStream | None:
 
 
 def is_frame(data: bytes) -> bool:
-    """Say whether the bytes begin with the header of a frame."""
+    """Check whether the bytes begin with the header of a frame."""
     return _frame(data, 0) is not None
 
 
 def _frames(data: bytes) -> tuple[list[MpegFrame], int, bool]:
-    """List the whole frames; count the bytes between them that are no tag; say whether the last one breaks off."""
+    """List the complete frames; count the unread bytes between them; check whether the last frame is truncated."""
     found: list[MpegFrame] = []
     skipped, at = 0, behind_tag(data, 0)
     for frame in _chain(data, at):
@@ -99,7 +99,7 @@ def _frames(data: bytes) -> tuple[list[MpegFrame], int, bool]:
 
 
 def _chain(data: bytes, at: int) -> Iterator[MpegFrame]:
-    """Give the frames of the first stream, each where the one before ends, or at the next place that fits."""
+    """Yield the frames of the first stream, each at the end of the previous one or at the next valid position."""
     kind = None
     while frame := _next(data, at, kind):
         kind = frame.kind
@@ -108,7 +108,7 @@ def _chain(data: bytes, at: int) -> Iterator[MpegFrame]:
 
 
 def _next(data: bytes, at: int, kind: tuple[int, int, int] | None) -> MpegFrame | None:
-    """Find the next frame of a kind: here, or where two follow each other, for two bytes of sync are in any sound."""
+    """Find the next frame of a kind: here or where two are adjacent, because any audio may contain a sync word."""
     here = _frame(data, at)
     if here and here.kind == kind:
         return here
@@ -122,7 +122,7 @@ def _next(data: bytes, at: int, kind: tuple[int, int, int] | None) -> MpegFrame 
 
 
 def _frame(data: bytes, at: int) -> MpegFrame | None:
-    """Read the header at a byte; None where there is none. A free bit rate states no size."""
+    """Parse the frame header at a position; None if there is none. A free bit rate has no known size."""
     if at + _HEAD > len(data):
         return None
     (head,) = struct.unpack_from(">I", data, at)
@@ -139,9 +139,9 @@ def _frame(data: bytes, at: int) -> MpegFrame | None:
 
 
 def _stated(data: bytes, first: MpegFrame) -> int | None:
-    """Read how many frames the first one states, in the form of Xing and LAME or of Fraunhofer; None where it does not.
+    """Read the number of frames from an information frame of Xing, LAME or Fraunhofer; None if there is none.
 
-    A front without a count gives -1: it is no sound all the same.
+    -1 if that frame states no number; it contains no audio in any case.
     """
     at = first.start + first.side
     if data[at : at + 4] in (b"Xing", b"Info"):
@@ -152,7 +152,7 @@ def _stated(data: bytes, first: MpegFrame) -> int | None:
 
 
 def behind_tag(data: bytes, at: int) -> int:
-    """Give the byte behind the ID3 tags that begin at ``at``."""
+    """Return the position after the ID3 tags that begin at ``at``."""
     while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
         size = sum((byte & 0x7F) << shift for byte, shift in zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=True))
         footer = 10 if data[at + 5] & 0x10 else 0
@@ -163,13 +163,13 @@ def behind_tag(data: bytes, at: int) -> int:
 
 
 def _foreign(data: bytes, start: int, end: int) -> int:
-    """Count the bytes of a stretch between frames that are no tag and no padding."""
+    """Count the bytes between two positions, without tags and padding."""
     rest = data[behind_tag(data, start) : end]
     return 0 if is_padding_or_tag(rest) else len(rest)
 
 
-_TOLERANCE = 256  # bytes that a header may state in excess: some writers count the header too
-_BEGINNINGS = re.compile(  # of another recording, behind the first
+_TOLERANCE = 256  # bytes that a header may overstate: some encoders count the header too
+_BEGINNINGS = re.compile(  # of a second recording
     rb"RIFF....WAVEfmt |RIFX....WAVEfmt |RF64....WAVE|FORM....AIF[FC]|FORM....(?:8SVX|16SV)|riff\x2e\x91\xcf\x11|"
     rb"caff\x00\x01\x00\x00desc|fLaC[\x00\x80]\x00\x00\x22|OggS\x00\x02|NIST_1A\n|\.snd\x00\x00|"
     rb"dns\.....|Creative Voice File\x1a",
@@ -177,30 +177,30 @@ _BEGINNINGS = re.compile(  # of another recording, behind the first
 )
 _MPEG_IN_WAV = {0x50, 0x55}
 _READ_ON = {b"riff", b".snd", b"dns.", b"NIST"}  # formats that libsndfile reads to the end of the file
-_SIGNATURE = 12  # bytes; what formats begin with that are not known here
+_SIGNATURE = 12  # bytes, the signature of a format not parsed here
 _SHORT = re.compile(r"truncated|should be \d+")
 _STATED = re.compile(r"(?:Frames|Cols) *: (\d+)")
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What a file holds, and what is to be handed to the decoder."""
+    """The audio in a file, and the data to pass to the decoder."""
 
-    data: bytes  # for the decoder, mended
-    size: int  # bytes of the file
-    frames: int | None = None  # where the decoder's own count is not to be relied on
-    cut: bool = False  # whether sound is missing that the file states
-    second: int | None = None  # byte at which another recording begins
-    unread: int = 0  # bytes that are neither sound, chunk, tag nor padding
-    unended: bool = False  # whether the mark of the end is missing
-    unstated: bool = False  # whether the header states no length, so that all is read up to the end of the file
-    log_matters: bool = False  # whether nothing but the decoder's log of the header tells what it states
-    container: str = ""  # where that is not what the decoder says
-    estimated: bool = False  # whether the decoder estimates a length, which must not end it early
+    data: bytes  # for the decoder, repaired
+    size: int  # of the file in bytes
+    frames: int | None = None  # if the decoder's own count is unreliable
+    cut: bool = False  # whether the file states more audio than it contains
+    second: int | None = None  # position of a second recording
+    unread: int = 0  # bytes that are neither audio, chunk, tag nor padding
+    unended: bool = False  # whether the end mark is missing
+    unstated: bool = False  # whether the header states no length, so that the file is read to its end
+    log_matters: bool = False  # whether only the decoder's log gives the stated length
+    container: str = ""  # if it differs from what the decoder reports
+    estimated: bool = False  # whether the decoder estimates the length, which must not stop it early
 
 
 def stated_length(data: bytes) -> Extent:
-    """Find out what a file holds, by its first bytes; what is not known here is left to `Extent.data` as it is."""
+    """Determine the audio in a file by its format; data of unknown formats are passed on unchanged."""
     start = behind_tag(data, 0)
     if start:
         found = stated_length(data[start:])
@@ -219,7 +219,7 @@ def stated_length(data: bytes) -> Extent:
 
 
 def is_cut_short(log: str, frames: int) -> bool:
-    """Say whether libsndfile's own log of a header tells of more sound than it found, for formats not known here.
+    """Check whether libsndfile's log of a header states more audio than it found, for formats not parsed here.
 
     >>> is_cut_short("Cols  : 32000", 31500), is_cut_short("", 31500)
     (True, False)
@@ -231,14 +231,14 @@ def is_cut_short(log: str, frames: int) -> bool:
 
 
 def _plain(data: bytes, sound: containers.Sound) -> Extent:
-    """Measure a file of plain samples, or of blocks of as many bytes each."""
+    """Determine the extent of a file of uncompressed samples, or of blocks of constant size."""
     end = len(data) if sound.size is None else sound.start + sound.size
     if sound.coding in _MPEG_IN_WAV:
         return replace(_mpeg(data[sound.start : end]), container="WAV")
     unread = containers.unread_from(data, end) if end < len(data) else None
-    whole = data[:end] if end < len(data) and data[:4] in _READ_ON else sound.mended(data)
+    repaired = data[:end] if end < len(data) and data[:4] in _READ_ON else sound.with_true_size(data)
     return Extent(
-        whole,
+        repaired,
         len(data),
         cut=end - len(data) > min(sound.start, _TOLERANCE),
         second=_second(data, sound.start if sound.size is None else unread),
@@ -248,29 +248,29 @@ def _plain(data: bytes, sound: containers.Sound) -> Extent:
 
 
 def _second(data: bytes, start: int | None) -> int | None:
-    """Find the beginning of another recording from a byte on."""
+    """Find a second recording from a position on."""
     found = _BEGINNINGS.search(data, start) if start is not None else None
     return found.start() if found else None
 
 
 def _flac(data: bytes) -> Extent:
-    """Measure FLAC: the last frame says how many samples there are where the header does not."""
+    """Determine the extent of FLAC: if the header states too few samples, by the last frame."""
     stream = containers.scan_flac(data)
     if stream is None:
         return Extent(data, len(data))
     if stream.held is None or stream.held <= stream.stated:
         return Extent(data, len(data), second=stream.second)
-    return Extent(stream.restated(data, stream.held), len(data), second=stream.second)
+    return Extent(stream.with_stated_samples(data, stream.held), len(data), second=stream.second)
 
 
 def _ogg(data: bytes) -> Extent:
-    """Measure Ogg, whatever is coded in it."""
+    """Determine the extent of Ogg, with any codec."""
     pages = containers.scan_ogg(data)
     return Extent(data, len(data), cut=pages.cut, second=pages.second, unread=pages.skipped, unended=not pages.ended)
 
 
 def _mpeg(data: bytes) -> Extent:
-    """Measure MPEG: where the front does not state what is there, the decoder is handed the frames alone."""
+    """Determine the extent of MPEG: without a valid frame count, the decoder gets only the audio frames."""
     stream = scan_mpeg(data)
     if stream is None:
         return Extent(data, len(data))

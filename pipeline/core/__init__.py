@@ -1,1 +1,1 @@
-"""What every stage needs: settings, errors, files, labels, tables."""
+"""Shared by every stage: settings, errors, files, labels and tables."""

@@ -1,7 +1,7 @@
 """Read params.yaml and build checked dataclasses from its sections.
 
-The dataclass of a section lives in the room that uses it; this module knows none of them, because every
-stage depends on it and each edit here would train again.
+Each section's dataclass is defined in the folder that uses it. This module imports none of them: every stage depends
+on it, so an edit here reruns all of them.
 """
 
 import os
@@ -18,24 +18,24 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from pipeline.core import paths, yaml_reader
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.yaml_reader import dotted
-from pipeline.core.yaml_reader import shown as shown  # others have it from here
 
 Section = TypeVar("Section")
 PARAMS, PIPELINE = Path("params.yaml"), Path("dvc.yaml")
-LARGEST = 2**63 - 1  # of whole numbers: what Parquet, JSON readers and NumPy hold
-CORPUS = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a folder, a DVC stage, a metric and a key for -S at once
-WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}  # of YAML 1.1
+LARGEST = 2**63 - 1  # the largest whole number that Parquet, JSON readers and NumPy can store
+CORPUS = re.compile(r"[a-z][a-z0-9_]{0,63}")  # valid as a folder, a DVC stage, a metric and a key for -S
+shown = yaml_reader.shown
+WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}  # YAML 1.1
 NOTHING = {"none", "null", "nil", "nan", "~", ""}
 
 
 def project() -> Path | None:
-    """Find the folder of the project: the nearest with dvc.yaml, from the current folder up; nothing where none is."""
+    """Find the nearest folder with a dvc.yaml, from the current folder upwards; None if there is none."""
     here = paths.here()
     return next((folder for folder in (here, *here.parents) if os.access(folder / PIPELINE, os.R_OK)), None)
 
 
 def elsewhere(path: Path = PARAMS) -> str:
-    """Say how to get from below the project to its folder, where ``path`` is meant; nothing where that is no remedy."""
+    """Return the ``cd`` command from a subfolder to the project if ``path`` is expected there; otherwise ``""``."""
     folder = project()
     if path.is_absolute() or folder in (None, Path.cwd()) or not os.access(folder / PARAMS, os.R_OK):
         return ""
@@ -43,10 +43,10 @@ def elsewhere(path: Path = PARAMS) -> str:
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
-    """Read parameters, see `yamlfile.read`.
+    """Read the parameters, see `yaml_reader.read_yaml`.
 
     Raises:
-        SettingError: the file is missing, cannot be read, is no YAML, or is not a mapping.
+        SettingError: the file is missing, cannot be read, is not YAML, or is not a mapping.
     """
     if not os.path.lexists(path) and (remedy := elsewhere(path)):
         raise SettingError(f"{path.resolve()} does not exist: {remedy}")
@@ -58,10 +58,10 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def read_if_any() -> dict[str, Any]:
-    """Read parameters where there are any; without them a command goes by its own defaults.
+    """Read the parameters if the file exists; otherwise return an empty mapping, so that defaults apply.
 
     Raises:
-        SettingError: they cannot be read, or the project that has them lies further up.
+        SettingError: the file cannot be read, or the project folder is further up.
     """
     return read() if os.path.lexists(PARAMS) or elsewhere() else {}
 
@@ -73,7 +73,7 @@ def get(params: Mapping[str, Any], name: str) -> Any:
     'cnn'
 
     Raises:
-        SettingError: the setting, or a section that it is in, is missing.
+        SettingError: the setting, or a section that contains it, is missing.
     """
     value: Any = params
     for end, part in enumerate(parts := name.split(".")):
@@ -86,18 +86,18 @@ def get(params: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def missing(name: str, there: Iterable[str]) -> SettingError:
-    """Say that a setting is not there, and which one of those that are may be it by a slip.
+def missing(name: str, present: Iterable[str]) -> SettingError:
+    """Report a missing setting, suggesting the most similar of those ``present``.
 
     >>> print(missing("model.arch", ["arhc", "features"]))
     params.yaml: model.arch is missing, did you write 'arhc' for it?
     """
-    close = get_close_matches(name.rpartition(".")[2], list(there), n=1)
+    close = get_close_matches(name.rpartition(".")[2], list(present), n=1)
     return SettingError(f"params.yaml: {name} is missing" + (f", did you write {close[0]!r} for it?" if close else "."))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give each setting with its dotted name.
+    """Yield each setting with its dotted name.
 
     >>> dict(flat({"seed": 42, "audio": {"seconds": 3.0, "trim_db": None}}))
     {'seed': 42, 'audio.seconds': 3.0, 'audio.trim_db': None}
@@ -113,7 +113,7 @@ def seed(params: Mapping[str, Any]) -> int:
     """Read the seed.
 
     Raises:
-        SettingError: it is none that every stage can draw from.
+        SettingError: it is not a valid seed for every stage.
     """
     value = get(params, "seed")
     if not is_seed(value):
@@ -122,7 +122,7 @@ def seed(params: Mapping[str, Any]) -> int:
 
 
 def is_seed(value: Any) -> bool:
-    """Say whether every stage can draw from a seed.
+    """Check whether every random generator accepts a value as its seed.
 
     >>> is_seed(20241231235959), is_seed(-1), is_seed(2**63), is_seed(True)
     (True, False, False, False)
@@ -130,31 +130,31 @@ def is_seed(value: Any) -> bool:
     return type(value) is int and 0 <= value <= LARGEST
 
 
-def text(params: Mapping[str, Any], dotted: str) -> str:
-    """Read a setting that is text.
+def text(params: Mapping[str, Any], name: str) -> str:
+    """Read a text setting by its dotted name.
 
     Raises:
-        SettingError: it is something else.
+        SettingError: it is not text.
     """
-    return str(convert(get(params, dotted), str, dotted))
+    return str(convert(get(params, name), str, name))
 
 
 def corpora(params: Mapping[str, Any]) -> dict[str, str]:
-    """Read which corpora there are, and the folder of each.
+    """Read the folder of each corpus.
 
     Raises:
-        SettingError: there are none, one has a name that cannot work, or no folder.
+        SettingError: there are no corpora, a name is invalid, or a folder is missing.
     """
-    places = get(params, "data.corpora")
-    if not isinstance(places, Mapping) or not places:
+    folders = get(params, "data.corpora")
+    if not isinstance(folders, Mapping) or not folders:
         raise SettingError("params.yaml: data.corpora names no corpus: add one as 'ravdess: /path/to/RAVDESS'.")
-    for name, place in places.items():
+    for name, folder in folders.items():
         refuse_corpus_name(name, "params.yaml: data.corpora:")
-        if not isinstance(place, str) or not place:
+        if not isinstance(folder, str) or not folder:
             raise SettingError(
-                f"params.yaml: data.corpora.{name} is {shown(place)}, expected the folder of the corpus."
+                f"params.yaml: data.corpora.{name} is {shown(folder)}, expected the folder of the corpus."
             )
-    return dict(places)
+    return dict(folders)
 
 
 def corpus(params: Mapping[str, Any], name: str) -> Path:
@@ -163,21 +163,21 @@ def corpus(params: Mapping[str, Any], name: str) -> Path:
     Raises:
         UnknownNameError: params.yaml names no such corpus.
     """
-    places = corpora(params)
-    if name not in places:
-        raise UnknownNameError("params.yaml: data.corpora:", name, places)
-    return Path(places[name])
+    folders = corpora(params)
+    if name not in folders:
+        raise UnknownNameError("params.yaml: data.corpora:", name, folders)
+    return Path(folders[name])
 
 
 def refuse_corpus_name(name: object, where: str) -> None:
-    """Refuse what cannot name a corpus in every place where its name is written.
+    """Check that a name is valid wherever a corpus is named: as a folder, a DVC stage, a metric and a key.
 
     Args:
         name: a key as YAML reads it, or a word from the command line.
-        where: what the sentence begins with.
+        where: the beginning of the message.
 
     Raises:
-        SettingError: it cannot; the sentence says what can.
+        SettingError: the name is invalid.
     """
     if not isinstance(name, str) or not CORPUS.fullmatch(name):
         remedy = "use up to 64 small letters from a to z, digits and underscores, a letter first, such as my_corpus"
@@ -185,17 +185,17 @@ def refuse_corpus_name(name: object, where: str) -> None:
 
 
 def section(cls: type[Section], params: Mapping[str, Any], name: str) -> Section:
-    """Build the dataclass ``cls`` from the section ``name``, refusing keys it lacks and values of another type.
+    """Build the dataclass ``cls`` from the section ``name``, rejecting unknown keys and values of another type.
 
     Raises:
-        UnknownNameError: an unknown key, with the nearest known one.
-        SettingError: a value of the wrong type or out of range.
+        UnknownNameError: a key is unknown.
+        SettingError: a value has the wrong type or is out of range.
     """
     return build(cls, get(params, name), name)
 
 
 def build(cls: type[Section], values: Any, name: str = "") -> Section:
-    """Build ``cls`` from a mapping; nested dataclasses from nested mappings. Without a name it is the whole file."""
+    """Build ``cls`` from a mapping; nested dataclasses from nested mappings. An empty ``name`` means the whole file."""
     if not isinstance(values, Mapping):
         raise SettingError(f"params.yaml: {name} is {shown(values)}, expected a section.")
     hints = get_type_hints(cls)
@@ -210,7 +210,7 @@ def build(cls: type[Section], values: Any, name: str = "") -> Section:
 
 
 def convert(value: Any, hint: Any, name: str) -> Any:
-    """Check ``value`` against a type hint; ints become floats and lists tuples, nothing else is bent."""
+    """Check ``value`` against a type hint; only ints are converted to floats and lists to tuples."""
     if is_dataclass(hint):
         return build(cast("type[Any]", hint), value, name)
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -218,32 +218,33 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         found, result = match(value, option)
         if found:
             return result
-    held = all(map(is_countable, value if isinstance(value, list | tuple) else [value]))
-    reach = "" if held else f", finite and within {LARGEST} if whole"
+    representable = all(map(is_countable, value if isinstance(value, list | tuple) else [value]))
+    reach = "" if representable else f", finite and within {LARGEST} if whole"
     remedy = next((f": write {meant}" for option in options if (meant := meaning(value, option))), "")
     raise SettingError(f"params.yaml: {name} is {shown(value)}, expected {describe(hint)}{reach}{remedy}.")
 
 
 def share(value: Any, name: str) -> float:
-    """Read a share.
+    """Check that a value is a share and return it.
 
     >>> share(0, "ingest.max_bad")
     0.0
 
     Raises:
-        SettingError: it is no number from 0 to 1.
+        SettingError: it is not a number from 0 to 1.
     """
-    found = float(convert(value, float, name))
-    if not 0 <= found <= 1:
+    result = float(convert(value, float, name))
+    if not 0 <= result <= 1:
         raise SettingError(f"params.yaml: {name} is {shown(value)}, expected a share from 0 to 1.")
-    return found
+    return result
 
 
 def meaning(value: Any, hint: Any) -> str:
-    """Write a value as YAML has it where a person wrote it another way, else nothing.
+    """Suggest the YAML spelling of a value written in another notation; ``""`` if there is none.
 
-    >>> meaning("3,0", float), meaning("16_000 ", int), meaning(16000.0, int), meaning("yes", bool), meaning("x", float)
-    ('3.0', '16000', '16000', 'true', '')
+    >>> cases = [("3,0", float), ("16_000 ", int), (16000.0, int), ("yes", bool), ("x", float)]
+    >>> [meaning(value, hint) for value, hint in cases]
+    ['3.0', '16000', '16000', 'true', '']
     """
     if not is_countable(value):
         return ""
@@ -264,7 +265,7 @@ def meaning(value: Any, hint: Any) -> str:
 
 
 def match(value: Any, hint: Any) -> tuple[bool, Any]:
-    """Say whether ``value`` fits a plain hint, and its converted form."""
+    """Match ``value`` against a single type; return whether it fits, and the converted value."""
     if get_origin(hint) is tuple:
         return match_tuple(value, get_args(hint))
     if not is_countable(value):
@@ -276,7 +277,7 @@ def match(value: Any, hint: Any) -> tuple[bool, Any]:
 
 
 def is_countable(value: Any) -> bool:
-    """Say whether a value is a number that others can hold: finite, whole ones of 64 bits; what is no number is.
+    """Check that a number is finite and, if whole, fits 64 bits; anything but a number passes.
 
     >>> [is_countable(value) for value in (2**63 - 1, 2**63, 1e308, float("inf"), float("nan"), "inf")]
     [True, False, True, False, False, True]
@@ -287,7 +288,7 @@ def is_countable(value: Any) -> bool:
 
 
 def match_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Fit a list to ``tuple[X, ...]`` or ``tuple[X, Y]``."""
+    """Match a list against ``tuple[X, ...]`` or ``tuple[X, Y]``."""
     if not isinstance(value, list | tuple):
         return False, value
     hints = [parts[0]] * len(value) if parts[1:] == (...,) else list(parts)
@@ -298,7 +299,7 @@ def match_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[bool, Any]:
 
 
 def describe(hint: Any) -> str:
-    """Write a type hint as a user would say it.
+    """Describe a type hint in words.
 
     >>> describe(float | None)
     'a number or null'
@@ -309,11 +310,11 @@ def describe(hint: Any) -> str:
 
 
 def expect(config: object, section: str, rules: Mapping[str, tuple[bool, str]]) -> None:
-    """Check the fields of a section, each with whether it holds and what was expected.
+    """Check the fields of a section, given for each whether it is valid and what was expected.
 
     Raises:
-        SettingError: the first field that does not hold.
+        SettingError: names the first invalid field.
     """
-    for name, (holds, expected) in rules.items():
-        if not holds:
+    for name, (valid, expected) in rules.items():
+        if not valid:
             raise SettingError(f"params.yaml: {section}.{name} is {getattr(config, name)!r}, expected {expected}.")

@@ -1,4 +1,4 @@
-"""Which files of this package a module needs: its imports, and theirs, read from the source without running it."""
+"""Find the files that a module depends on, from its imports and theirs, without running any code."""
 
 import ast
 from functools import cache
@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @cache
 def modules() -> dict[str, Path]:
-    """All modules of the package by dotted name; a folder goes by the name of its ``__init__.py``."""
+    """Map the dotted name of every module of the package to its file; a folder maps to its ``__init__.py``."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -19,7 +19,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """Modules of the package that a module imports itself, late imports and those for type checkers included."""
+    """Find the modules of the package that a module imports directly, including imports within functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -30,7 +30,7 @@ def imports_of(module: str) -> frozenset[str]:
 
 
 def modules_reached(module: str) -> set[str]:
-    """The module and all that it imports, directly or not, with the folders that they lie in."""
+    """Find a module, everything it imports directly or indirectly, and the packages that contain them."""
     reached, todo = set(), [module]
     while todo:
         name = todo.pop()
@@ -42,5 +42,5 @@ def modules_reached(module: str) -> set[str]:
 
 
 def files_reached(module: str) -> list[Path]:
-    """The files of `modules_reached`, in order."""
+    """List the files of `modules_reached`, sorted."""
     return sorted(modules()[name] for name in modules_reached(module))

@@ -1,6 +1,6 @@
-"""The errors a user can mend, each one sentence with the value and the remedy; and warnings given once.
+"""Errors that a user can fix, each one sentence with the value and the remedy; and warnings given once.
 
-Bugs are not wrapped: they keep their traceback. The command line and the stages print these in one line.
+The command line and the stages print these errors in one line. Bugs are not wrapped: they keep their traceback.
 """
 
 import sys
@@ -10,22 +10,22 @@ from difflib import get_close_matches
 
 
 class SerError(Exception):
-    """Root of all errors that the user, not the programmer, can mend."""
+    """Base class of all errors that the user, not the programmer, can fix."""
 
 
 class SettingError(SerError):
-    """A value in params.yaml or on the command line that cannot work."""
+    """An invalid value in params.yaml or on the command line."""
 
 
 class UnknownNameError(SettingError):
-    """A name that is none of the known ones.
+    """A name that is not among the known ones.
 
     >>> print(UnknownNameError("model.arch", "cnm", {"cnn", "crnn"}))
     model.arch 'cnm' is unknown, did you mean 'cnn'? Known: cnn, crnn.
     """
 
     def __init__(self, what: str, name: object, known: Iterable[str], remedy: str = "") -> None:
-        super().__init__(what, str(name), sorted(known), remedy)  # all, so that it travels between processes
+        super().__init__(what, str(name), sorted(known), remedy)  # all arguments, so that the error can be pickled
 
     def __str__(self) -> str:
         what, name, known, remedy = self.args
@@ -35,14 +35,14 @@ class UnknownNameError(SettingError):
 
 
 class SplitError(SettingError):
-    """Clips that cannot be split as asked. ``cause`` is what is missing, ``remedy`` what of the clips would mend it.
+    """Clips that cannot be split as requested: ``cause`` says what is missing, ``remedy`` which clips to add.
 
     >>> print(SplitError("the data hold 1 speaker", "add another"))
     the data hold 1 speaker: add another.
     """
 
     def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(cause, remedy)  # both, so that it travels between processes
+        super().__init__(cause, remedy)  # both, so that the error can be pickled
 
     def __str__(self) -> str:
         cause, remedy = self.args
@@ -50,14 +50,14 @@ class SplitError(SettingError):
 
 
 class CorpusError(SerError):
-    """A corpus folder that is missing, empty or in too bad a state to go on with."""
+    """A corpus folder that is missing, empty or too damaged to use."""
 
 
 class AudioError(SerError):
-    """A file that holds no usable sound. ``status`` is the manifest's word for the reason."""
+    """A file without usable audio. ``status`` is the reason as recorded in the manifest."""
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(status, message)  # both, so that it travels between processes
+        super().__init__(status, message)  # both, so that the error can be pickled
         self.status = status
 
     def __str__(self) -> str:
@@ -65,32 +65,32 @@ class AudioError(SerError):
 
 
 class StoreError(SerError):
-    """An artefact on disk that is missing, damaged or does not fit the others."""
+    """An artefact on disk that is missing, damaged or inconsistent with the others."""
 
 
 _said: set[str] = set()
 _gathered: list[dict[str, str]] = []
 
 
-def warn_once(about: str, sentence: str) -> None:
-    """Say something that stops nothing: once in a process for each thing that it is about, on standard error."""
-    if was_warned(about):
+def warn_once(subject: str, message: str) -> None:
+    """Print a warning to standard error, once per process for each subject."""
+    if was_warned(subject):
         return
     if _gathered:
-        _gathered[-1][about] = sentence
+        _gathered[-1][subject] = message
     else:
-        _said.add(about)
-        print(sentence, file=sys.stderr, flush=True)
+        _said.add(subject)
+        print(message, file=sys.stderr, flush=True)
 
 
-def was_warned(about: str) -> bool:
-    """Say whether that was said."""
-    return about in (_gathered[-1] if _gathered else _said)
+def was_warned(subject: str) -> bool:
+    """Check whether a warning was already given for a subject."""
+    return subject in (_gathered[-1] if _gathered else _said)
 
 
 @contextmanager
 def gather_warnings() -> Iterator[dict[str, str]]:
-    """Gather what is told in a block, instead of saying it: a worker hands it to whoever speaks to the user."""
+    """Collect the warnings of a block instead of printing them: a worker returns them to the main process."""
     _gathered.append({})
     try:
         yield _gathered[-1]

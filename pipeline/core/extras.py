@@ -1,4 +1,4 @@
-"""The parts that not everybody installs: every sentence about one that is not there is made here, with the remedy."""
+"""Optional dependencies: if one is missing, the message names the command that installs it."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingError
 
-PACKAGE = Path(__file__).parents[1]
-ROOT = PACKAGE.parent
-# By the extra of pyproject.toml: what does not work without it. `gpu` lacks nothing that could be missed.
+ROOT = Path(__file__).parents[2]
+# What does not work without each extra of pyproject.toml. `gpu` is absent: nothing fails without it.
 USES: Mapping[str, str] = {
     "jax": "KERAS_BACKEND=jax",
     "torch": "KERAS_BACKEND=torch",
@@ -20,12 +19,12 @@ USES: Mapping[str, str] = {
     "cluster": "A cluster, and a store on S3,",
     "dev": "The benchmark",
 }
-# Libraries of the system that a Python package does not always bring along, and the package of Debian that has them.
+# System libraries that a Python package does not always include, and the Debian package of each.
 LIBRARIES: Mapping[str, str] = {"PortAudio": "libportaudio2", "libsndfile": "libsndfile1"}
 
 
 def command(extra: str) -> str:
-    """Write the command that installs an extra, from wherever it is called."""
+    """Return the command that installs an extra from the current folder."""
     line = f"pip install -c constraints.txt -e '.[{extra}]'"
     elsewhere = (ROOT / "constraints.txt").is_file() and not ROOT.samefile(Path.cwd())
     return f"cd {shlex.quote(str(ROOT))} && {line}" if elsewhere else line
@@ -33,22 +32,22 @@ def command(extra: str) -> str:
 
 @contextmanager
 def needed(extra: str) -> Iterator[None]:
-    """Say in a sentence that what the block imports is not installed, and which command installs it.
+    """Replace the ImportError of a block by a message with the command that installs the extra.
 
     Raises:
-        SettingError: it is not there, or cannot be loaded.
+        SettingError: the package is missing or cannot be loaded.
     """
     try:
         yield
     except ImportError as error:
-        if is_ours(error):
+        if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:  # a bug here: no command helps
             raise
         raise missing(extra, error, by=USES[extra]) from error
 
 
 def missing(extra: str, error: ImportError, *, by: str) -> SettingError:
-    """Say what ``by`` needs and cannot import, and the command that installs it."""
-    root = error.__cause__ if isinstance(error.__cause__, ImportError) else error  # fsspec says it in its own words
+    """Report that ``by`` needs a package that cannot be imported, and the command that installs it."""
+    root = error.__cause__ if isinstance(error.__cause__, ImportError) else error  # fsspec wraps it
     if isinstance(root, ModuleNotFoundError):
         return SettingError(
             f"{by} needs {(root.name or '').partition('.')[0]}, which is not installed: {command(extra)}"
@@ -59,10 +58,10 @@ def missing(extra: str, error: ImportError, *, by: str) -> SettingError:
 
 @contextmanager
 def system_library(name: str) -> Iterator[None]:
-    """Say in a sentence that a library of the system is missing, without which the block imports nothing.
+    """Replace the OSError of an import whose system library is missing by a message with the remedy.
 
     Raises:
-        SettingError: it cannot be loaded.
+        SettingError: the library cannot be loaded.
     """
     try:
         yield
@@ -73,11 +72,6 @@ def system_library(name: str) -> Iterator[None]:
         ) from error
 
 
-def is_ours(error: ImportError) -> bool:
-    """Say whether a module of this package is missing, which no command brings back."""
-    return (error.name or "").partition(".")[0] == PACKAGE.name
-
-
 def first_line(error: Exception) -> str:
-    """Give the first line of what an error says."""
+    """Return the first line of an error's message."""
     return str(error).strip().partition("\n")[0]

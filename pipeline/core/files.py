@@ -1,4 +1,4 @@
-"""Files written whole or not at all, folders of results that are ours to replace, the cache folder, checksums."""
+"""Atomic writes, outputs that may be replaced, the cache folder, checksums, and kinds of files."""
 
 import errno
 import glob
@@ -24,8 +24,8 @@ from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, StoreError
 
 HOUR = 3600  # s
-ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the end of a name that `temporary_path` made up
-RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # for want of which this user may not write
+ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the suffix that `temporary_path` appends
+RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # missing write permission
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "ask its owner for the right to write there"),
@@ -33,19 +33,19 @@ ADVICE = {
     **dict.fromkeys(FULL, "make room"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "move what is in its place"),
     errno.EFBIG: "raise the limit on the size of files ('ulimit -f')",
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount mended"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount repaired"),
 }
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
+    """Yield a temporary path next to ``path`` that replaces it if the block succeeds.
 
-    Folders and files alike; what stood there before stays until the very end. ``*.tmp`` is in .dvcignore. A path that
-    stands aside already is given as it is.
+    Works for files and folders; the old contents stay until the end. ``*.tmp`` is in .dvcignore. A path that is already
+    temporary is yielded unchanged.
 
     Raises:
-        StoreError: the disk is full or the folder cannot be written.
+        StoreError: the disk is full, or the folder is not writable.
     """
     if is_aside(path):
         yield path
@@ -58,31 +58,31 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         named = str(error.filename or path)
         if not named.startswith((str(part), str(path))) and not str(path).startswith(named):
-            raise  # it is about another file, opened within the block
+            raise  # about another file, opened within the block
         raise StoreError(
             f"{path} could not be written: {error.strerror or error}; what was there is unharmed."
         ) from error
     finally:
-        with suppress(PermissionError):  # where nothing may be looked at, nothing was left
+        with suppress(PermissionError):  # a folder that cannot be searched holds no temporary file
             remove_path(part)
 
 
 def error_number(error: BaseException) -> int:
-    """Give the system's number of an error, or of the error that it was raised from; 0 if it has none."""
+    """Return the ``errno`` of an error or of its cause; 0 if neither has one."""
     return getattr(error, "errno", None) or getattr(error.__cause__, "errno", None) or 0
 
 
 def write_advice(error: BaseException) -> str:
-    """Say what lets the system write after all.
+    """Suggest a remedy for a failed write.
 
     >>> write_advice(OSError(errno.ENOSPC, "full")), write_advice(PermissionError(errno.EACCES, "denied"))
     ('make room', 'ask its owner for the right to write there')
     """
-    return ADVICE.get(error_number(error), "mend that")
+    return ADVICE.get(error_number(error), "fix that")
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what killed processes left of a file that is written aside: what nobody has written to for an hour."""
+    """Delete temporary files of killed processes next to ``path``: those unmodified for an hour."""
     for part in filter(is_aside, path.parent.glob(f"{glob.escape(path.name)}.*.tmp")):
         with suppress(FileNotFoundError):
             if time.time() - part.stat().st_mtime > HOUR:
@@ -90,10 +90,10 @@ def remove_leftovers(path: Path) -> None:
 
 
 def replace_path(part: Path, path: Path) -> None:
-    """Put ``part`` in the place of ``path``.
+    """Replace ``path`` by ``part``.
 
-    A folder cannot be replaced in one step: the old one steps aside, the new one into its place, and where that fails
-    the old one steps back. Nothing is deleted before the new one stands.
+    A folder cannot be replaced in one step: the old one is moved to a temporary name, and back if moving the new one
+    fails. Nothing is deleted before the new one is in place.
     """
     if not part.is_dir() or not os.path.lexists(path):
         part.replace(path)
@@ -109,17 +109,17 @@ def replace_path(part: Path, path: Path) -> None:
 
 
 def is_aside(path: Path) -> bool:
-    """Say whether a name is one that `temporary_path` made up."""
+    """Check whether a path was made by `temporary_path`."""
     return ASIDE.search(path.name) is not None
 
 
 def temporary_path(path: Path) -> Path:
-    """Make up a temporary path beside another."""
+    """Return an unused temporary path next to another."""
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def remove_path(path: Path) -> None:
-    """Delete a file, a folder or a link, if it is there; what a link leads to stays."""
+    """Delete a file, a folder or a link, if it exists; the target of a link stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -127,16 +127,16 @@ def remove_path(path: Path) -> None:
 
 
 def write_json(values: Any, path: Path) -> None:
-    """Write indented JSON with a final newline. NaN is refused: no other reader knows it."""
+    """Write indented JSON with a final newline. NaN raises ValueError, because it is not valid JSON."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, stage: str) -> Any:
-    """Read JSON that ``stage`` made.
+    """Read JSON written by ``stage``.
 
     Raises:
-        StoreError: it is missing or damaged; the sentence names the stage to run.
+        StoreError: the file is missing or damaged; the message names the stage to run.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -147,16 +147,16 @@ def read_json(path: Path, *, stage: str) -> Any:
 
 
 def missing(path: Path, stage: str) -> StoreError:
-    """Say which stage makes what is not there, or that the project is elsewhere."""
+    """Report a missing file, with the stage that writes it or the way to the project folder."""
     remedy = config.elsewhere(path) or f"run 'dvc repro {stage}'."
     return StoreError(f"{path} does not exist: {remedy}")
 
 
 def read_table(path: Path, *, stage: str) -> pa.Table:
-    """Read a Parquet table that ``stage`` made.
+    """Read a Parquet table written by ``stage``.
 
     Raises:
-        StoreError: it is missing or damaged; the sentence names the stage to run.
+        StoreError: the file is missing or damaged; the message names the stage to run.
     """
     if not path.exists():
         raise missing(path, stage)
@@ -167,18 +167,18 @@ def read_table(path: Path, *, stage: str) -> pa.Table:
 
 
 def other_layout(path: Path, stage: str) -> StoreError:
-    """Say that an artefact was written by another version."""
+    """Report that an artefact was written by another version."""
     return StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal text."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_hash(*parts: Any) -> str:
-    """SHA-256 of anything JSON can hold, independent of the order of keys.
+    """Return the SHA-256 of JSON-serialisable values, in hexadecimal, independent of the order of keys.
 
     >>> text_hash({"a": 1, "b": 2}) == text_hash({"b": 2, "a": 1})
     True
@@ -187,82 +187,82 @@ def text_hash(*parts: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """Where derived data lives that can be made again: ``SER_CACHE_DIR``, else the user's cache folder."""
+    """Return the folder of derived data that can be recomputed: ``SER_CACHE_DIR``, or the user's cache folder."""
     chosen = os.environ.get("SER_CACHE_DIR")
     return paths.named(chosen) if chosen else own_cache_folder()
 
 
 def own_cache_folder() -> Path:
-    """Where this user alone keeps such data."""
+    """Return the cache folder of this user alone."""
     return Path(platformdirs.user_cache_dir("ser-features"))
 
 
 def homes(folder: Path) -> list[Path]:
-    """Where this user keeps what belongs into a folder of the cache: there, and in the user's own cache folder.
+    """Return the locations of a cache folder: itself and, unless it is writable, one in the user's own cache.
 
-    The second is left out where all of the first may be written. It is for caches that another user has made.
+    The second is for caches created by another user.
     """
     return [folder] if may_write_all(folder) else list(dict.fromkeys([folder, own_home(folder)]))
 
 
 def own_home(folder: Path) -> Path:
-    """Where this user alone keeps what belongs into a folder of the cache."""
+    """Return the location in the user's own cache that corresponds to a folder of the cache."""
     base = cache_folder()
     return own_cache_folder() / (folder.relative_to(base) if folder.is_relative_to(base) else folder.name)
 
 
 def may_write_all(folder: Path) -> bool:
-    """Say whether this user may write into a folder and all those right in it; where it is not there, make it."""
+    """Check write permission for a folder and its immediate subfolders or, if it is missing, for creating it."""
     if not is_allowed(folder, os.F_OK):
         above = next(each for each in folder.absolute().parents if is_allowed(each, os.F_OK))
         return is_allowed(above, os.W_OK | os.X_OK)
     if not is_allowed(folder, os.R_OK | os.W_OK | os.X_OK):
-        return not folder.is_dir()  # what is no folder is another matter than rights
+        return not folder.is_dir()  # a file here is no matter of permissions
     with os.scandir(folder) as inside:
         return all(is_allowed(each.path, os.W_OK | os.X_OK) for each in inside if each.is_dir())
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """Find files of a folder by a pattern, in order; nothing where this user may not look into it."""
+    """List the files of a folder that match a pattern, sorted; none if the folder is not readable."""
     return sorted(folder.glob(pattern)) if is_allowed(folder, os.R_OK | os.X_OK) else []
 
 
 def is_readable(path: Path) -> bool:
-    """Say whether this user may read a file; what is not there will be said by whoever reads it."""
+    """Check read permission for a file; True for a missing one, which its reader reports."""
     return is_allowed(path, os.R_OK) or not is_allowed(path, os.F_OK)
 
 
 def is_allowed(path: Path | str, mode: int) -> bool:
-    """Say whether the system lets this process do something with a file, by the rights that hold for writing it."""
+    """Check access as `os.access` does, by the effective user id if the system supports that."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """A file, or a folder, that a command writes."""
+    """A file or folder that a command writes."""
 
     path: Path
-    ours: Callable[[Path], bool]  # whether what is there was written by this command before
-    what: str  # the command writes, such as 'a bundle'
+    ours: Callable[[Path], bool]  # whether an existing path was written by this command
+    what: str  # description for messages, such as 'a bundle'
     folder: bool = False
 
     @property
     def kind(self) -> str:
-        """Name what it has to be."""
+        """``"folder"`` or ``"file"``."""
         return "folder" if self.folder else "file"
 
 
 def refuse_taken(output: Output, sources: Iterable[Path] = ()) -> None:
-    """Stop where writing would destroy what is not ours, or what is read, or is impossible.
+    """Check that an output can be written without destroying an input or anything this command did not write.
 
     Raises:
-        SettingError: something else is there, or nothing can be written there.
+        SettingError: the path is taken, or it cannot be written.
     """
     path = output.path
     if os.path.islink(path):  # noqa: PTH114 - Path's raises
         raise SettingError(f"{path} is a link to {path.readlink()}, which is not replaced: name the place itself.")
     for source in sources:
-        refuse_source(output, source)  # which may be a bundle as well
+        refuse_source(output, source)
     facts = paths.look(path)
     if facts is not None:
         refuse_other_kind(output, facts.st_mode)
@@ -275,15 +275,15 @@ def refuse_taken(output: Output, sources: Iterable[Path] = ()) -> None:
 
 
 def refuse_source(output: Output, source: Path) -> None:
-    """Refuse a place that is what is read, or in it, or around it."""
-    one, other = (Path(os.path.realpath(path)) for path in (output.path, source))
-    same = one == other or (output.path.exists() and source.exists() and output.path.samefile(source))
-    if same or (output.folder and (one.is_relative_to(other) or other.is_relative_to(one))):
+    """Check that the output neither equals nor overlaps an input."""
+    target, origin = (Path(os.path.realpath(path)) for path in (output.path, source))
+    same = target == origin or (output.path.exists() and source.exists() and output.path.samefile(source))
+    if same or (output.folder and (target.is_relative_to(origin) or origin.is_relative_to(target))):
         raise SettingError(f"{output.path} would be written over {source}, which is read: name another place.")
 
 
 def refuse_other_kind(output: Output, mode: int) -> None:
-    """Refuse a folder where a file is to be, and the reverse; what is neither; and the folders a system stands on."""
+    """Check that an existing output is of the right kind, and not the current folder or a mount point."""
     found = "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else paths.kind(mode)
     if found != output.kind:
         article = "" if found.startswith("a ") else "a "
@@ -298,27 +298,27 @@ def refuse_other_kind(output: Output, mode: int) -> None:
 
 
 def refuse_closed(path: Path) -> None:
-    """Refuse a place in which nothing can be written, before hours of work are."""
+    """Check that a path can be created, before hours of work are done for it."""
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not paths.is_folder(above):
-        raise SettingError(f"{path} cannot be written, for {above} is no folder: name another place.")
+        raise SettingError(f"{path} cannot be written, because {above} is not a folder: name another place.")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise SettingError(f"{path} cannot be written, for {above} is closed to you: name another place.")
-    paths.look(temporary_path(path.absolute()))  # its name may be too long
+        raise SettingError(f"{path} cannot be written, because you have no permission for {above}: name another place.")
+    paths.look(temporary_path(path.absolute()))  # raises if the name is too long
 
 
 def is_empty(path: Path) -> bool:
-    """Say whether nothing is lost with what is there."""
+    """Check whether a folder or file is empty."""
     return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
 
 
 @contextmanager
 def replacing(output: Output, sources: Iterable[Path] = ()) -> Iterator[Path]:
-    """Give a temporary path that takes the place of an output when the block ends without an error.
+    """Yield a temporary path that replaces an output if the block succeeds.
 
     Raises:
-        SettingError: what is there must not be replaced; it is asked before the block and again after it.
-        StoreError: the disk is full or the folder cannot be written.
+        SettingError: the existing path must not be replaced; checked before the block and again after it.
+        StoreError: the disk is full, or the folder is not writable.
     """
     refuse_taken(output, sources)
     with atomic_write(output.path) as part:
@@ -327,14 +327,14 @@ def replacing(output: Output, sources: Iterable[Path] = ()) -> Iterator[Path]:
 
 
 def begins(path: Path, start: bytes) -> bool:
-    """Say whether a file begins with some bytes."""
+    """Check whether a file starts with some bytes."""
     with path.open("rb") as file:
         return file.read(len(start)) == start
 
 
 SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-MARKER = "SYNTHETIC.txt"  # the demo puts it into the folders of its corpora
-AUDIO = frozenset(  # by the names of what libsndfile reads
+MARKER = "SYNTHETIC.txt"  # the demo writes it into the folders of its corpora
+AUDIO = frozenset(  # suffixes of the formats that libsndfile reads
     {
         ".wav", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac", ".ogg", ".oga",
         ".opus", ".mp3", ".mp2",
@@ -343,7 +343,7 @@ AUDIO = frozenset(  # by the names of what libsndfile reads
 
 
 def is_system(path: PurePath) -> bool:
-    """Say whether an operating system, not a person, left the file there.
+    """Check whether a file was left by an operating system rather than a person.
 
     >>> is_system(PurePath("__MACOSX/Actor_01/x.wav")), is_system(PurePath("._x.wav"))
     (True, True)
@@ -352,7 +352,7 @@ def is_system(path: PurePath) -> bool:
 
 
 def is_audio(path: PurePath) -> bool:
-    """Say whether the extension is that of a recording, in any case.
+    """Check whether a file has the extension of an audio format, upper or lower case.
 
     >>> is_audio(PurePath("a.WAV")), is_audio(PurePath("a.txt"))
     (True, False)

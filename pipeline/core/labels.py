@@ -1,4 +1,4 @@
-"""Canonical emotions, and the class schemes that studies use.
+"""Canonical emotions, and the class schemes used in published studies.
 
 The first six occur in all five corpora; surprise is absent from CREMA-D and EmoDB, calm is RAVDESS'
 alone, boredom EmoDB's.
@@ -18,9 +18,9 @@ SCHEMES = {
 }
 ORIGINAL = "original"  # the variant of a clip without augmentation
 POLICIES = ("drop", "neutral", "keep")
-VOTED = EMOTIONS[:6]  # what the listeners of CREMA-D could choose from
-LISTENERS = ("voice", "face", "multimodal")  # what they were given: sound, picture, both
-VOTES = {name: f"votes_{name}" for name in LISTENERS}  # columns: how many chose each of VOTED, null for nobody
+VOTED = EMOTIONS[:6]  # the choices offered to the listeners of CREMA-D
+LISTENERS = ("voice", "face", "multimodal")  # presented to the listeners: audio, video, both
+VOTES = {name: f"votes_{name}" for name in LISTENERS}  # columns: votes for each emotion, null without votes
 WORDS = {
     "source": ("intended", *LISTENERS),
     "ties": ("drop", "intended", "soft"),
@@ -31,11 +31,12 @@ WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """Which classes there are, who says what is heard, and what becomes of calm and boredom without a class.
+    """The classes, the source of the labels, and the treatment of calm and boredom if they are no classes.
 
-    ``drop`` leaves the clips out, ``neutral`` counts them as neutral, ``keep`` adds the class. ``source`` is the
-    emotion that the actor intended, or the one that most listeners chose, where a corpus has their votes. A tie has no
-    majority: ``drop`` leaves the clip out, ``intended`` asks the actor, ``soft`` lets it train alone, on its votes.
+    For ``calm`` and ``boredom``, ``drop`` leaves the clips out, ``neutral`` counts them as neutral and ``keep`` adds
+    the class. ``source`` selects the emotion that the actor intended or, for a corpus with votes, the one that most
+    listeners perceived. A tie has no majority: ``drop`` leaves the clip out, ``intended`` uses the intended emotion,
+    and ``soft`` uses the clip only in training, with its distribution of votes as the target.
     """
 
     source: str = "intended"
@@ -67,7 +68,7 @@ class Labels:
         return tuple(emotion for emotion in EMOTIONS if emotion in SCHEMES[str(self.scheme)] or emotion in kept)
 
     def label(self, emotion: str) -> str | None:
-        """Give the class of an emotion, or None where its clips are left out.
+        """Return the class of an emotion, or None if its clips are left out.
 
         >>> Labels(scheme=7).label("calm"), Labels(scheme=8).label("calm"), Labels(scheme=7).label("boredom")
         ('neutral', 'calm', None)

@@ -1,9 +1,8 @@
-"""Settings of the machine that must not change results; how a stage starts and how its errors end it.
+"""Isolate results from settings of the machine; start stages and report their errors.
 
-A number must not depend on a setting that somebody once made for all programs. Libraries read such settings from
-variables of the environment and from files in the home and the current folder. The variables are dealt with here,
-before any of those libraries is imported; the files of Keras and matplotlib in `networks.backend` and
-`evaluation.drawing`, the only modules that import them.
+Libraries read settings from environment variables and from files in the home and the current folder; none of them may
+change a result. The variables are handled here, before those libraries are imported. The files of Keras and matplotlib
+are handled in `train.backend` and `core.plotting`, the only modules that import them.
 """
 
 import io
@@ -17,12 +16,12 @@ from types import TracebackType
 from pipeline.core import paths
 from pipeline.core.errors import SerError, SettingError
 
-# Variables that would change a number, and what they are here: None is not set. PANDAS_… stands for all that begin so.
-# Those that say on what to compute (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS, TF_NUM_INTRAOP_THREADS …) are the user's.
+# Variables that would change results, with their fixed values: None unsets a variable, a trailing _ is a prefix. Those
+# that choose the hardware (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS, TF_NUM_INTRAOP_THREADS …) are left to the user.
 VARIABLES: Mapping[str, str | None] = {
-    "KERAS_MAX_EPOCHS": None,  # end a training early
+    "KERAS_MAX_EPOCHS": None,  # ends training early
     "KERAS_MAX_STEPS_PER_EPOCH": None,
-    "TF_ENABLE_ONEDNN_OPTS": None,  # other kernels, which round otherwise
+    "TF_ENABLE_ONEDNN_OPTS": None,  # other kernels, with different rounding
     "TF_DETERMINISTIC_OPS": None,
     "TF_CUDNN_DETERMINISTIC": None,
     "TF_XLA_FLAGS": None,
@@ -38,9 +37,9 @@ VARIABLES: Mapping[str, str | None] = {
     "JAX_DEFAULT_PRNG_IMPL": None,  # other random numbers
     "JAX_ENABLE_CUSTOM_PRNG": None,
     "JAX_THREEFRY_PARTITIONABLE": None,
-    "NUMBA_DISABLE_JIT": "0",  # loops as Python computes them; set, because .numba_config.yaml may say so too
-    "NUMBA_DISABLE_INTEL_SVML": "1",  # other sines where somebody has installed Intel's
-    "PANDAS_": None,  # other types of columns, which Parquet files record
+    "NUMBA_DISABLE_JIT": "0",  # set, because .numba_config.yaml may disable it too
+    "NUMBA_DISABLE_INTEL_SVML": "1",  # other sine functions where Intel's are installed
+    "PANDAS_": None,  # other column types, which Parquet files record
     "SCIPY_ARRAY_API": None,
     "SKLEARN_": None,
 }
@@ -50,7 +49,7 @@ PROGRAMS = ("pipeline", "benchmarks")  # packages whose modules are run with pyt
 
 
 def keep_settings_out(environment: "os._Environ[str]" = os.environ) -> None:
-    """Set or take out the variables of `VARIABLES`, for this process and those that it starts."""
+    """Set or unset the environment variables of `VARIABLES`, for this process and its children."""
     for name, value in VARIABLES.items():
         for found in [each for each in environment if each.startswith(name) and (each == name or name.endswith("_"))]:
             del environment[found]
@@ -59,12 +58,12 @@ def keep_settings_out(environment: "os._Environ[str]" = os.environ) -> None:
 
 
 def cores() -> int:
-    """Count the cores that this process may use: by its affinity, its container's share, and LOKY_MAX_CPU_COUNT.
+    """Count the cores available to this process, by its affinity, its container's quota and LOKY_MAX_CPU_COUNT.
 
     Raises:
-        SettingError: LOKY_MAX_CPU_COUNT is no number of cores.
+        SettingError: LOKY_MAX_CPU_COUNT is not a positive whole number.
     """
-    import joblib  # late: --help starts in a blink
+    import joblib  # late, so that --help starts fast
 
     limit = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
     if not (limit.isdecimal() and int(limit)):
@@ -75,36 +74,36 @@ def cores() -> int:
 
 
 def show_all_letters() -> None:
-    r"""Have a letter that standard output or standard error cannot write written by its number, such as \u0442."""
+    r"""Escape characters that standard output or standard error cannot encode, as in \u0442."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def refuse_other_names() -> None:
-    r"""Stop where this machine's settings would read names of files as other letters than everywhere else.
+    """Check that file names are decoded as UTF-8, so that clips have the same names on all machines.
 
     Raises:
-        SettingError: names are not read as UTF-8.
+        SettingError: another encoding is in use.
     """
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":
         raise SettingError(
-            f"The locale of this machine has names of files read as {encoding}, which gives clips other names than on "
+            f"The locale of this machine decodes file names as {encoding}, so clips would have other names than on "
             "other machines: set PYTHONUTF8=1."
         )
 
 
 def explain_errors() -> None:
-    """Have the errors that a user can mend end a program of this project in a line, even those of its first import.
+    """Print the errors that a user can fix in one line, even those raised during the first import.
 
-    What is not ours, and any error of a program that merely imports this package, keeps its traceback.
+    Other errors, and errors in programs that merely import this package, keep their traceback.
     """
     sys.excepthook = in_a_line
 
 
 def in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show an error that nobody has caught."""
+    """Print an uncaught error; the signature is that of ``sys.excepthook``."""
     started = getattr(sys.modules.get("__main__"), "__spec__", None)
     if isinstance(error, SerError) and started and started.name.partition(".")[0] in PROGRAMS:
         show_all_letters()
@@ -114,7 +113,7 @@ def in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a program's ``main``; an error the user can mend becomes one line and exit code 1."""
+    """Run a program's ``main``; an error the user can fix is printed in one line, with exit code 1."""
     show_all_letters()
     try:
         refuse_other_names()
@@ -132,20 +131,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Hold back what native code writes to standard error; it is shown if the block fails.
+    """Suppress what native code writes to standard error, unless the block fails.
 
-    TensorFlow reports drivers it does not find before any setting of it can be made.
+    TensorFlow reports missing drivers before its log level can be set.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            output.seek(0)
+            os.write(stderr, output.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,4 +1,4 @@
-"""Paths that a person names: what cannot be read becomes one sentence; words quoted for a shell."""
+"""Paths typed by a user: validation, messages for system errors, and quoting for a shell."""
 
 import errno
 import os
@@ -8,30 +8,30 @@ from pathlib import Path
 
 from pipeline.core.errors import SerError, SettingError
 
-GONE = "The current folder has been deleted: change into one that is there."
-LONGEST = 120  # letters of a path in a sentence
+GONE = "The current folder has been deleted: change to an existing one."
+LONGEST = 120  # characters of a path in a message
 REMEDIES = {
-    errno.EACCES: "it, or a folder above it, is closed to you: have it opened, or name another",
+    errno.EACCES: "you have no permission for it or for a folder above it: get permission, or name another",
     errno.EPERM: "the system does not allow it: name another",
-    errno.ELOOP: "links lead in a circle: mend or delete them",
+    errno.ELOOP: "its links form a cycle: fix or delete them",
     errno.ENAMETOOLONG: "the name is too long: give it a shorter one",
-    errno.ENOTDIR: "a file stands where a folder is expected: check the path",
-    errno.EROFS: "nothing can be written there: name another place",
+    errno.ENOTDIR: "there is a file in place of a folder: check the path",
+    errno.EROFS: "the file system is read-only: name another place",
     errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "your share of the disk is full: make room",
-    errno.EIO: "the disk does not answer: check it",
-    errno.ESTALE: "the server of this folder does not answer: mount it again",
+    errno.EDQUOT: "your disk quota is used up: make room",
+    errno.EIO: "the disk does not respond: check it",
+    errno.ESTALE: "the server of this folder does not respond: mount it again",
 }
 
 
 def named(text: str) -> Path:
-    """Make a path of what a person typed: ``~`` is a home folder where there is one and no file of that name.
+    """Convert a path typed by a user, expanding ``~`` unless a file has that very name.
 
     >>> named("clips/~take.wav").as_posix()
     'clips/~take.wav'
 
     Raises:
-        SettingError: it is empty, or holds what no path can.
+        SettingError: it is empty, or contains a character that is invalid in a path.
     """
     if not text:
         raise SettingError("An empty path names nothing: give a file, a folder or a pattern.")
@@ -40,15 +40,15 @@ def named(text: str) -> Path:
     except UnicodeEncodeError:
         unusable = True
     if unusable:
-        raise SettingError(f"{text!r} holds a sign that no path can: check where it comes from.")
-    return Path(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - Path's raises
+        raise SettingError(f"{text!r} contains a character that is invalid in a path: check where it comes from.")
+    return Path(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - that of Path raises
 
 
 def look(path: Path) -> os.stat_result | None:
-    """Look at what a path leads to, links followed; None where nothing is.
+    """Return the status of a path, following links; None if it does not exist.
 
     Raises:
-        SettingError: the system cannot look, or the current folder is gone.
+        SettingError: the system refuses access, or the current folder was deleted.
     """
     try:
         return path.stat()
@@ -61,20 +61,20 @@ def look(path: Path) -> os.stat_result | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Say whether a folder is there.
+    """Check whether a path is an existing folder.
 
     Raises:
-        SettingError: the system cannot look.
+        SettingError: the system refuses access.
     """
-    facts = look(path)
-    return facts is not None and stat.S_ISDIR(facts.st_mode)
+    status = look(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def here() -> Path:
-    """Give the current folder.
+    """Return the current folder.
 
     Raises:
-        SettingError: it has been deleted.
+        SettingError: it was deleted.
     """
     if is_gone():
         raise SettingError(GONE)
@@ -82,7 +82,7 @@ def here() -> Path:
 
 
 def is_gone() -> bool:
-    """Say whether the current folder has been deleted."""
+    """Check whether the current folder was deleted."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -91,15 +91,15 @@ def is_gone() -> bool:
 
 
 def is_broken_link(path: Path) -> bool:
-    """Say whether a path is a link to nothing, or one in a circle."""
-    return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114 - Path's raise
+    """Check whether a path is a link whose target is missing or that is part of a cycle."""
+    return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114 - those of Path raise
 
 
 def content(path: Path) -> bytes:
-    """Read a file, but none that may never end: a pipe with a name, or a device.
+    """Read a file or a shell's pipe, but no named pipe or device, which may never end.
 
     Raises:
-        OSError: it cannot be read; ``strerror`` says why, and where a link leads.
+        OSError: it cannot be read; ``strerror`` gives the reason and the target of a broken link.
     """
     try:
         mode = path.stat().st_mode
@@ -113,12 +113,12 @@ def content(path: Path) -> bytes:
 
 
 def is_piped(path: Path, mode: int) -> bool:
-    """Say whether a path is the end of a shell's pipe, as in ``<(sox in.wav -t wav -)``: that has no name on a disk."""
+    """Check whether a path is a shell's unnamed pipe, as in ``<(sox in.wav -t wav -)``."""
     return stat.S_ISFIFO(mode) and os.path.realpath(path).rpartition("/")[2].startswith("pipe:")
 
 
 def kind(mode: int) -> str:
-    """Name what is neither a file nor a folder.
+    """Describe what is neither a file nor a folder.
 
     >>> kind(stat.S_IFIFO), kind(stat.S_IFCHR)
     ('a pipe', 'a device')
@@ -127,7 +127,7 @@ def kind(mode: int) -> str:
 
 
 def refusal(error: OSError) -> SerError | None:
-    """Say in a sentence what the system refused, or nothing where it may be a bug of ours."""
+    """Convert a system error into one with a remedy; None if it may be a bug of this package."""
     if error.errno == errno.ENOENT and error.filename is None and is_gone():
         return SettingError(GONE)
     if error.errno not in REMEDIES or error.filename is None:
@@ -137,7 +137,7 @@ def refusal(error: OSError) -> SerError | None:
 
 
 def short(path: str) -> str:
-    """Cut a path in its middle where it is too long for a sentence.
+    """Shorten a path in its middle if it is too long for a message.
 
     >>> len(short("x" * 999))
     120
@@ -147,15 +147,15 @@ def short(path: str) -> str:
 
 
 def shell_quote(word: str, *, encoding: str = "utf-8") -> str:
-    r"""Quote a word for bash. Letters that nobody can see or copy stand there as the octal numbers of their bytes.
+    r"""Quote a word for bash. Characters that are invisible or not encodable are written as octal escapes.
 
     >>> names = shell_quote("clips"), shell_quote("it's Sprachübung"), shell_quote("a\nb")
     >>> print(*names, shell_quote("ü", encoding="ascii"))
     clips 'it'"'"'s Sprachübung' $'a\012b' $'\303\274'
 
     Args:
-        word: any text without NUL; bytes of a file name that are no UTF-8 come as Python decodes them.
-        encoding: what the line is printed in.
+        word: any text without NUL, with ``surrogateescape`` for bytes that are not UTF-8.
+        encoding: of the output.
     """
     if is_shown(word, encoding):
         return shlex.quote(word)
@@ -163,7 +163,7 @@ def shell_quote(word: str, *, encoding: str = "utf-8") -> str:
 
 
 def is_shown(text: str, encoding: str) -> bool:
-    """Say whether all letters of a text can be seen, and written in an encoding."""
+    """Check whether all characters of a text are visible and encodable."""
     return text.isprintable() and text == text.encode(encoding, "replace").decode(encoding)
 
 

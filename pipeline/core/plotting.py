@@ -1,6 +1,6 @@
-"""matplotlib as it comes, without the settings of a user's matplotlibrc: the same picture on every machine.
+"""matplotlib with its default settings, whatever the user's matplotlibrc says: the same figures on every machine.
 
-This is the one module that imports matplotlib; all others have it from here.
+This is the only module that imports matplotlib; all others import it from here.
 """
 
 import os
@@ -10,22 +10,22 @@ from typing import Any
 
 from pipeline.core.errors import SettingError
 
-WINDOWS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # of no concern to a file
+WINDOWS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # irrelevant to files
 
 
 @contextmanager
 def without_window() -> Iterator[None]:
-    """Import matplotlib without the backend that MPLBACKEND names: no figure of ours has a window.
+    """Import matplotlib without the backend of MPLBACKEND, because figures are only written to files.
 
     Raises:
-        SettingError: a matplotlibrc cannot be read, and matplotlib not be imported therefore.
+        SettingError: a matplotlibrc cannot be read, so matplotlib cannot be imported.
     """
     named = os.environ.pop("MPLBACKEND", None)
     try:
         yield
     except (OSError, ValueError) as error:
         raise SettingError(
-            f"matplotlib cannot read its settings, a file called matplotlibrc ({error}): mend it or move it away; it "
+            f"matplotlib cannot read its settings, a file called matplotlibrc ({error}): fix it or move it away; it "
             "lies in this folder, where MATPLOTLIBRC or MPLCONFIGDIR say, or in ~/.config/matplotlib."
         ) from error
     finally:
@@ -45,13 +45,13 @@ with without_window():
 
 DEFAULTS: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if name not in WINDOWS}
 
-with suppress(ValueError):  # for whoever opens windows beside
+with suppress(ValueError):  # for programs that open windows of their own
     if os.environ.get("MPLBACKEND"):
         mpl.rcParams["backend"] = os.environ["MPLBACKEND"]
 
 
 def colours(name: str) -> Colormap:
-    """Give colours by their name, as many as there are by default: a matplotlibrc has fewer made at the import."""
+    """Return a colour map at matplotlib's default size, which a matplotlibrc may have reduced at import."""
     return mpl.colormaps[name].resampled(mpl.rcParamsDefault["image.lut"])
 
 

@@ -1,4 +1,4 @@
-"""The Parquet tables that stages hand on: manifest, splits and predictions, each with its schema."""
+"""The Parquet tables passed between stages: manifest, splits and predictions, each with its schema."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ MANIFEST_SCHEMA = pa.schema(
         *((name, pa.string()) for name in MANIFEST_TEXT),
         ("age", pa.int32()),  # years
         *((name, pa.string()) for name in ("statement", "repetition", "language")),
-        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # listeners who chose each of labels.VOTED
+        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # votes for each of labels.VOTED_EMOTIONS
         ("sample_rate", pa.int32()),  # Hz
         ("channels", pa.int32()),
         ("frames", pa.int64()),
@@ -37,7 +37,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("rms_dbfs", pa.float32()),
         ("status", pa.string()),
         ("warnings", pa.string()),  # joined by commas
-        ("detail", pa.string()),  # the sentence behind a status
+        ("detail", pa.string()),  # the message that explains a status
     ]
 )
 
@@ -48,10 +48,10 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: 
     """Write the rows sorted by path.
 
     Args:
-        rows: a mapping a file.
+        rows: one mapping per file.
         path: the Parquet file.
-        synthetic: whether the demo made the corpus.
-        about: what must be known of the corpus by whoever gets a model of it: title, language, licence, citation.
+        synthetic: whether the corpus was made by the demo.
+        about: title, language, licence and citation of the corpus, for the cards of its models.
     """
     ordered = sorted(rows, key=lambda row: row["path"])
     columns = {name: [row.get(name) for row in ordered] for name in MANIFEST_SCHEMA.names}
@@ -61,28 +61,28 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], path: Path, *, synthetic: 
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest; ``frame.attrs`` holds ``synthetic`` and ``about``, as they were written.
+    """Read a manifest; ``frame.attrs`` holds ``synthetic`` and ``about`` as passed to `write_manifest`.
 
     Raises:
-        StoreError: it is missing, damaged or of another layout.
+        StoreError: the file is missing, damaged or has another layout.
     """
     stage = f"ingest@{path.stem}"
     table = files.read_table(path, stage=stage)
-    told = table.schema.metadata or {}
-    if not table.schema.equals(MANIFEST_SCHEMA) or not set(told) >= _METADATA:
+    metadata = table.schema.metadata or {}
+    if not table.schema.equals(MANIFEST_SCHEMA) or not set(metadata) >= _METADATA:
         raise files.other_layout(path, stage)
     frame: pd.DataFrame = table.to_pandas()
-    frame.attrs = {name.decode(): json.loads(told[name]) for name in sorted(_METADATA)}
+    frame.attrs = {name.decode(): json.loads(metadata[name]) for name in sorted(_METADATA)}
     return frame
 
 
 def manifest_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as mappings."""
+    """Convert the rows to mappings."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def usable_clips(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that may be trained on and tested with."""
+    """Select the rows that may be used for training and testing."""
     return frame[frame["status"] == "ok"].reset_index(drop=True)
 
 
@@ -92,7 +92,7 @@ SPLITS_SCHEMA = pa.schema(
         ("variant", pa.string()),
         ("fold", pa.int32()),
         ("role", pa.string()),  # train, validation or test
-        ("label", pa.string()),  # null: listeners were tied, so the clip trains on their votes alone
+        ("label", pa.string()),  # null for a tied vote: the clip is trained on its votes alone
         ("corpus", pa.string()),
         ("speaker", pa.string()),
         *((name, pa.list_(pa.int32())) for name in VOTES.values()),
@@ -109,9 +109,10 @@ def write_splits(
     split: Mapping[str, Any],
     corpora: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Write the table, votes null where it has none.
+    """Write the splits; missing columns of votes are null.
 
-    Metadata tell the classes, the demo's corpora, the settings of the split, and what is to be known of each corpus.
+    The metadata hold the classes, the corpora made by the demo, the settings of the split, and the title, language,
+    licence and citation of each corpus.
     """
     about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split), "corpora": dict(corpora)}
     schema = SPLITS_SCHEMA.with_metadata({"ser": json.dumps(about)})
@@ -121,12 +122,12 @@ def write_splits(
 
 
 def read_splits(path: Path) -> pd.DataFrame:
-    """Read the table.
+    """Read the splits.
 
-    ``frame.attrs`` holds ``classes``, ``synthetic``, ``split`` and ``corpora``, as they were written.
+    ``frame.attrs`` holds ``classes``, ``synthetic``, ``split`` and ``corpora`` as passed to `write_splits`.
 
     Raises:
-        StoreError: it is missing, damaged or of another layout.
+        StoreError: the file is missing, damaged or has another layout.
     """
     table = files.read_table(path, stage="split")
     if not table.schema.equals(SPLITS_SCHEMA) or b"ser" not in (table.schema.metadata or {}):
@@ -143,7 +144,7 @@ PREDICTIONS_TEXT = ("clip_id", "variant", "corpus", "speaker", "sex", "label", "
 
 
 def predictions_schema(labels: Sequence[str]) -> pa.Schema:
-    """The layout: probabilities stand in the order of the labels in the metadata."""
+    """Build the schema; the probabilities are in the order of the labels in the metadata."""
     fields = [("clip_id", pa.string()), ("fold", pa.int32()), *((name, pa.string()) for name in PREDICTIONS_TEXT[1:])]
     fields.append(("probabilities", pa.list_(pa.float32(), len(labels))))
     return pa.schema(fields, metadata={"labels": json.dumps(list(labels))})
@@ -152,7 +153,7 @@ def predictions_schema(labels: Sequence[str]) -> pa.Schema:
 def write_predictions(
     frame: pd.DataFrame, probabilities: npt.NDArray[np.float32], labels: Sequence[str], path: Path
 ) -> None:
-    """Write a row a tested clip. Shape of the probabilities: ``(rows, classes)``."""
+    """Write one row per tested clip. Shape of the probabilities: ``(rows, classes)``."""
     layout = predictions_schema(labels)
     columns = [pa.array(frame[name], layout.field(name).type) for name in layout.names[:-1]]
     tensor = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels))
@@ -161,10 +162,10 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, npt.NDArray[np.float32], list[str]]:
-    """Read rows, probabilities and labels.
+    """Read the rows, the probabilities of shape ``(rows, classes)`` and the labels.
 
     Raises:
-        StoreError: the file is missing, damaged or of another layout.
+        StoreError: the file is missing, damaged or has another layout.
     """
     table = files.read_table(path, stage="evaluate")
     labels = json.loads((table.schema.metadata or {}).get(b"labels", b"[]"))

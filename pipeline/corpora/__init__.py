@@ -1,1 +1,1 @@
-"""The corpora: what file names mean, speakers, licences, checksums."""
+"""Known corpora: file names, speakers, licences and checksums."""

@@ -1,14 +1,14 @@
-"""CREMA-D: 91 US actors say twelve sentences in six emotions; listeners voted on every clip.
+"""CREMA-D: 91 US actors say twelve sentences in six emotions; listeners rated every clip.
 
-``tabulatedVotes.csv`` has a row for each clip and each way in which it was presented. Its unnamed first column is
-100,000 times the way (1 the voice, 2 the face, 3 both) plus the number of the clip in ``SentenceFilenames.csv``;
-``fileName`` is the clip, and the columns A D F H N S count who chose anger, disgust, fear, happiness, neutral, sadness.
-``summaryTable.csv`` says no more: its votes are the emotions with the highest counts.
+``tabulatedVotes.csv`` has a row for each clip and modality. Its unnamed first column is 100,000 times the modality (1
+voice, 2 face, 3 both) plus the number of the clip in ``SentenceFilenames.csv``; ``fileName`` is the clip, and the
+columns A D F H N S count the votes for anger, disgust, fear, happiness, neutral and sadness. ``summaryTable.csv`` adds
+nothing: its votes are the emotions with the highest counts.
 
-A file name is actor, sentence, emotion, level. The level is XX, unspecified, but for the sentence IEO, which was also
-said at LO, MD and HI; old copies write X for XX. Sex and age of the actors are facts from the corpus' own
-VideoDemographics.csv, made available under the Open Database License 1.0; this extract stays under it and serves copies
-that lack the table. What listeners heard is in tabulatedVotes.csv, see ``votes``.
+A file name is actor, sentence, emotion, level. The level is XX, unspecified, except for the sentence IEO, which was
+also spoken at LO, MD and HI; old copies write X for XX. Sex and age of the actors come from the corpus' own
+VideoDemographics.csv, published under the Open Database License 1.0. This extract stays under that licence and is for
+copies that lack the table.
 """
 
 import csv
@@ -23,19 +23,19 @@ from pipeline.core.labels import LISTENERS, VOTES
 from pipeline.corpora.info import Clip, Page, Speaker
 
 ACTORS_TABLE, VOTES_TABLE = "VideoDemographics.csv", "tabulatedVotes.csv"
-LETTERS = ("A", "D", "F", "H", "N", "S")  # in the order of labels.VOTED
+LETTERS = ("A", "D", "F", "H", "N", "S")  # in the order of labels.VOTED_EMOTIONS
 WAYS = dict(enumerate(LISTENERS, start=1))
 POINTER = b"version https://git-lfs"
 
 Row = dict[str, str]
-Votes = dict[str, list[int]]  # by the names of labels.VOTES, those there are
+Votes = dict[str, list[int]]  # by column, see labels.VOTE_COLUMNS; a modality without votes is absent
 
 
 def unpack(content: bytes, name: str) -> str:
-    """Give the text of a table, which may be packed by xz.
+    """Decode the text of a table, which may be compressed by xz.
 
     Raises:
-        CorpusError: it is a git-lfs pointer, or no such file.
+        CorpusError: it is a git-lfs pointer, or damaged.
     """
     if content.startswith(POINTER):
         raise CorpusError(f"{name} is a pointer of git-lfs instead of the table: run 'git lfs pull' there.")
@@ -46,49 +46,51 @@ def unpack(content: bytes, name: str) -> str:
 
 
 def read_votes(text: str, name: str) -> dict[str, Votes]:
-    r"""Read the votes by the stem of the clip; a way in which nobody was asked is absent.
+    r"""Parse the votes by the stem of the clip; a modality without votes is absent.
 
     >>> table = ',A,D,F,H,N,S,fileName\n100001,0,0,0,1,10,0,1001_IEO_NEU_XX\n'
     >>> read_votes(table, "t.csv")
     {'1001_IEO_NEU_XX': {'votes_voice': [0, 0, 0, 1, 10, 0]}}
 
     Raises:
-        CorpusError: it is no such table, or says two things of a clip.
+        CorpusError: it is another table, or has contradictory rows for a clip.
     """
     found: dict[str, Votes] = {}
     for line, row in rows(text, name, ["", *LETTERS, "fileName"]):
-        way = WAYS.get(number(row[""], name, line) // 100_000)
-        if way is None:
+        modality = WAYS.get(number(row[""], name, line) // 100_000)
+        if modality is None:
             raise CorpusError(f"{name}, line {line}: {row['']} begins with none of 1, 2, 3: fetch the table again.")
         counts = [number(row[letter], name, line) for letter in LETTERS]
         clip = found.setdefault(stem(row["fileName"]), {})
-        if clip.get(VOTES[way], counts) != counts:
+        if clip.get(VOTES[modality], counts) != counts:
             raise CorpusError(f"{name}, line {line}: {row['fileName']} has other votes above: fetch the table again.")
         if any(counts):
-            clip[VOTES[way]] = counts
+            clip[VOTES[modality]] = counts
     return found
 
 
 def read_actors(text: str, name: str) -> dict[str, Speaker]:
-    r"""Read sex and age of the actors by their number.
+    r"""Parse sex and age of the actors by their number.
 
     >>> read_actors('"ActorID","Age","Sex"\n1001,51,"Male"\n', "t.csv")
     {'1001': Speaker(sex='male', age=51)}
 
     Raises:
-        CorpusError: it is no such table.
+        CorpusError: it is another table.
     """
     found = {}
     for line, row in rows(text, name, ["ActorID", "Age", "Sex"]):
         sex = row["Sex"].strip().lower()
         if sex not in ("male", "female"):
-            raise CorpusError(f"{name}, line {line}: Sex is {row['Sex']!r}, expected Male or Female: mend the table.")
+            raise CorpusError(
+                f"{name}, line {line}: Sex is {row['Sex']!r}, expected Male or Female: correct the table."
+            )
         found[row["ActorID"].strip()] = Speaker(sex, number(row["Age"], name, line))
     return found
 
 
 def rows(text: str, name: str, wanted: Iterable[str]) -> Iterator[tuple[int, Row]]:
-    """Give the rows of a table and the line of each, which must have these columns."""
+    """Yield the rows of a table with their line numbers, after checking that it has the ``wanted`` columns."""
     reader = csv.DictReader(io.StringIO(text), restval="")
     missing = [column or "an unnamed one" for column in wanted if column not in (reader.fieldnames or ())]
     if missing:
@@ -98,14 +100,14 @@ def rows(text: str, name: str, wanted: Iterable[str]) -> Iterator[tuple[int, Row
 
 
 def number(text: str, name: str, line: int) -> int:
-    """Read a whole number from 0 on."""
+    """Parse a non-negative whole number."""
     if not text.strip().isdecimal():
         raise CorpusError(f"{name}, line {line}: {text!r} is no whole number: fetch the table again.")
     return int(text)
 
 
 def stem(name: str) -> str:
-    """Write the name of a clip as the published copies do, where old ones have X for XX.
+    """Convert the stem of a clip in old copies, which have X for XX, to that of published ones.
 
     >>> stem("1040_ITH_SAD_X"), stem("1040_IEO_SAD_HI")
     ('1040_ITH_SAD_XX', '1040_IEO_SAD_HI')
@@ -124,7 +126,7 @@ SENTENCES = "DFA|IEO|IOM|ITH|ITS|IWL|IWW|MTI|TAI|TIE|TSI|WSI"
 
 
 def parse(path: PurePath) -> Clip:
-    """Read what a file name says.
+    """Parse a file name.
 
     >>> parse(PurePath("AudioWAV/1040_ITH_SAD_X.wav")).intensity
     'XX'

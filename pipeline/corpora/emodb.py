@@ -1,7 +1,7 @@
 """EmoDB, the Berlin database: ten German actors say ten sentences in seven emotions.
 
 A file name is speaker, sentence, emotion (the first letter of the German word) and a letter that counts the takes.
-Sex and age are the publisher's; one widely used table has the sexes of 09, 10, 12 and 13 swapped.
+Sex and age are those of the publisher; one widely used table has the sexes of 09, 10, 12 and 13 swapped.
 """
 
 import re
@@ -11,7 +11,7 @@ from pipeline.corpora.info import Clip, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:
-    """Read what a file name says.
+    """Parse a file name.
 
     >>> parse(PurePath("wav/14a07Wc.wav")).emotion
     'angry'
@@ -39,7 +39,7 @@ PAGE = Page(
         "W": "angry",  # Wut
         "L": "boredom",  # Langeweile
         "E": "disgust",  # Ekel
-        "A": "fear",  # Angst: anxiety is counted in
+        "A": "fear",  # Angst: includes anxiety
         "F": "happy",  # Freude
         "T": "sad",  # Trauer
         "N": "neutral",

@@ -1,8 +1,8 @@
-"""Trees with a folder per emotion: ``[<split>/][<speaker>/]<emotion>/[<speaker>/]<anything>.wav``.
+"""User corpora with a folder per emotion: ``[<split>/][<speaker>/]<emotion>/[<speaker>/]<anything>.wav``.
 
-Nothing is guessed: where no folder has the name of an emotion, or two names disagree, the clip stays out with a reason.
-Single letters name none: A is fear in EmoDB and anger in SAVEE. A file with a name of a known corpus keeps its speaker
-there, so that a re-sorted corpus cannot stand on both sides of a split under two names.
+Nothing is guessed: if no folder is named after an emotion, or two disagree, the clip is rejected with a reason. Single
+letters are not accepted as emotions: A is fear in EmoDB and anger in SAVEE. A file named like one of a known corpus
+keeps its speaker from there, so that a re-sorted corpus cannot put one person on both sides of a split.
 """
 
 import re
@@ -25,11 +25,11 @@ NAMES = {
     "boredom": "boredom bored boredem langeweile",
 }
 ALIASES = {alias: emotion for emotion, aliases in NAMES.items() for alias in aliases.split()}
-SPLITS = frozenset({"train", "val", "valid", "validation", "dev", "test"})  # never speakers, and never trusted
+SPLITS = frozenset({"train", "val", "valid", "validation", "dev", "test"})  # not speakers; ignored
 
 
 def normalise(folder: str) -> str:
-    """Reduce a folder name to the form of the aliases: no case, no numbering, no TESS speaker.
+    """Normalise a folder name to the form of the aliases: without case, numbering and TESS speaker.
 
     >>> normalise("01 - Angry"), normalise("OAF_Pleasant-Surprise")
     ('angry', 'pleasant_surprise')
@@ -39,7 +39,7 @@ def normalise(folder: str) -> str:
 
 
 def alias(folder_name: str) -> str | None:
-    """Give the canonical emotion that a folder name stands for, or None.
+    """Return the canonical emotion of a folder name, or None.
 
     >>> alias("Suprised"), alias("Actor_01")
     ('surprise', None)
@@ -48,10 +48,10 @@ def alias(folder_name: str) -> str | None:
 
 
 def label(path: PurePath) -> str:
-    """Name the nearest folder above a file that stands for an emotion.
+    """Return the nearest folder above a file that is named after an emotion.
 
     Raises:
-        NameRefused: ``unknown_name`` if there is none, ``label_mismatch`` if there are two that disagree.
+        NameRefused: ``unknown_name`` without such a folder, ``label_mismatch`` if two disagree.
     """
     found = [folder for folder in path.parts[:-1] if alias(folder)]
     if not found:
@@ -63,7 +63,7 @@ def label(path: PurePath) -> str:
 
 
 def nameless(path: PurePath) -> str:
-    """Say that no folder names an emotion, and what would help."""
+    """Report that no folder is named after an emotion, with a remedy."""
     where = f"the folder {path.parent.name!r}" if path.parent.name else "no folder"
     known = recognise(path)
     remedy = f"the name is one of {KNOWN[known].title}, so list it as {known}" if known else "rename the folder"
@@ -71,13 +71,13 @@ def nameless(path: PurePath) -> str:
 
 
 def speaker(path: PurePath, name: str) -> str:
-    """Take the one folder that is neither emotion nor split for the speaker; of several, none."""
+    """Return the speaker: the only folder that is neither emotion nor split, or ``""`` if there are several."""
     rest = [folder for folder in path.parts[:-1] if not alias(folder) and folder.casefold() not in SPLITS]
     return f"{name}/{rest[0]}" if len(rest) == 1 else ""
 
 
 def parse(path: PurePath, *, name: str) -> Clip:
-    """Read the emotion from the folders, and all else from a known corpus' file name or the remaining folder.
+    """Parse the emotion from the folders, and the rest from a known corpus' file name or the remaining folder.
 
     >>> parse(PurePath("train/Angry/anna/1.wav"), name="mine").speaker
     'mine/anna'
@@ -91,17 +91,18 @@ def parse(path: PurePath, *, name: str) -> Clip:
     code = normalise(folder)
     known = recognise(path)
     if known is None:
-        place = path.as_posix()
-        return Clip(corpus=name, path=place, speaker=speaker(path, name), emotion=ALIASES[code], emotion_code=code)
+        speaker_id = speaker(path, name)
+        return Clip(corpus=name, path=path.as_posix(), speaker=speaker_id, emotion=ALIASES[code], emotion_code=code)
     clip = KNOWN[known].parse(path)
     if clip.emotion != ALIASES[code]:
-        claims = f"the folder {folder!r} says {ALIASES[code]}, the {KNOWN[known].title} name says {clip.emotion}"
+        title = KNOWN[known].title
+        claims = f"the folder {folder!r} says {ALIASES[code]}, the {title} name says {clip.emotion}"
         raise NameRefused("label_mismatch", f"{path.as_posix()}: {claims}; move the file or leave it out.")
     return replace(clip, corpus=name, emotion_code=code)
 
 
 def page(name: str) -> Page:
-    """Make the page of a user's own tree."""
+    """Describe a user's own corpus."""
     return Page(
         name=name,
         title=name,

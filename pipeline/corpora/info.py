@@ -1,6 +1,6 @@
-"""What a file name says of a clip, and what the page of a corpus holds.
+"""The description of a corpus, and the clips parsed from its file names.
 
-A page knows names only: finding, opening and hashing files happens once, in the ingest stage.
+Only names are handled here: the ingest stage finds, opens and hashes the files.
 """
 
 import re
@@ -11,20 +11,20 @@ from typing import Literal
 
 from pipeline.core.errors import CorpusError
 
-MANY = 12  # codes; a longer list is shown by its ends
-TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # what one published name says
+MANY = 12  # codes; of a longer list only the ends are shown
+TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # identify a recording
 Status = Literal["unknown_name", "out_of_scope", "label_mismatch"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What the name of one file says; empty where it says nothing."""
+    """What a file name states about a clip; ``""`` for what it does not state."""
 
     corpus: str
-    path: str  # below the folder of the corpus, with forward slashes
+    path: str  # relative to the folder of the corpus, with forward slashes
     speaker: str  # "<corpus>/<id>"
     emotion: str  # canonical, see pipeline.core.labels.EMOTIONS
-    emotion_code: str  # this and the next three in the words of the corpus
+    emotion_code: str  # this and the next three as written in the corpus
     intensity: str = ""
     statement: str = ""
     repetition: str = ""
@@ -35,17 +35,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Speaker:
-    """What the publisher tells of a speaker."""
+    """Published facts about a speaker."""
 
     sex: str  # "male" or "female"
     age: int | None = None  # years
 
 
 class NameRefused(CorpusError):  # noqa: N818  a finding about one file, not a failure of the run
-    """A file whose name keeps it out of the corpus. ``status`` is the manifest's word for the reason."""
+    """A file rejected because of its name. ``status`` is the reason as recorded in the manifest."""
 
     def __init__(self, status: Status, message: str) -> None:
-        super().__init__(status, message)  # both, or the way back from a worker process would lose one
+        super().__init__(status, message)  # both, so that the error can be pickled
         self.status = status
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class NameRefused(CorpusError):  # noqa: N818  a finding about one file, not a f
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All the house knows of one corpus."""
+    """Description of one corpus: its facts as published, and how to parse its file names."""
 
     name: str
     title: str
@@ -68,20 +68,20 @@ class Page:
     hours: float  # of all clips, as published
     emotions: Mapping[str, str]  # code in the file name to canonical emotion
     speakers: Mapping[str, Speaker]  # by the id in the file name
-    stem: re.Pattern[str]  # the whole file name but the extension
+    stem: re.Pattern[str]  # the complete file name without the extension
     parse: Callable[[PurePath], Clip]
-    skip_folders: frozenset[str] = frozenset()  # hold other versions of the same clips
-    tables: frozenset[str] = frozenset()  # the publisher's own, read where they lie beside the audio
+    skip_folders: frozenset[str] = frozenset()  # folders with other versions of the same clips
+    tables: frozenset[str] = frozenset()  # names of the publisher's tables, read if present
 
     def skips(self, path: PurePath) -> bool:
-        """Say whether a file lies in a folder that is never read."""
+        """Check whether a file is in a folder to skip."""
         return not self.skip_folders.isdisjoint(path.parts[:-1])
 
     def split(self, path: PurePath) -> tuple[str, ...]:
-        """Split a file name into the groups of ``stem``, empty where an optional one is absent.
+        """Split a file name into the groups of ``stem``; ``""`` for an absent optional group.
 
         Raises:
-            NameRefused: ``unknown_name``, the name has another form.
+            NameRefused: ``unknown_name`` for a name of another form.
         """
         match = self.stem.fullmatch(path.stem)
         if match is None:
@@ -99,13 +99,13 @@ class Page:
         statement: str = "",
         repetition: str = "",
     ) -> Clip:
-        """Build a clip from the codes in its name; sex, age and language come from the page.
+        """Build a clip from the codes in its name; sex, age and language come from this description.
 
         Raises:
-            NameRefused: ``unknown_name``, the corpus has no such speaker or emotion.
+            NameRefused: ``unknown_name`` for an unknown speaker or emotion.
         """
-        self.know("emotion", emotion, self.emotions, path)
-        self.know("speaker", speaker, self.speakers, path)
+        self._check_code("emotion", emotion, self.emotions, path)
+        self._check_code("speaker", speaker, self.speakers, path)
         return Clip(
             corpus=self.name,
             path=path.as_posix(),
@@ -120,16 +120,15 @@ class Page:
             language=self.language,
         )
 
-    def know(self, what: str, code: str, codes: Collection[str], path: PurePath) -> None:
-        """Refuse a code that the corpus does not have."""
+    def _check_code(self, what: str, code: str, codes: Collection[str], path: PurePath) -> None:
         if code not in codes:
-            remedy = "mend the name or move the file out of the corpus"
+            remedy = "correct the name or move the file out of the corpus"
             message = f"{path.as_posix()}: {self.title} has no {what} {code!r}, only {listing(codes)}; {remedy}."
             raise NameRefused("unknown_name", message)
 
 
 def listing(codes: Iterable[str]) -> str:
-    """Write codes for a reader.
+    """Format codes for a message.
 
     >>> listing(["a", "d", "f"]), listing(str(number) for number in range(1001, 1092))
     ('a, d, f', '1001 to 1091')

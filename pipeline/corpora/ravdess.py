@@ -12,7 +12,7 @@ from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:
-    """Read what a file name says.
+    """Parse a file name.
 
     >>> parse(PurePath("Actor_12/03-01-06-01-02-01-12.wav")).emotion
     'fear'

@@ -1,4 +1,4 @@
-"""The corpora by name."""
+"""Look up corpora by name."""
 
 from pipeline.core import config
 from pipeline.corpora import folders
@@ -7,15 +7,13 @@ from pipeline.corpora.known import KNOWN
 
 
 def corpus_info(name: str) -> Page:
-    """Give the page of a known corpus, or else that of a folder-per-emotion tree of this name.
+    """Return the description of a known corpus, or of a user's folder-per-emotion corpus of this name.
 
     >>> corpus_info("tess").clips, corpus_info("my_corpus").clips
     (2800, 0)
 
     Raises:
-        SettingError: the name could not be a folder, a DVC stage and a metric at once.
+        SettingError: the name is not a valid corpus name.
     """
     config.refuse_corpus_name(name, "params.yaml: data.corpora:")
-    if name in KNOWN:
-        return KNOWN[name]
-    return folders.page(name)
+    return KNOWN[name] if name in KNOWN else folders.page(name)

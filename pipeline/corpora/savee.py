@@ -1,8 +1,8 @@
 """SAVEE: four British men say 15 sentences per emotion and 30 neutral ones, in seven emotions.
 
 A file name is emotion and number. The speaker is the folder (DC/a01.wav) or, in some copies, a prefix (DC_a01.wav).
-Which number is which sentence is not published: a statement is the emotion with its number. Ages are published as a
-range only, 27-31.
+The assignment of numbers to sentences is not published: a statement is the emotion with its number. Ages are published
+as a range only, 27-31.
 """
 
 import re
@@ -12,7 +12,7 @@ from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:
-    """Read what a file name, and the folder above it, says.
+    """Parse a file name and, for the speaker, the folder above it.
 
     >>> parse(PurePath("AudioData/JK/sa03.wav")).speaker
     'savee/JK'
@@ -25,7 +25,7 @@ def parse(path: PurePath) -> Clip:
 
 
 def folder(path: PurePath) -> str:
-    """Find the nearest folder above a file that is named after a speaker."""
+    """Return the nearest folder above a file that is named after a speaker."""
     for name in reversed(path.parts[:-1]):
         if name in PAGE.speakers:
             return name

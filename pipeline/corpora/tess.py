@@ -1,7 +1,7 @@
 """TESS: two women from Toronto, one older, one younger, say 200 words in seven emotions.
 
 A file name is speaker, word, emotion: OAF_back_fear says "Say the word back". It is trusted over the folder, whose
-wording differs between the speakers. One file says OA for OAF. ``ps`` is pleasant surprise, the only surprise there is.
+wording differs between the speakers. One file says OA for OAF. ``ps`` is pleasant surprise, the only kind of surprise.
 """
 
 import re
@@ -11,7 +11,7 @@ from pipeline.corpora.info import Clip, Page, Speaker
 
 
 def parse(path: PurePath) -> Clip:
-    """Read what a file name says.
+    """Parse a file name.
 
     >>> parse(PurePath("OAF_neutral/OA_bite_neutral.wav")).speaker
     'tess/OAF'

@@ -25,12 +25,12 @@ with extras.system_library("libsndfile"):
 
 Samples = npt.NDArray[np.int16]
 FOLDER = Path("data/raw/demo")
-SUMS = "SHA256SUMS"  # the list of what the demo made
+SUMS = "SHA256SUMS"  # the list of all files written by the demo
 NOTICE = (
     "Synthetic speech, made by ser-features (python -m pipeline.demo): no person speaks here, and scores on it "
     "say nothing about people.\nIt borrows file names and layout from {0} to try the pipeline, and is no part of {0}.\n"
 )
-LITTER = {  # what operating systems leave behind; ingest must not take it for audio
+LITTER = {  # files as left by operating systems, which ingest must ignore
     "RAVDESS/.DS_Store": b"\x00\x00\x00\x01Bud1" + bytes(4088),
     "RAVDESS/Actor_01/._03-01-01-01-01-01-01.wav": b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(96),
     "TESS/Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),
@@ -39,39 +39,39 @@ LITTER = {  # what operating systems leave behind; ingest must not take it for a
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """How large the demo is, and which share of its files may be bad, which ``ingest`` asks for."""
+    """Section ``data.demo`` of params.yaml."""
 
     clips: int = 400
-    max_bad: float = 0.1
+    max_bad: float = 0.1  # share of unusable files that ``ingest`` accepts
 
     def __post_init__(self) -> None:
         config.share(self.max_bad, "data.demo.max_bad")
 
 
 def run(folder: Path, *, clips: int, seed: int) -> int:
-    """Write the corpora aside, then put them in place of ``folder``; give the number of files.
+    """Write the corpora atomically into ``folder``; return the number of files.
 
     Raises:
-        SettingError: a number of clips that gives no four corpora.
-        CorpusError: ``folder`` holds something that the demo did not make.
+        SettingError: the number of clips is out of range.
+        CorpusError: ``folder`` contains files that the demo did not write.
     """
     start = time.perf_counter()
     takes = plan(clips, seed)
     refuse_strangers(folder)
     files.remove_leftovers(folder)
-    with files.atomic_write(folder) as aside:
-        seconds = sum(write(take, aside, seed) for take in tqdm(takes, "demo", unit="clip", disable=None))
-        furnish(aside, {take.troupe.page.title for take in takes}, demo_takes.crema_d_tables(takes, seed))
-        (aside / SUMS).write_text(sums(checksums(aside)), encoding="utf-8", newline="\n")
+    with files.atomic_write(folder) as part:
+        seconds = sum(write(take, part, seed) for take in tqdm(takes, "demo", unit="clip", disable=None))
+        furnish(part, {take.spec.info.title for take in takes}, demo_takes.crema_d_tables(takes, seed))
+        (part / SUMS).write_text(sums(checksums(part)), encoding="utf-8", newline="\n")
         refuse_strangers(folder)
     print(f"{len(takes)} clips, {seconds:.0f} s of synthetic speech, in {folder}, {time.perf_counter() - start:.1f} s")
     return len(takes)
 
 
 def refuse_strangers(folder: Path) -> None:
-    """Keep the demo from deleting what it has not made.
+    """Check that the folder contains only files written by the demo, because it will be replaced.
 
-    Only what its list names goes, unaltered; where an older version wrote no list, the folders with its marker.
+    Files must match the list of checksums; without a list, from an older version, every subfolder must have the marker.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise CorpusError(f"{folder} is where the demo goes, but it is no folder: move it away.")
@@ -86,7 +86,7 @@ def refuse_strangers(folder: Path) -> None:
 
 
 def strangers(folder: Path, listed: str) -> list[str]:
-    """Name the files below a folder that are not as a list says, and links to no file."""
+    """List the files below a folder that do not match a list of checksums, and the links to anything but files."""
     links = [
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() and not path.is_file()
     ]
@@ -95,25 +95,25 @@ def strangers(folder: Path, listed: str) -> list[str]:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of all files below a folder but the list of them and what file managers leave."""
+    """Compute the SHA-256 of all files below a folder, except the list itself and files of the operating system."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    litter = {name for name, path in found.items() if is_system(path) and name not in LITTER}
-    return {name: files.file_hash(path) for name, path in found.items() if name not in {SUMS, *litter}}
+    ignored = {name for name, path in found.items() if is_system(path) and name not in LITTER}
+    return {name: files.file_hash(path) for name, path in found.items() if name not in {SUMS, *ignored}}
 
 
 def sums(found: Mapping[str, str]) -> str:
-    """Write a list that ``sha256sum --check`` reads."""
+    """Format a list for ``sha256sum --check``."""
     return "".join(f"{line(name, sha)}\n" for name, sha in found.items())
 
 
 def line(name: str, sha256: str) -> str:
-    """Write a line of the list."""
+    """Format one line of the list."""
     return f"{sha256}  {name}"
 
 
 def write(take: Take, root: Path, seed: int) -> float:
-    """Write a file; give its seconds of sound."""
-    corpus = root / take.troupe.page.title
+    """Write one file; return its duration in seconds."""
+    corpus = root / take.spec.info.title
     path = corpus / take.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if take.pointer:
@@ -129,15 +129,15 @@ def write(take: Take, root: Path, seed: int) -> float:
 
 
 def record(take: Take, seed: int) -> Samples:
-    """Make the sound of a take from streams of its own. Shape: ``(samples,)`` or ``(samples, channels)``."""
+    """Synthesise a take with its own random generators. Shape: ``(samples,)`` or ``(samples, channels)``."""
     rng = stream(seed, take, take.path)
-    speaker = voice.cast(stream(seed, take, take.speaker), take.troupe.page.speakers[take.speaker].sex)
+    speaker = voice.cast(stream(seed, take, take.speaker), take.spec.info.speakers[take.speaker].sex)
     studio = voice.Recording(
         rate=take.rate,
-        level=take.troupe.level,
-        floor=take.troupe.floor,
-        silence=take.troupe.silence,
-        tempo=take.troupe.tempo,
+        level=take.spec.level,
+        floor=take.spec.floor,
+        silence=take.spec.silence,
+        tempo=take.spec.tempo,
     )
     speech = voice.speak(rng, speaker, take.emotion, take.text, recording=studio, strength=take.strength)
     samples = spoil(np.rint(speech * 32767).astype(np.int16), take.fault)
@@ -145,12 +145,12 @@ def record(take: Take, seed: int) -> Samples:
 
 
 def stream(seed: int, take: Take, name: str) -> np.random.Generator:
-    """Give a speaker or a take its own randomness, whatever else is made."""
-    return np.random.default_rng([seed, crc32(f"{take.troupe.page.name}/{name}".encode())])
+    """Return the random generator of a speaker or a take, independent of what else is made."""
+    return np.random.default_rng([seed, crc32(f"{take.spec.info.name}/{name}".encode())])
 
 
 def spoil(samples: Samples, fault: str) -> Samples:
-    """Put a fault of the sound into it: nothing but the last bit, or full scale for 50 samples."""
+    """Apply a fault to the samples: silence but for the last bit, or 50 samples at full scale."""
     if fault == "silent":
         return (np.arange(samples.size) % 3 - 1).astype(np.int16)
     if fault == "clipped":
@@ -159,18 +159,18 @@ def spoil(samples: Samples, fault: str) -> Samples:
 
 
 def furnish(root: Path, titles: Iterable[str], tables: Mapping[str, str]) -> None:
-    """Say in each folder what it is, add CREMA-D's tables, and leave the litter of two operating systems."""
-    content = {f"{crema_d.PAGE.title}/{name}": text.encode() for name, text in tables.items()}
+    """Add a notice to each folder, CREMA-D's tables, and the files that operating systems leave."""
+    tables_content = {f"{crema_d.PAGE.title}/{name}": text.encode() for name, text in tables.items()}
     for title in titles:
         (root / title / MARKER).write_text(NOTICE.format(title), encoding="utf-8", newline="\n")
-    for name, written in (LITTER | content).items():
+    for name, content in (LITTER | tables_content).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(written)
+        path.write_bytes(content)
 
 
 def main() -> None:
-    """Read params.yaml and make the demo."""
+    """Read params.yaml and write the demo."""
     params = config.read()
     settings = config.section(Demo, params, "data.demo")
     run(FOLDER, clips=settings.clips, seed=config.seed(params))

@@ -1,7 +1,6 @@
-"""What the speakers of the demo say, in ARPABET: the sentences of RAVDESS and CREMA-D, words of TESS, babble for SAVEE.
+"""Texts of the demo in ARPABET: the sentences of RAVDESS and CREMA-D, words of TESS, nonsense syllables for SAVEE.
 
-Which number of SAVEE is which sentence is not published: a number is syllables of no language, the same for all
-speakers.
+The sentences behind SAVEE's numbers are not published: each number stands for nonsense, the same for all speakers.
 """
 
 from functools import cache
@@ -65,7 +64,7 @@ CODAS = ["", "", "", "D", "L", "N", "R", "S", "T", "Z"]
 
 @cache
 def babble(key: str, *, syllables: int = 12) -> str:
-    """Give a sentence without words, always the same for a key.
+    """Return a sentence of nonsense syllables that depends only on the key.
 
     >>> babble("sa07", syllables=3)
     'R EY0 T G AA1 HH IY0 Z'

@@ -1,9 +1,8 @@
-"""A synthetic vocal tract: sentences in ARPABET become tracks, and glottis and resonances make sound of them.
+"""Formant synthesis: ARPABET text to parameter tracks, glottal flow and resonances.
 
-The pulse is that of Klatt & Klatt (1990), the cascade of resonators that of Klatt (1980).
-
-Vowel formants are the male means of Peterson & Barney (1952), consonants are modelled on Klatt (1980). A phone
-is one or two pieces: a diphthong two vowels, a stop a closure and a burst.
+The glottal pulse is that of Klatt & Klatt (1990), the cascade of resonators that of Klatt (1980). Vowel formants are
+the male means of Peterson & Barney (1952); consonants are modelled on Klatt (1980). A phone has one or two segments: a
+diphthong two vowels, a stop a closure and a burst.
 """
 
 from dataclasses import dataclass
@@ -16,19 +15,19 @@ from scipy.signal import lfilter
 from pipeline.core.errors import UnknownNameError
 
 Array = npt.NDArray[np.float64]
-OPEN = 0.6  # share of a period in which the glottis is open
-STEADY = (3500.0, 4500.0, 5600.0, 6700.0, 7800.0)  # Hz, the formants of a man that hardly move
+OPEN = 0.6  # open quotient: share of a period in which the glottis is open
+STEADY = (3500.0, 4500.0, 5600.0, 6700.0, 7800.0)  # Hz, upper formants of a man, which hardly move
 
 
 def glottis(rng: np.random.Generator, hertz: Array, *, jitter: float, rate: int) -> tuple[Array, Array]:
-    """Derive the flow through the glottis: ``2t - 3t²`` while it is open. Shapes: ``(samples,)``.
+    """Return the derivative of the glottal flow, ``2t - 3t²`` while it is open, and the opening from 0.2 to 1.
 
-    Jitter is the sd of the period as a share; shimmer, that of its height, is three times as large. Beside the flow
-    comes how open the glottis is, 0.2 to 1.
+    Jitter is the relative sd of the period; shimmer, that of the amplitude, is three times as large. Shapes:
+    ``(samples,)``.
     """
-    beats = np.cumsum(hertz) / rate
-    stretch, height = 1 + jitter * np.array([[1.0], [3.0]]) * rng.standard_normal((2, int(1.3 * beats[-1]) + 2))
-    phase = np.cumsum(hertz * stretch[beats.astype(int)]) / rate
+    cycles = np.cumsum(hertz) / rate
+    stretch, height = 1 + jitter * np.array([[1.0], [3.0]]) * rng.standard_normal((2, int(1.3 * cycles[-1]) + 2))
+    phase = np.cumsum(hertz * stretch[cycles.astype(int)]) / rate
     cycle = phase.astype(int)
     time = (phase - cycle) / OPEN
     opened = time < 1
@@ -36,7 +35,7 @@ def glottis(rng: np.random.Generator, hertz: Array, *, jitter: float, rate: int)
 
 
 def cascade(source: Array, formants: Array, *, rate: int) -> Array:
-    """Filter with resonances that move once a frame. Shapes: ``(samples,)`` and ``(frames, n)`` to ``(samples,)``."""
+    """Filter with formants that change once per frame. Shapes: ``(samples,)`` and ``(frames, n)`` to ``(samples,)``."""
     blocks = source.reshape(len(formants), -1).copy()
     for track in formants.T:
         state = np.zeros(2)
@@ -46,7 +45,7 @@ def cascade(source: Array, formants: Array, *, rate: int) -> Array:
 
 
 def crown(signal: Array, *, scale: float, rate: int) -> Array:
-    """Filter with the steady upper formants, as far as the rate has room for them."""
+    """Filter with the upper formants below the Nyquist frequency."""
     for hertz in scale * np.array(STEADY):
         if hertz < 0.47 * rate:
             poles = resonator(hertz, width(hertz), rate=rate)
@@ -55,12 +54,12 @@ def crown(signal: Array, *, scale: float, rate: int) -> Array:
 
 
 def width(hertz: Array) -> Array:
-    """Give a formant at ``hertz`` its bandwidth in Hz."""
+    """Return the bandwidth in Hz of a formant at ``hertz``."""
     return 50 + hertz / 25
 
 
 def resonator(hertz: Array, width: Array, *, rate: int) -> Array:
-    """Give the denominator of two poles; its sum as numerator makes the gain 1 at 0 Hz. Shape: ``(..., 3)``.
+    """Return the denominator of a two-pole filter; its sum as numerator gives gain 1 at 0 Hz. Shape: ``(..., 3)``.
 
     >>> resonator(np.array([500.0, 1500.0]), np.array([70.0, 110.0]), rate=16_000).shape
     (2, 3)
@@ -70,33 +69,33 @@ def resonator(hertz: Array, width: Array, *, rate: int) -> Array:
 
 
 def hiss(noise: Array, centre: float, width: float, *, rate: int) -> Array:
-    """Squeeze white noise into a band, in Hz. RMS 1."""
+    """Filter white noise to a band of ``width`` around ``centre`` in Hz, normalised to RMS 1."""
     poles = resonator(np.array(min(centre, 0.44 * rate)), np.array(width), rate=rate)
     return unit(lfilter([1, -2, 1], np.convolve(poles, poles), noise))
 
 
 def brighten(signal: Array, decibels: float, *, rate: int) -> Array:
-    """Raise what lies well above 1 kHz; half of the decibels are reached there."""
+    """Raise frequencies above 1 kHz by a shelf filter that reaches half of ``decibels`` at 1 kHz."""
     gain = 10 ** (decibels / 20)
     dull = lowpass(signal, 1000 * np.sqrt(gain), rate=rate)
     return dull + gain * (signal - dull)
 
 
 def lowpass(signal: Array, hertz: float, *, rate: int) -> Array:
-    """Lose 6 dB per octave above ``hertz``."""
+    """Attenuate by 6 dB per octave above ``hertz``."""
     pole = np.exp(-2 * np.pi * hertz / rate)
     dull: Array = lfilter([1 - pole], [1, -pole], signal)
     return dull
 
 
 def unit(signal: Array) -> Array:
-    """Scale to RMS 1."""
+    """Normalise to RMS 1."""
     scaled: Array = signal / np.sqrt(np.mean(np.square(signal)))
     return scaled
 
 
-FRAME = 0.008  # s between two values of a track
-BANDS = {  # centre and width of frication, Hz
+FRAME = 0.008  # s per frame of the tracks
+BANDS = {  # centre and bandwidth of frication noise, Hz
     "s": (5600.0, 1700.0),
     "sh": (3100.0, 1300.0),
     "f": (6400.0, 5000.0),
@@ -107,13 +106,13 @@ BANDS = {  # centre and width of frication, Hz
 
 
 class Piece(NamedTuple):
-    """A target the tract moves to; gains are relative to a vowel."""
+    """An articulatory target; gains are relative to a vowel."""
 
     formants: tuple[int, int, int]  # Hz, of an adult man
     seconds: float
     voice: float = 1.0
-    breath: float = 0.0  # noise at the glottis, through the tract
-    hiss: float = 0.0  # noise at a narrowing, through its own band
+    breath: float = 0.0  # aspiration noise at the glottis, filtered by the formants
+    hiss: float = 0.0  # frication noise, filtered to ``band``
     band: str = ""
 
 
@@ -166,23 +165,23 @@ PIECES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Tracks:
-    """What the vocal tract does, a value every ``FRAME`` seconds."""
+    """Parameters of the vocal tract, one value every ``FRAME`` seconds."""
 
     formants: Array  # (frames, 3), Hz
     voice: Array  # (frames,)
     breath: Array  # (frames,)
     hiss: dict[str, Array]  # band: (frames,)
-    stress: Array  # (frames,), a bump of height about 1 on every stressed vowel
+    stress: Array  # (frames,), about 1 on every stressed vowel
 
 
 def spell(text: str) -> list[tuple[Piece, bool]]:
-    """Give the pieces of a text and whether they are stressed (a vowel followed by 1).
+    """Return the segments of a text and whether each is stressed (a vowel followed by 1).
 
     >>> [(piece.seconds, stressed) for piece, stressed in spell("B AY1")]
     [(0.06, False), (0.01, False), (0.08, True), (0.08, True)]
 
     Raises:
-        UnknownNameError: a phone that is not in ``PIECES``.
+        UnknownNameError: a phone is unknown.
     """
     pieces = []
     for phone in text.split():
@@ -194,7 +193,7 @@ def spell(text: str) -> list[tuple[Piece, bool]]:
 
 
 def tracks(text: str, *, tempo: float, rng: np.random.Generator) -> Tracks:
-    """Time a text and let its targets run into each other.
+    """Compute the durations of a text's segments and the smooth transitions between their targets.
 
     >>> tracks("DH AX D AO1 R", tempo=1.0, rng=np.random.default_rng(0)).formants.shape[1]
     3
@@ -202,22 +201,22 @@ def tracks(text: str, *, tempo: float, rng: np.random.Generator) -> Tracks:
     pieces, stressed = zip(*spell(text), strict=True)
     counts = durations(np.array([piece.seconds for piece in pieces]), np.array(stressed), tempo=tempo, rng=rng)
 
-    def lay(values: list[float] | list[bool] | list[tuple[int, int, int]], seconds: float) -> Array:
+    def interpolate(values: list[float] | list[bool] | list[tuple[int, int, int]], seconds: float) -> Array:
         return smooth(np.repeat(np.array(values, float), counts, axis=0), round(seconds / FRAME))
 
     return Tracks(
-        formants=lay([piece.formants for piece in pieces], 0.06),
-        voice=lay([piece.voice for piece in pieces], 0.02),
-        breath=lay([piece.breath for piece in pieces], 0.02),
-        hiss={band: lay([piece.hiss * (piece.band == band) for piece in pieces], 0.015) for band in BANDS},
-        stress=lay(list(stressed), 0.14),
+        formants=interpolate([piece.formants for piece in pieces], 0.06),
+        voice=interpolate([piece.voice for piece in pieces], 0.02),
+        breath=interpolate([piece.breath for piece in pieces], 0.02),
+        hiss={band: interpolate([piece.hiss * (piece.band == band) for piece in pieces], 0.015) for band in BANDS},
+        stress=interpolate(list(stressed), 0.14),
     )
 
 
 def durations(
     seconds: Array, stressed: npt.NDArray[np.bool_], *, tempo: float, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Frames of each piece: stress and the end of a sentence lengthen, and no two utterances are timed alike."""
+    """Return the frames of each segment: longer with stress and at the end of the sentence, with random variation."""
     factor = np.where(stressed, 1.15, 0.95)
     factor[-3:] *= 1.35
     factor *= rng.lognormal(0, 0.1, seconds.size)
@@ -225,9 +224,9 @@ def durations(
 
 
 def smooth(steps: Array, width: int) -> Array:
-    """Turn steps into glides with a Hann window of ``2 * width`` frames, ends held."""
+    """Smooth steps with a Hann window of ``2 * width`` frames, extending the end values."""
     taper = np.hanning(2 * width + 1)[1:-1]
     padded = np.pad(steps, [(width - 1, width - 1)] + [(0, 0)] * (steps.ndim - 1), mode="edge")
     columns = padded.reshape(len(padded), -1).T
-    glides = [np.convolve(column, taper / taper.sum(), mode="valid") for column in columns]
-    return np.stack(glides, axis=1).reshape(steps.shape)
+    smoothed = [np.convolve(column, taper / taper.sum(), mode="valid") for column in columns]
+    return np.stack(smoothed, axis=1).reshape(steps.shape)

@@ -1,4 +1,4 @@
-"""Measure one audio file: the columns of the manifest that come from its samples."""
+"""Measure audio files: the columns of the manifest derived from the samples."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ CONTAINERS = {
 }  # fmt: skip
 FULL_SCALE = 32767 / 32768  # the largest positive int16
 LONGEST = 86_400  # s of a clip: a day
-QUIETEST = -200  # dB re full scale, what digital silence counts as
-FLAT_TOP = 3  # samples; EmoDB is peak-normalised, so one or two at full scale are no clipping
+QUIETEST = -200  # dBFS, the value of digital silence
+FLAT_TOP = 3  # samples; EmoDB is peak-normalised, so one or two at full scale are not clipping
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a usable clip keeps to, and how many may not."""
+    """Section ``ingest`` of params.yaml: the limits of a usable clip, and the tolerated share of others."""
 
     max_bad: float = 0.01  # share of the files, duplicates not counted
     min_seconds: float = 0.5
     max_seconds: float = 60.0
-    silent_dbfs: float = -60.0  # of the peak: an RMS rule would reject the quiet actors of RAVDESS
+    silent_dbfs: float = -60.0  # peak level: a limit on RMS would reject the quiet actors of RAVDESS
 
     def __post_init__(self) -> None:
         config.share(self.max_bad, "ingest.max_bad")
@@ -40,17 +40,17 @@ class Limits:
             )
         if not QUIETEST <= self.silent_dbfs <= 0:
             raise SettingError(
-                f"params.yaml: ingest.silent_dbfs is {self.silent_dbfs}, expected dB from {QUIETEST} to 0, full scale."
+                f"params.yaml: ingest.silent_dbfs is {self.silent_dbfs}, expected dBFS from {QUIETEST} to 0."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What was measured of one file, None where it was not decoded; ``status`` is ``ok`` or why it is left out."""
+    """Measurements of one file, None if it was not decoded; ``status`` is ``ok`` or the reason for rejection."""
 
     sha256: str
     samples_sha256: str = ""
-    mono_sha256: str = ""  # of the samples with equal channels reduced to one: finds duplicates across channel counts
+    mono_sha256: str = ""  # after merging equal channels, to find duplicates with other channel counts
     sample_rate: int | None = None  # Hz
     channels: int | None = None
     frames: int | None = None
@@ -63,7 +63,7 @@ class Facts:
 
 
 def examine(path: Path, limits: Limits, *, name: str) -> Facts:
-    """Decode a file once and say what it holds. ``name`` stands for it in sentences."""
+    """Decode and measure a file. ``name`` stands for it in messages."""
     try:
         data = paths.content(path)
     except OSError as error:
@@ -99,7 +99,7 @@ def measure(recording: decode.Recording, sha256: str, limits: Limits, *, name: s
 
 
 def levels(samples: npt.NDArray[Any]) -> tuple[float, float]:
-    """Peak and RMS over all channels, in dB re full scale: those of the file, whatever is left of it in a mix.
+    """Return peak and RMS over all channels in dBFS, measured before mixing to mono.
 
     Shape: ``(frames, channels)``.
     """
@@ -109,7 +109,7 @@ def levels(samples: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def level(amplitude: float) -> float:
-    """Amplitude to dB re full scale, at least -200, rounded to 0.01 dB.
+    """Convert an amplitude to dBFS, at least -200, rounded to 0.01 dB.
 
     >>> level(0.5), level(0.0)
     (-6.02, -200.0)
@@ -118,7 +118,7 @@ def level(amplitude: float) -> float:
 
 
 def verdict(seconds: float, peak: float, limits: Limits, *, name: str) -> tuple[str, str]:
-    """Give status and sentence for a clip that could be decoded."""
+    """Return status and message for a decoded clip."""
     if seconds < limits.min_seconds:
         return "too_short", f"{name} lasts {seconds:.3g} s, at least {limits.min_seconds:g} s are expected."
     if peak < limits.silent_dbfs:
@@ -127,11 +127,11 @@ def verdict(seconds: float, peak: float, limits: Limits, *, name: str) -> tuple[
 
 
 def oddities(recording: decode.Recording, name: str) -> list[str]:
-    """List what is odd and leaves the clip usable."""
-    named = CONTAINERS.get(PurePath(name).suffix.lower(), {recording.container})
+    """List the warnings about a usable clip."""
+    expected = CONTAINERS.get(PurePath(name).suffix.lower(), {recording.container})
     found = {
         "clipped": is_clipped(recording),
-        "misnamed": recording.container not in named,
+        "misnamed": recording.container not in expected,
         "stereo": recording.samples.shape[1] > 1,
         "cancelling": decode.channels_cancel(recording.samples),
     }
@@ -139,7 +139,7 @@ def oddities(recording: decode.Recording, name: str) -> list[str]:
 
 
 def is_clipped(recording: decode.Recording) -> bool:
-    """Say whether three or more samples in a row stand at full scale."""
+    """Check for three or more consecutive samples at full scale."""
     samples = recording.samples
     limit = FULL_SCALE * 32768 if samples.dtype == np.int16 else FULL_SCALE
     top = (samples >= limit) | (samples <= -limit)

@@ -1,6 +1,6 @@
-"""Stage ``ingest``: read one corpus' file names and audio into a manifest.
+"""Stage ``ingest``: parse file names and measure the audio of one corpus into a manifest.
 
-Rows are mappings of the manifest's columns plus ``mono_sha256``; all functions return ``{path: (status, sentence)}``.
+Rows are mappings with the columns of the manifest, plus ``mono_sha256``.
 """
 
 import os
@@ -25,60 +25,61 @@ from pipeline.ingest import annotations, measure, summary
 
 @dataclass(frozen=True)
 class Found:
-    """Files below a corpus folder, as sorted relative paths."""
+    """The files below a corpus folder, as sorted relative paths."""
 
     audio: list[PurePath]
-    system: int  # .DS_Store and the like: no row, only counted
-    strange: list[PurePath]  # no audio by their names: only counted too, but for the publisher's tables
-    unread: list[PurePath]  # those of them that are sound in a format that is not read, and clips by their names
+    system: int  # number of .DS_Store and similar files
+    other: list[PurePath]  # not audio by their names, including the publisher's tables
+    unsupported: list[PurePath]  # those of them that are named like clips, but in an unsupported format
 
 
 def run(corpus: str, folder: Path, output: Path, *, limits: measure.Limits, processes: int = 1) -> pd.DataFrame:
-    """Write the manifest of the corpus in ``folder`` to ``output`` and return it.
+    """Write the manifest of the corpus in ``folder`` to ``output``, and return it.
 
     Raises:
-        CorpusError: the folder is missing, empty, or holds more bad files than ``limits.max_bad``; nothing is written.
+        CorpusError: the folder is missing, empty, or has more bad files than ``limits.max_bad``; nothing is written.
     """
-    page = registry.corpus_info(corpus)
-    found = find(page, folder)
-    examine = partial(row, page, folder, limits=limits)
-    rows = list(parallel.spread(examine, found.audio, crew=parallel.Crew(processes), label=f"ingest {corpus}"))
-    known = annotations.read(page, folder, found.strange)
-    rows = judge(annotations.enriched(rows, known), checksums.hashes(corpus))
-    refuse_bad(rows, page.name, folder, max_bad=limits.max_bad)
-    refuse_unusable(rows, page.name, folder)
-    about = {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}
+    info = registry.corpus_info(corpus)
+    found = find(info, folder)
+    make_row = partial(row, info, folder, limits=limits)
+    rows = list(parallel.spread(make_row, found.audio, crew=parallel.Crew(processes), label=f"ingest {corpus}"))
+    publisher = annotations.read(info, folder, found.other)
+    rows = judge(annotations.enriched(rows, publisher), checksums.hashes(corpus))
+    refuse_bad(rows, info.name, folder, max_bad=limits.max_bad)
+    refuse_unusable(rows, info.name, folder)
+    about = {name: getattr(info, name) for name in ("title", "language", "licence", "citation")}
     tables.write_manifest(rows, output, synthetic=is_synthetic(folder), about=about)
     frame = tables.read_manifest(output)
-    other = Counter(path.suffix for path in found.strange if path.name not in known.read)
-    said = summary.ingest_summary(frame, corpus, system=found.system, other=other)
-    print("\n".join([said, *annotations.lines(page, known, rows), *formats.told(found.unread, str(folder))]))
+    other = Counter(path.suffix for path in found.other if path.name not in publisher.file_names)
+    text = summary.ingest_summary(frame, corpus, system=found.system, other=other)
+    print("\n".join([text, *annotations.lines(info, publisher, rows), *formats.told(found.unsupported, str(folder))]))
     return frame
 
 
-def find(page: Page, folder: Path) -> Found:
-    """List the audio files of a corpus.
+def find(info: Page, folder: Path) -> Found:
+    """List the files of a corpus.
 
     Raises:
-        CorpusError: there is no folder, no audio in it that is read, or a folder named after an emotion holds none.
+        CorpusError: the folder is missing, or it or a folder named after an emotion has no supported audio.
     """
     if not paths.is_folder(folder):
         state = "is not a folder" if folder.exists() else "does not exist"
-        raise CorpusError(f"data.corpora.{page.name}: {folder} {state}: {remedy(page.name)}")
-    every = sorted((path for path in walk(folder) if not page.skips(path)), key=lambda path: path.as_posix())
-    ours = [path for path in every if not files.is_system(path)]
-    audio = [path for path in ours if files.is_audio(path)]
-    strange = [path for path in ours if not files.is_audio(path) and path.name != files.MARKER]
-    unread = formats.unread(ours)
+        raise CorpusError(f"data.corpora.{info.name}: {folder} {state}: {remedy(info.name)}")
+    every = sorted((path for path in walk(folder) if not info.skips(path)), key=lambda path: path.as_posix())
+    own = [path for path in every if not files.is_system(path)]
+    audio = [path for path in own if files.is_audio(path)]
+    other = [path for path in own if not files.is_audio(path) and path.name != files.MARKER]
+    unsupported = formats.unread(own)
     if not audio:
-        mend = without(unread, folder) or f": {remedy(page.name)}"
-        raise CorpusError(f"data.corpora.{page.name}: {folder} holds no audio file{mend}")
-    refuse_empty_classes(page, folder, audio, unread)
-    return Found(audio, len(every) - len(ours), strange, [path for path in unread if spoken(page, path)[1] is None])
+        advice = without(unsupported, folder) or f": {remedy(info.name)}"
+        raise CorpusError(f"data.corpora.{info.name}: {folder} holds no audio file{advice}")
+    refuse_empty_classes(info, folder, audio, unsupported)
+    clips = [path for path in unsupported if spoken(info, path)[1] is None]
+    return Found(audio, len(every) - len(own), other, clips)
 
 
 def remedy(corpus: str) -> str:
-    """Say how to mend a folder that is not there."""
+    """Suggest a remedy for a missing corpus folder."""
     return (
         f"point it at the corpus with 'dvc exp run -S data.corpora.{corpus}=/path/to/it' "
         f"or take it out with -S '~data.corpora.{corpus}'."
@@ -86,11 +87,11 @@ def remedy(corpus: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[PurePath]:
-    """List all files below a folder as relative paths.
+    """Yield all files below a folder as relative paths.
 
     Raises:
-        CorpusError: a folder cannot be listed, or is a link, which DVC would not follow; a link that may stand for a
-            folder leads to nothing; a name is not UTF-8.
+        CorpusError: a folder cannot be listed or is a link, which DVC does not follow; a link that might be to a folder
+            is broken; a name is not UTF-8.
     """
     for top, below, here in os.walk(folder, onerror=refuse_unlisted):
         for name in below:
@@ -100,63 +101,63 @@ def walk(folder: Path) -> Iterator[PurePath]:
                 )
         for name in here:
             if paths.is_broken_link(path := Path(top, name)) and not files.is_audio(path):
-                raise CorpusError(f"{path} is a link to {path.readlink()}, which cannot be reached: mend or delete it.")
+                raise CorpusError(f"{path} is a link to {path.readlink()}, which cannot be reached: fix or delete it.")
             if name != name.encode(errors="replace").decode():
                 raise CorpusError(f"{os.fsencode(name)!r} in {top!r} is no UTF-8 name: rename the file.")
             yield PurePath(top, name).relative_to(folder)
 
 
 def refuse_unlisted(error: OSError) -> None:
-    """Stop at a folder that cannot be read, which ``os.walk`` would pass over."""
+    """Raise an error for a folder that cannot be listed, which ``os.walk`` would skip."""
     raise CorpusError(f"{error.filename} cannot be listed ({error.strerror}): make it readable.")
 
 
-def refuse_empty_classes(page: Page, folder: Path, audio: Sequence[PurePath], unread: Sequence[PurePath]) -> None:
-    """In a tree of emotion folders, an empty one is a broken copy, or one in a format that is not read."""
-    if page.name in known.KNOWN:
+def refuse_empty_classes(info: Page, folder: Path, audio: Sequence[PurePath], unsupported: Sequence[PurePath]) -> None:
+    """Check that every emotion folder of a user's corpus contains supported audio."""
+    if info.name in known.KNOWN:
         return
     filled = {parent for path in audio for parent in path.parents}
     for path in sorted(folder.rglob("*/")):
         if folders.alias(path.name) and path.relative_to(folder) not in filled:
-            here = [each for each in unread if path.relative_to(folder) in each.parents]
-            mend = without(here, path) or ": fill the class or delete the folder."
-            raise CorpusError(f"data.corpora.{page.name}: {path} holds no audio{mend}")
+            here = [each for each in unsupported if path.relative_to(folder) in each.parents]
+            advice = without(here, path) or ": fill the class or delete the folder."
+            raise CorpusError(f"data.corpora.{info.name}: {path} holds no audio{advice}")
 
 
-def without(unread: Sequence[PurePath], folder: Path) -> str:
-    """End a sentence about a folder that holds no audio which is read, but other sound; nothing where it does not."""
-    return "\n".join([" that is read:", *formats.told(unread, str(folder))]) if unread else ""
+def without(unsupported: Sequence[PurePath], folder: Path) -> str:
+    """Complete a message about a folder with only unsupported audio; ``""`` if there is none."""
+    return "\n".join([" that is read:", *formats.told(unsupported, str(folder))]) if unsupported else ""
 
 
-def row(page: Page, folder: Path, path: PurePath, *, limits: measure.Limits) -> dict[str, Any]:
-    """Make the manifest row of one file, with ``mono_sha256`` beside it."""
+def row(info: Page, folder: Path, path: PurePath, *, limits: measure.Limits) -> dict[str, Any]:
+    """Return the manifest row of one file, with the additional key ``mono_sha256``."""
     measured = measure.examine(folder / path, limits, name=path.as_posix())
-    said, refused = spoken(page, path)
-    if measured.status == "ok" and refused:
-        measured = replace(measured, status=refused.status, detail=str(refused))
-    if page.sample_rate and measured.sample_rate not in (None, page.sample_rate):
+    named, error = spoken(info, path)
+    if measured.status == "ok" and error:
+        measured = replace(measured, status=error.status, detail=str(error))
+    if info.sample_rate and measured.sample_rate not in (None, info.sample_rate):
         measured = replace(measured, warnings=",".join(filter(None, [measured.warnings, "other_rate"])))
-    where = {"clip_id": f"{page.name}/{path.as_posix()}", "corpus": page.name, "path": path.as_posix()}
-    return said | asdict(measured) | where
+    location = {"clip_id": f"{info.name}/{path.as_posix()}", "corpus": info.name, "path": path.as_posix()}
+    return named | asdict(measured) | location
 
 
-def spoken(page: Page, path: PurePath) -> tuple[dict[str, Any], NameRefused | None]:
-    """Give what the name says, or why it says nothing."""
+def spoken(info: Page, path: PurePath) -> tuple[dict[str, Any], NameRefused | None]:
+    """Return the columns from the file name, or the error that rejects it."""
     try:
-        return asdict(page.parse(path)), None
+        return asdict(info.parse(path)), None
     except NameRefused as error:
         return {}, error
 
 
 def judge(rows: Sequence[Mapping[str, Any]], published: frozenset[str]) -> list[dict[str, Any]]:
     """Mark the duplicates among the usable rows."""
-    verdicts = find_duplicates([row for row in rows if row["status"] == "ok"], published)
-    marks = {path: {"status": status, "detail": detail} for path, (status, detail) in verdicts.items()}
+    rejected = find_duplicates([row for row in rows if row["status"] == "ok"], published)
+    marks = {path: {"status": status, "detail": detail} for path, (status, detail) in rejected.items()}
     return [dict(row) | marks.get(row["path"], {}) for row in rows]
 
 
 def refuse_bad(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path, *, max_bad: float) -> None:
-    """Stop where too much is wrong to go on; duplicates and other material do not count."""
+    """Check the share of bad files; duplicates and clips out of scope do not count."""
     bad = [row for row in rows if row["status"] not in tables.NOT_BAD]
     if len(bad) <= max_bad * len(rows):
         return
@@ -172,21 +173,21 @@ def refuse_bad(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path, *, 
 
 
 def refuse_unusable(rows: Sequence[Mapping[str, Any]], corpus: str, folder: Path) -> None:
-    """Stop where nothing is left: a corpus that is listed is never absent in silence."""
+    """Check that at least one file is usable, so that no listed corpus is silently missing."""
     if not any(row["status"] == "ok" for row in rows):
         example = next(row["detail"] for row in rows)
         raise CorpusError(f"data.corpora.{corpus}: none of the {len(rows)} files in {folder} can be used: {example}")
 
 
 def is_synthetic(folder: Path) -> bool:
-    """Say whether the demo made this folder."""
+    """Check whether a folder was written by the demo."""
     return (folder / files.MARKER).is_file()
 
 
 def main() -> None:
     """Read params.yaml and ingest the corpus named on the command line."""
     params = config.read()
-    config.corpora(params)  # refuses a name that would be several words here
+    config.corpora(params)  # validates the names, which the shell would split otherwise
     (corpus,) = sys.argv[1:]
     folder = config.corpus(params, corpus)
     limits = config.section(measure.Limits, params, "ingest")
@@ -201,50 +202,50 @@ Verdicts = dict[str, tuple[str, str]]
 
 
 def find_duplicates(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
-    """Judge usable rows: copies of samples first, then the same name on other bytes.
+    """Find duplicates among usable rows: first equal samples, then equal names with other samples.
 
-    ``published`` holds the hashes of the corpus' checksum table; it is empty for a corpus without one, whose names need
-    not be unique.
+    ``published`` contains the hashes of the corpus' checksum table. It is empty for a corpus without one, whose names
+    need not be unique. Returns status and message by path.
     """
     ordered = sorted(rows, key=lambda row: str(row["path"]))
-    verdicts = same_samples(ordered, published)
-    rest = [row for row in ordered if row["path"] not in verdicts]
-    return verdicts | (same_name(rest, published) if published else {})
+    rejected = same_samples(ordered, published)
+    rest = [row for row in ordered if row["path"] not in rejected]
+    return rejected | (same_name(rest, published) if published else {})
 
 
 def same_samples(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
-    """Leave out all but one of equal recordings, and all of those whose labels or speakers disagree."""
-    verdicts: Verdicts = {}
+    """Reject all but one of equal recordings, or all of them if their labels or speakers disagree."""
+    rejected: Verdicts = {}
     for group in groups(rows, lambda row: (row["mono_sha256"], row["sample_rate"])):
-        if len({(row["emotion"], row["speaker"]) for row in group}) > 1:  # whose voice or emotion it is cannot be told
+        if len({(row["emotion"], row["speaker"]) for row in group}) > 1:  # the true one is unknown
             names = " = ".join(f"{row['path']} ({row['emotion']}, {row['speaker'] or 'no speaker'})" for row in group)
-            verdicts |= {
+            rejected |= {
                 row["path"]: ("label_conflict", f"The same samples under several labels or speakers: {names}.")
                 for row in group
             }
         else:
-            verdicts |= all_but_one(group, published, "has the same samples as")
-    return verdicts
+            rejected |= all_but_one(group, published, "has the same samples as")
+    return rejected
 
 
 def same_name(rows: Iterable[Row], published: Collection[str]) -> Verdicts:
-    """Leave out edited or re-encoded copies of a take, keeping the one that is as published."""
-    verdicts: Verdicts = {}
+    """Reject edited or re-encoded copies of a recording, keeping the published version."""
+    rejected: Verdicts = {}
     for group in groups(rows, lambda row: tuple(row[column] for column in TAKE)):
-        verdicts |= all_but_one(group, published, "has other samples, and the name of")
-    return verdicts
+        rejected |= all_but_one(group, published, "has other samples, and the name of")
+    return rejected
 
 
 def groups(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> list[list[Row]]:
-    """Gather rows of equal key; only groups of two and more count."""
-    gathered: defaultdict[Hashable, list[Row]] = defaultdict(list)
+    """Group rows by key, dropping groups of one."""
+    grouped: defaultdict[Hashable, list[Row]] = defaultdict(list)
     for row in rows:
-        gathered[key(row)].append(row)
-    return [group for group in gathered.values() if len(group) > 1]
+        grouped[key(row)].append(row)
+    return [group for group in grouped.values() if len(group) > 1]
 
 
 def all_but_one(group: list[Row], published: Collection[str], relation: str) -> Verdicts:
-    """Keep the row whose bytes or samples are published, else the first."""
+    """Reject all rows of a group but the one with published bytes or samples, or else the first."""
     kept = next((row for row in group if {row["sha256"], row["samples_sha256"]} & set(published)), group[0])
     return {
         row["path"]: ("duplicate", f"{row['path']} {relation} {kept['path']}, which stays.")

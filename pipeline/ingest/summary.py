@@ -1,6 +1,6 @@
-"""What ingest prints of a corpus: what is usable, what is not and why, and which faults are known.
+"""Summarise the ingestion of a corpus: usable clips, reasons for rejection, and known faults.
 
-A fault that is not listed is news about a copy, or about the corpus; the summary of ingest says so.
+Faults that are not listed here are reported as unknown: they belong to this copy, or nobody has noticed them before.
 """
 
 from collections import Counter
@@ -18,20 +18,20 @@ from pipeline.corpora.info import TAKE
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Files of one corpus in which one thing is found, and why."""
+    """A fault in some published files of one corpus."""
 
     corpus: str
     finding: str  # a status or a warning of the manifest
-    stems: frozenset[str]
-    why: str
+    stems: frozenset[str]  # of the affected files
+    reason: str
 
 
-def fault(corpus: str, finding: str, stems: str, why: str) -> Fault:
-    """Write a fault on one line; ``stems`` are parted by blanks."""
-    return Fault(corpus=corpus, finding=finding, stems=frozenset(stems.split()), why=why)
+def fault(corpus: str, finding: str, stems: str, reason: str) -> Fault:
+    """Build a fault from ``stems`` separated by spaces."""
+    return Fault(corpus=corpus, finding=finding, stems=frozenset(stems.split()), reason=reason)
 
 
-EVERYDAY = {"duplicate", "out_of_scope", "unknown_name"}  # of mirrors and mixed folders: nobody asks why
+EVERYDAY = {"duplicate", "out_of_scope", "unknown_name"}  # expected in mirrors and mixed folders
 
 FAULTS = (
     fault(
@@ -60,63 +60,59 @@ FAULTS = (
 
 
 def explain_faults(corpus: str, findings: Iterable[tuple[str, str]]) -> list[str]:
-    """Tell a reader which findings were published so, and which are new.
+    """Explain which findings are known faults of the published corpus, and which are new.
 
     >>> explain_faults("tess", [("clipped", "OAF_pad_ps.wav"), ("clipped", "YAF_pad_ps.wav")])
     ['known of 1 clipped: it was published with 50 samples at full scale', 'not known of 1 clipped: YAF_pad_ps.wav']
 
     Args:
-        corpus: its name.
-        findings: a status or a warning, and the path of the file.
+        corpus: the name of the corpus.
+        findings: pairs of a status or a warning and the path of a file.
     """
     pairs = list(findings)
-    rest = [p for p in pairs if p[0] not in EVERYDAY and not any(matches(each, corpus, p) for each in FAULTS)]
-    counted = [(each, sum(matches(each, corpus, pair) for pair in pairs)) for each in FAULTS]
-    old = [f"known of {count} {each.finding}: {each.why}" for each, count in counted if count]
-    return [*old, *(news(finding, [path for word, path in rest if word == finding]) for finding in words(rest))]
+    unknown = [p for p in pairs if p[0] not in EVERYDAY and not any(matches(each, corpus, p) for each in FAULTS)]
+    counts = [(each, sum(matches(each, corpus, pair) for pair in pairs)) for each in FAULTS]
+    old = [f"known of {count} {each.finding}: {each.reason}" for each, count in counts if count]
+    words = sorted({finding for finding, _ in unknown})
+    return [*old, *(news(word, [path for finding, path in unknown if finding == word]) for word in words)]
 
 
 def matches(each: Fault, corpus: str, pair: tuple[str, str]) -> bool:
-    """Say whether a finding is this fault."""
+    """Check whether a finding is this fault."""
     finding, path = pair
     return (corpus, finding) == (each.corpus, each.finding) and PurePath(path).stem in each.stems
 
 
-def words(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """List the findings, each once, in order."""
-    return sorted({finding for finding, _ in pairs})
-
-
 def news(finding: str, paths: Sequence[str]) -> str:
-    """Say which files have a fault that was not published."""
+    """Report the files with a fault that is not known."""
     return f"not known of {len(paths)} {finding}: {', '.join(paths[:3])}{', …' * (len(paths) > 3)}"
 
 
 def ingest_summary(frame: pd.DataFrame, corpus: str, *, system: int, other: Mapping[str, int]) -> str:
-    """Say what was found: a line for the corpus and one for each reason.
+    """Summarise a manifest: a line for the corpus and one for each reason for rejection.
 
     Args:
-        frame: its manifest.
-        corpus: its name.
-        system: files that an operating system left there.
-        other: by extension, how many files were not read.
+        frame: the manifest.
+        corpus: the name of the corpus.
+        system: number of files left by operating systems.
+        other: number of files that were not read, by extension.
     """
-    good, rows = tables.usable_clips(frame), tables.manifest_records(frame)
-    hours = good["seconds"].sum() / 3600
+    usable, rows = tables.usable_clips(frame), tables.manifest_records(frame)
+    hours = usable["seconds"].sum() / 3600
     head = (
-        f"{corpus}: {len(good)} of {len(frame)} clips usable, {people(good['speaker'])}, {hours:.2f} h"
+        f"{corpus}: {len(usable)} of {len(frame)} clips usable, {people(usable['speaker'])}, {hours:.2f} h"
         f"{f', {system} system files ignored' if system else ''}"
     )
-    warnings = Counter(word for words in good["warnings"] if words for word in words.split(","))
-    odd = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
+    warnings = Counter(word for words in usable["warnings"] if words for word in words.split(","))
+    warned = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
     unread = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(other.items())]
     published = corpus in known.KNOWN and not frame.attrs["synthetic"]
-    why = [*again(rows), *(f"  {line}" for line in explain_faults(corpus, odds(rows)))] if published else []
-    return "\n".join(filter(None, [head, rejection_reasons(rows), *odd, *unread, *why]))
+    faults = [*again(rows), *(f"  {line}" for line in explain_faults(corpus, odds(rows)))] if published else []
+    return "\n".join(filter(None, [head, rejection_reasons(rows), *warned, *unread, *faults]))
 
 
 def people(speakers: "pd.Series[str]") -> str:
-    """Count the speakers, and the clips that name none.
+    """Count the speakers, and the clips without a named speaker.
 
     >>> people(pd.Series(["a/1", "a/2", ""])), people(pd.Series(["", None]))
     ('2 speakers (1 clip names none)', 'no speaker is named')
@@ -131,7 +127,7 @@ def people(speakers: "pd.Series[str]") -> str:
 
 
 def rejection_reasons(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Count the reasons why rows are left out, with one example each."""
+    """Count the rejected rows by reason, with one example each."""
     groups = {reason: [row for row in rows if row["status"] == reason] for reason in tables.REASONS}
     return "\n".join(
         f"  {len(group):5d}  {reason:15s} {group[0]['detail']}" for reason, group in groups.items() if group
@@ -139,13 +135,15 @@ def rejection_reasons(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def again(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say how many duplicates are clips under their own name once more, as in mirrors that hold the tree twice."""
+    """Count the duplicates with the same name as their original, as in mirrors that contain the corpus twice."""
     takes = [tuple(row[name] for name in TAKE) for row in rows if row["status"] in ("ok", "duplicate")]
     more = len(takes) - len(set(takes))
-    return [f"  {more} of the duplicates are the same clips once more: the corpus is there more than once"] * bool(more)
+    return [
+        f"  {more} of the duplicates repeat a clip under the same name: the folder contains the corpus more than once"
+    ] * bool(more)
 
 
 def odds(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """List what is odd about each file: why it is left out, or else what it is used with."""
+    """List the findings of each file: its reason for rejection, or its warnings."""
     found = ((row["status"].replace("ok", row["warnings"] or ""), row["path"]) for row in rows)
     return [(word, path) for words, path in found for word in words.split(",") if word]

@@ -1,1 +1,1 @@
-"""Stage ``split``: folds, roles and classes, and the leakage audit."""
+"""Stage ``split``: folds, roles and labels, and the leakage audit."""

@@ -1,7 +1,7 @@
-"""Fold sets of the literature by name, so that a score stands beside a published one.
+"""Published fold sets by name, so that scores are comparable with published ones.
 
 EmoBox: Ma et al. (2024), arXiv:2406.07162. Luna-Jiménez et al. (2021), doi:10.3390/s21227665.
-audEERING's CREMA-D folds have one fixed development set; all others cut their validation from the training speakers.
+audEERING's CREMA-D folds have a fixed development set; all others draw their validation from the training speakers.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,53 +11,53 @@ import pandas as pd
 
 from pipeline.core.errors import SplitError
 
-LOSO = "loso"  # each speaker once, of whatever corpora there are
+LOSO = "loso"  # leave one speaker out, for any corpora
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """The speakers of one fold; those in neither group train."""
+    """The test and validation speakers of one fold; all others train."""
 
     test: frozenset[str]
-    validation: frozenset[str] | None = None  # None: cut from the training speakers
+    validation: frozenset[str] | None = None  # None: to be drawn from the training speakers
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSet:
-    """A published list of folds over one corpus, in the corpus' own speaker ids."""
+    """Published folds of one corpus, in the corpus' own speaker ids."""
 
     corpus: str
     tests: tuple[tuple[str, ...], ...]  # the test speakers of each fold
-    validation: tuple[str, ...] = ()  # fixed development speakers, of sets that have them
+    validation: tuple[str, ...] = ()  # fixed development speakers, if any
     others: tuple[str, ...] = ()  # speakers who train in every fold
 
     @property
     def speakers(self) -> frozenset[str]:
-        """All speakers that the set places, as ``<corpus>/<id>``."""
-        return self.full([*(name for test in self.tests for name in test), *self.validation, *self.others])
+        """All speakers of the set, as ``<corpus>/<id>``."""
+        return self.full_ids([*(name for test in self.tests for name in test), *self.validation, *self.others])
 
     @property
     def folds(self) -> list[Fold]:
         """The folds in published order."""
-        fixed = self.full(self.validation) if self.validation else None
-        return [Fold(test=self.full(test), validation=fixed) for test in self.tests]
+        fixed = self.full_ids(self.validation) if self.validation else None
+        return [Fold(test=self.full_ids(test), validation=fixed) for test in self.tests]
 
-    def full(self, names: Collection[str]) -> frozenset[str]:
-        """Name speakers as everywhere in the house."""
+    def full_ids(self, names: Collection[str]) -> frozenset[str]:
+        """Prefix speaker ids with the corpus, as in the manifest."""
         return frozenset(f"{self.corpus}/{name}" for name in names)
 
 
-def groups(*lists: str) -> tuple[tuple[str, ...], ...]:
-    """Write one fold's test speakers as words.
+def groups(*folds: str) -> tuple[tuple[str, ...], ...]:
+    """Split the test speakers of each fold, given as one string per fold.
 
     >>> groups("01 11", "04 10")
     (('01', '11'), ('04', '10'))
     """
-    return tuple(tuple(words.split()) for words in lists)
+    return tuple(tuple(words.split()) for words in folds)
 
 
 def each(names: str) -> tuple[tuple[str, ...], ...]:
-    """Test every speaker once, alone."""
+    """Return one fold per speaker."""
     return groups(*names.split())
 
 
@@ -86,18 +86,18 @@ SETS = {
 NAMES = (LOSO, *SETS)
 
 
-def named(name: str, roster: pd.DataFrame, corpora: Collection[str]) -> list[Fold]:
-    """Give the folds of a named set for the speakers at hand.
+def named(name: str, speakers: pd.DataFrame, corpora: Collection[str]) -> list[Fold]:
+    """Return the folds of a named set for the available speakers.
 
     Args:
-        name: one of ``NAMES``.
-        roster: one row per speaker, with the column ``speaker``.
-        corpora: the corpora of all clips, those without speakers too.
+        name: one of ``FOLD_SET_NAMES``.
+        speakers: one row per speaker, with the column ``speaker``.
+        corpora: the corpora of all clips, including those without named speakers.
 
     Raises:
-        SplitError: another corpus, a speaker the set does not place, or a fold that nobody here tests.
+        SplitError: there is another corpus, a speaker is not in the set, or a fold has no test speaker.
     """
-    present = frozenset(roster["speaker"])
+    present = frozenset(speakers["speaker"])
     if name == LOSO:
         return [Fold(test=frozenset({speaker})) for speaker in sorted(present)]
     fold_set = SETS[name]
@@ -108,7 +108,7 @@ def named(name: str, roster: pd.DataFrame, corpora: Collection[str]) -> list[Fol
 
 
 def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
-    """Refuse a set made for another corpus."""
+    """Check that the clips come only from the corpus of the set."""
     others = sorted(set(corpora) - {corpus})
     if others:
         held = f"{', '.join(others)} too" if corpus in corpora else f"{', '.join(others)} instead"
@@ -118,27 +118,27 @@ def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
         )
 
 
-def check_speakers(name: str, strangers: Collection[str]) -> None:
-    """Refuse speakers that the set leaves without a fold."""
-    if strangers:
+def check_speakers(name: str, unknown: Collection[str]) -> None:
+    """Check that there are no speakers outside the set."""
+    if unknown:
         raise SplitError(
-            f"split.folds {name!r} does not place {listing(sorted(strangers))}", "leave the clips of these speakers out"
+            f"split.folds {name!r} does not place {listing(sorted(unknown))}", "leave the clips of these speakers out"
         )
 
 
 def check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> None:
-    """Refuse a set one of whose folds would have no test clips."""
+    """Check that every fold has a test speaker with clips."""
     for number, fold in enumerate(folds):
         if not fold.test & present:
             raise SplitError(
-                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold no usable "
-                "clip of theirs",
+                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold "
+                "no usable clip of theirs",
                 "complete the corpus",
             )
 
 
 def listing(names: Sequence[str], most: int = 6) -> str:
-    """Name a few and count the rest.
+    """List the first names and count the rest.
 
     >>> listing(["a", "b", "c"], most=2)
     'a, b and 1 more'

@@ -1,6 +1,6 @@
-"""The leakage audit: what of the test rows was already in training or validation.
+"""Audit a split for leakage: test rows that also occur in training or validation.
 
-The audit trusts no protocol: it looks at rows, so it finds in a ``published`` split what a ``speaker`` split rules out.
+The audit examines rows, whatever the protocol, so it finds in a ``published`` split what a ``speaker`` split excludes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ FAULTS = {
     "validation_is_test": "also validate, so the best epoch was chosen on them: cut the validation from training.",
     "validation_speaker": "come from a speaker who also validates: cut the validation by speaker.",
 }
-SEEN = ("seen_statement", "unknown_speaker")  # worth knowing, no fault
-INFORMATION = (*SEEN, "own_statistics")  # the last one can be told of a model, not of a split
+SEEN = ("seen_statement", "unknown_speaker")  # information, not faults
+INFORMATION = (*SEEN, "own_statistics")  # the last one is known of a model, not of a split
 KEYS = {
     "clip": ("clip_id",),
     "row": ("variant", "clip_id"),
@@ -36,17 +36,17 @@ KEYS = {
 
 
 def audit(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
-    """Count a split and give the shares of its test rows that are not as unheard as they should be.
+    """Count the rows of a split, and compute the shares of its test rows that leak.
 
     Args:
-        clips: the table of ``folds.assign`` joined with ``samples_sha256``, ``statement`` and ``name`` (file stem in
-            lower case).
-        protocol: the split's protocol, passed on.
+        clips: the table of `protocols.assign_splits` joined with ``samples_sha256``, ``statement`` and ``name``, the
+            file stem in lower case.
+        protocol: the protocol of the split, copied to the result.
 
     Returns:
         ``protocol``, ``count``, ``leak`` for all folds together, and ``fold.<k>.{count,leak}``. A leak is a share of
-        test rows from 0 to 1 in four digits, and never 0 while there is one such row. ``contaminated`` is the share
-        with at least one of ``FAULTS``; ``SEEN`` does not count.
+        the test rows, rounded to four digits but never to 0. ``contaminated`` is the share with at least one fault;
+        ``seen_statement`` and ``unknown_speaker`` are no faults.
 
     Raises:
         StoreError: a fold has no test rows.
@@ -62,7 +62,7 @@ def audit(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
 
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:
-    """Count what there is, by role too."""
+    """Count speakers and clips, and speakers and rows by role."""
     roles = ("train", "validation", "test")
     named = rows["speaker"][rows["speaker"] != ""]
     return {
@@ -74,7 +74,7 @@ def counts(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def codes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Number the different values of each of ``KEYS``; -1 where its last column is empty: nothing equals nothing."""
+    """Encode the values of each of ``KEYS`` as integers; -1 if its last column is empty, which equals nothing."""
     found = {}
     for key, names in KEYS.items():
         joined = rows[names[0]]
@@ -85,7 +85,7 @@ def codes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def marks(rows: pd.DataFrame, coded: pd.DataFrame) -> pd.DataFrame:
-    """Mark the test rows of one fold. Shape: ``(test rows, faults and information)``, boolean."""
+    """Mark the leaks of the test rows of one fold. Shape: ``(test rows, faults and information)``, boolean."""
     test, train, validation = (coded[rows["role"] == role] for role in ("test", "train", "validation"))
     if test.empty:
         raise StoreError(
@@ -107,12 +107,12 @@ def marks(rows: pd.DataFrame, coded: pd.DataFrame) -> pd.DataFrame:
 
 
 def within(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Say which test rows share a key with one of the other rows."""
+    """Mark the test rows that share a key with any of the other rows. Shape: ``(test rows,)``."""
     return test[name].isin(other[name]) & (test[name] >= 0)
 
 
 def elsewhere(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Say which test rows share a key with one of the other rows that is another clip."""
+    """Mark the test rows that share a key with another clip among the other rows. Shape: ``(test rows,)``."""
     pairs = other[[name, "clip"]].drop_duplicates()
     holders = test[name].map(pairs[name].value_counts()).fillna(0)
     own = pd.MultiIndex.from_frame(test[[name, "clip"]]).isin(pd.MultiIndex.from_frame(pairs))
@@ -120,18 +120,13 @@ def elsewhere(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[
 
 
 def shares(marked: pd.DataFrame) -> dict[str, float]:
-    """Turn marks into shares of the rows, with ``contaminated`` last."""
-    found = {name: share(marked[name]) for name in (*FAULTS, *SEEN)}
-    return {**found, "contaminated": share(marked[list(FAULTS)].any(axis=1))}
-
-
-def share(marked: "pd.Series[bool]") -> float:
-    """Give the share that is marked."""
-    return visible(float(marked.mean()))
+    """Compute the share of each mark, and ``contaminated``, the share of rows with any fault."""
+    columns = marked[[*FAULTS, *SEEN]].assign(contaminated=marked[list(FAULTS)].any(axis=1))
+    return {str(name): visible(float(column.mean())) for name, column in columns.items()}
 
 
 def visible(share: float) -> float:
-    """Round a share to four digits without rounding a leak away.
+    """Round a share to four digits, a positive one to at least 0.0001.
 
     >>> visible(1 / 50_000), visible(0.0)
     (0.0001, 0.0)
@@ -140,7 +135,7 @@ def visible(share: float) -> float:
 
 
 def over(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
-    """Give the leaks of some folds together: shares weighted by test rows, since not every fold need be trained.
+    """Average the leaks of some folds, weighted by test rows; used if not all folds were trained.
 
     >>> one, two = ({"leak": {"same_clip": s}, "count": {"test_rows": n}} for s, n in ((0.0, 30), (0.4, 10)))
     >>> over({"fold": {"0": one, "1": two}}, [0, 1]), over({"fold": {"0": one, "1": two}}, [0])
@@ -155,51 +150,51 @@ def over(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
 def fitted_on(
     stored: npt.ArrayLike, training: npt.ArrayLike, everything: npt.ArrayLike, *, tolerance: float = 1e-3
 ) -> str:
-    """Say on which rows the statistics of a model were fitted: ``training``, ``everything`` or ``neither``.
+    """Identify the rows on which the statistics of a model were fitted: ``training``, ``everything`` or ``neither``.
 
     Args:
-        stored: mean, standard deviation or both in one array, as kept with the model. Shape: ``(numbers,)``.
-        training: the same numbers computed again on the fold's training rows.
-        everything: the same on all rows of the fold, test rows too.
-        tolerance: largest distance to be called equal, as a share of the largest of the recomputed numbers; room for
-            another order of summation.
+        stored: mean, standard deviation or both in one array, as saved with the model. Shape: ``(n,)``.
+        training: the same statistics recomputed on the training rows of the fold.
+        everything: the same on all rows of the fold, including test rows.
+        tolerance: largest absolute difference relative to the largest recomputed value; allows for another order of
+            summation.
 
-    Where both are within the tolerance the nearer one is named, and ``training`` if they are equally near.
+    If both are within the tolerance, the nearer one is returned, and ``training`` in a tie.
 
     >>> fitted_on([1.0, 2.0], [1.0, 2.0], [1.5, 2.5])
     'training'
     """
-    target, clean, leaky = (np.asarray(values, np.float64) for values in (stored, training, everything))
-    if not target.shape == clean.shape == leaky.shape:
+    saved, clean, leaky = (np.asarray(values, np.float64) for values in (stored, training, everything))
+    if not saved.shape == clean.shape == leaky.shape:
         return "neither"
-    near = {name: float(np.abs(target - values).max()) for name, values in (("training", clean), ("everything", leaky))}
-    best = min(near, key=near.__getitem__)
-    return best if near[best] <= tolerance * np.abs([clean, leaky]).max() else "neither"
+    distance = {
+        name: float(np.abs(saved - values).max()) for name, values in (("training", clean), ("everything", leaky))
+    }
+    best = min(distance, key=distance.__getitem__)
+    return best if distance[best] <= tolerance * np.abs([clean, leaky]).max() else "neither"
 
 
 def synthetic_corpora(evaluation: Mapping[str, Any]) -> list[str]:
-    """Name the corpora that the demo made."""
+    """Return the corpora made by the demo."""
     marks: Mapping[str, Any] = evaluation.get("synthetic") or {}
     return sorted(name for name, mark in marks.items() if mark)
 
 
 def score_warnings(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give what must be read before any number: a short stamp for the pictures, and the sentence behind it."""
+    """Return the warnings about all scores, each a short stamp for figures and a sentence."""
     return [*shuffled_warning(evaluation), *demo_warning(evaluation), *contamination_warning(evaluation)]
 
 
 def shuffled_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Warn of labels dealt at random."""
+    """Warn that the labels were shuffled."""
     if not evaluation.get("shuffled"):
         return []
-    sentence = (
-        "The labels were dealt at random, so there was nothing to learn: what is above chance, beyond luck, is a leak."
-    )
+    sentence = "The labels were shuffled, so there was nothing to learn: a score above chance, beyond luck, is a leak."
     return [("SHUFFLED labels: a control, must be chance", sentence)]
 
 
 def demo_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Warn of synthetic speech."""
+    """Warn that the speech is synthetic."""
     names = synthetic_corpora(evaluation)
     if not names:
         return []
@@ -210,7 +205,7 @@ def demo_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def contamination_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Warn of test rows that leak from training."""
+    """Warn that test rows leak from training."""
     share = finite_number((evaluation.get("leak") or {}).get("contaminated"))
     if not share and evaluation.get("protocol") != "published":
         return []
@@ -221,5 +216,5 @@ def contamination_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]
 
 
 def warning_stamp(evaluation: Mapping[str, Any]) -> str:
-    """Join the short warnings into one line for the pictures, "" for none."""
+    """Join the short warnings into one line for figures; ``""`` for none."""
     return " · ".join(short for short, _ in score_warnings(evaluation))

@@ -1,8 +1,7 @@
-"""Assign clips to folds: speaker-independent, by corpus, by clip, and as published.
+"""Split protocols: speaker-independent, by corpus, by clip, and as in published systems.
 
-A protocol is a function from clips to roles; those that let speakers in on both sides are in ``protocols``.
-
-What they are worth is in docs/results.md; the audit counts what leaks.
+A protocol is a function from clips to roles in folds. docs/results.md compares their scores; the audit counts the leaks
+of those that put a speaker on both sides.
 """
 
 from collections import Counter
@@ -18,8 +17,8 @@ from pipeline.split import rows
 from pipeline.split.fold_sets import NAMES, Fold, named
 from pipeline.split.rows import COLUMNS, check_training, deduplicate, labelled, several, versions, with_ties, with_votes
 
-DEALS = 32  # random deals of which the most even one is taken: even folds, and still another cut for another seed
-FEWEST = 3  # speakers of a corpus that can give one to validation: one tests, one validates, one trains
+DEALS = 32  # random assignments to choose the most balanced from: balanced folds that still depend on the seed
+FEWEST = 3  # speakers of a corpus with validation: at least one each for test, validation and training
 
 
 def roster(clips: pd.DataFrame) -> pd.DataFrame:
@@ -30,60 +29,60 @@ def roster(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def stream(seed: int, *words: str | int) -> np.random.Generator:
-    """Give each purpose its own random stream, untouched by what else is drawn."""
+    """Return an independent random generator for each purpose."""
     return np.random.default_rng([seed, *"/".join(map(str, words)).encode()])
 
 
-def spread(people: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[str]]:
-    """Cut the speakers of a roster into test groups, one per fold.
+def spread(speakers: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[str]]:
+    """Divide the speakers into test groups, one per fold.
 
-    Each corpus is dealt by itself, so its groups do not depend on the corpora beside it; its largest group then goes to
-    the fold with the fewest clips so far. No fold is empty as long as there are as many speakers as folds.
+    Each corpus is divided separately, so its groups do not depend on other corpora; its largest group then goes to the
+    fold with the fewest clips so far. No fold is empty if there are at least as many speakers as folds.
     """
-    clips = people.set_index("speaker")["clips"].to_dict()
+    clips = speakers.set_index("speaker")["clips"].to_dict()
     tests: list[set[str]] = [set() for _ in range(folds)]
     order = stream(seed, "order").permutation(folds)
-    for corpus in sorted(set(people["corpus"])):
-        hands = most_even(people[people["corpus"] == corpus], folds, rng=stream(seed, corpus))
-        hands.sort(key=lambda hand: -sum(clips[name] for name in hand))
+    for corpus in sorted(set(speakers["corpus"])):
+        groups = most_even(speakers[speakers["corpus"] == corpus], folds, rng=stream(seed, corpus))
+        groups.sort(key=lambda group: -sum(clips[name] for name in group))
         lightest = sorted(order, key=lambda fold: sum(clips[name] for name in tests[fold]))
-        for fold, hand in zip(lightest, hands, strict=True):
-            tests[fold].update(hand)
+        for fold, group in zip(lightest, groups, strict=True):
+            tests[fold].update(group)
     return [frozenset(test) for test in tests]
 
 
-def most_even(people: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
-    """Deal several times and keep the deal whose hands differ least in clips."""
-    clips = people.set_index("speaker")["clips"].to_dict()
+def most_even(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
+    """Divide the speakers at random several times, and return the groups that differ least in clips."""
+    clips = speakers.set_index("speaker")["clips"].to_dict()
 
-    def unevenness(hands: list[list[str]]) -> int:
-        sums = [sum(int(clips[name]) for name in hand) for hand in hands]
+    def imbalance(groups: list[list[str]]) -> int:
+        sums = [sum(int(clips[name]) for name in group) for group in groups]
         return max(sums) - min(sums)
 
-    return min((deal(people, folds, rng=rng) for _ in range(DEALS)), key=unevenness)
+    return min((deal(speakers, folds, rng=rng) for _ in range(DEALS)), key=imbalance)
 
 
-def deal(people: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
-    """Deal shuffled speakers, sex by sex, each to the hand with the fewest speakers, then of the sex, then clips."""
-    hands: list[list[str]] = [[] for _ in range(folds)]
-    sexes, sums = [Counter[str]() for _ in hands], [0] * folds
-    shuffled = people.iloc[rng.permutation(len(people))].sort_values("sex", kind="stable")
+def deal(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
+    """Assign shuffled speakers, sex by sex, each to the group with the fewest speakers, then of the sex, then clips."""
+    groups: list[list[str]] = [[] for _ in range(folds)]
+    sexes, sums = [Counter[str]() for _ in groups], [0] * folds
+    shuffled = speakers.iloc[rng.permutation(len(speakers))].sort_values("sex", kind="stable")
     for name, sex, clips in zip(shuffled["speaker"], shuffled["sex"], shuffled["clips"], strict=True):
-        hand = min(range(folds), key=lambda h: (len(hands[h]), sexes[h][sex], sums[h]))
-        hands[hand].append(name)
-        sexes[hand][sex] += 1
-        sums[hand] += clips
-    return hands
+        group = min(range(folds), key=lambda k: (len(groups[k]), sexes[k][sex], sums[k]))
+        groups[group].append(name)
+        sexes[group][sex] += 1
+        sums[group] += clips
+    return groups
 
 
-def validators(people: pd.DataFrame, test: frozenset[str], *, share: float, seed: int, fold: int) -> frozenset[str]:
-    """Pick the speakers who validate a fold from those who do not test it.
+def validators(speakers: pd.DataFrame, test: frozenset[str], *, share: float, seed: int, fold: int) -> frozenset[str]:
+    """Draw the validation speakers of a fold from those who do not test it.
 
-    Every corpus of three or more speakers gives ``share`` of its training speakers, at least one, and keeps at least
-    one; smaller corpora give none. With a share of 0 nobody validates.
+    Each corpus with three or more speakers contributes ``share`` of its training speakers, but at least one, and keeps
+    at least one in training; smaller corpora contribute none. With a share of 0 there are no validation speakers.
     """
     chosen: set[str] = set()
-    for corpus, group in people.groupby("corpus"):
+    for corpus, group in speakers.groupby("corpus"):
         rest = group[~group["speaker"].isin(test)]
         if share and len(group) >= FEWEST:
             count = min(max(round(share * len(rest)), 1), len(rest) - 1)
@@ -91,27 +90,27 @@ def validators(people: pd.DataFrame, test: frozenset[str], *, share: float, seed
     return frozenset(chosen)
 
 
-def sample(people: pd.DataFrame, count: int, *, rng: np.random.Generator) -> list[str]:
-    """Draw speakers so that the sexes are drawn in proportion."""
-    shuffled = people.iloc[rng.permutation(len(people))]
+def sample(speakers: pd.DataFrame, count: int, *, rng: np.random.Generator) -> list[str]:
+    """Draw speakers stratified by sex."""
+    shuffled = speakers.iloc[rng.permutation(len(speakers))]
     sexes = shuffled.groupby("sex")["speaker"]
-    turn = (sexes.cumcount() + 0.5) / sexes.transform("size")  # spaces each sex evenly over (0, 1)
-    return list(shuffled["speaker"].iloc[np.argsort(turn, kind="stable")[:count]])
+    position = (sexes.cumcount() + 0.5) / sexes.transform("size")  # spaces each sex evenly over (0, 1)
+    return list(shuffled["speaker"].iloc[np.argsort(position, kind="stable")[:count]])
 
 
-SMALLEST = 0.001  # share of anybody to validate; what is smaller is a slip of the pen
-MIRRORS = 100  # times that a file can count
+SMALLEST = 0.001  # smallest positive share for validation; less is a typing error
+MIRRORS = 100  # largest number of times that a file can count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How clips become folds: section ``split`` of params.yaml."""
+    """Section ``split`` of params.yaml: how clips are assigned to folds."""
 
     protocol: str = "speaker"
-    folds: int | str = 5  # a number, or a named set of fold_sets.NAMES; protocol corpus has one a corpus
+    folds: int | str = 5  # a number, or one of fold_sets.FOLD_SET_NAMES; ignored by protocol corpus
     validation: float = 0.2  # share of the training speakers; 0 for none; sets with a fixed validation ignore it
-    mirrors: int = 1  # how often protocol published counts a file; 0: each recording once, however often it is there
-    shuffle: bool = False  # whether labels are dealt anew at random: a control, which must end at chance
+    mirrors: int = 1  # how often protocol published counts a file; 0: each recording once, without duplicates
+    shuffle: bool = False  # whether to shuffle the labels: a control, whose scores must be at chance
     labels: Labels = field(default_factory=Labels)
 
     def __post_init__(self) -> None:
@@ -126,12 +125,12 @@ class Split:
         if self.protocol in BY_NUMBER and isinstance(self.folds, str):
             raise SettingError(
                 f"params.yaml: split.folds is {self.folds!r}, a set of speakers, and split.protocol is "
-                f"{self.protocol!r}, which asks for none: set split.folds to a number."
+                f"{self.protocol!r}, which does not use one: set split.folds to a number."
             )
         self.check_validation()
 
     def check_validation(self) -> None:
-        """Refuse a share that cannot be cut off."""
+        """Check the share of validation."""
         if not (self.validation == 0 or SMALLEST <= self.validation < 1):
             raise SettingError(
                 f"params.yaml: split.validation is {self.validation}, expected a share from 0 to below 1, and none "
@@ -145,23 +144,23 @@ class Split:
 
 
 def assign_splits(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Give every clip and variant its role in every fold.
+    """Assign a role to every clip and variant in every fold.
 
     Args:
-        clips: a row per usable clip: ``clip_id corpus speaker sex emotion samples_sha256``; ``speaker`` is
-            ``<corpus>/<id>`` or empty; ``votes_voice votes_face votes_multimodal`` where listeners were asked.
-        config: protocol, folds, share of validation, classes.
-        variants: names of a clip's versions in the order of the table; ``original`` is one of them.
-        seed: of the draw of speakers.
+        clips: one row per usable clip: ``clip_id corpus speaker sex emotion samples_sha256``; ``speaker`` is
+            ``<corpus>/<id>`` or empty; ``votes_voice votes_face votes_multimodal`` if there are votes.
+        config: the settings of the split.
+        variants: names of the variants of a clip in the order of the table, including ``original``.
+        seed: for drawing speakers and clips.
 
     Returns:
         ``clip_id variant fold role label corpus speaker``, sorted by fold, clip, variant. Folds count from 0;
-        validation and test hold the variant ``original`` alone. Clips whose emotion has no class are absent, and so are
-        those that ``deduplicate`` drops. The columns of votes follow, where ``clips`` has them. A tie of listeners has
-        no label and is there only under ``labels.ties`` soft, to train.
+        validation and test contain only the variant ``original``. Clips whose emotion has no class are absent, and so
+        are those that `rows.deduplicate_clips` drops. The columns of votes follow, if ``clips`` has them. A tied vote
+        has no label; such clips are included only for training, with ``labels.ties`` soft.
 
     Raises:
-        SplitError: the folds asked for cannot be made of these clips.
+        SplitError: the requested folds are impossible with these clips.
     """
     if ORIGINAL not in variants or len(set(variants)) < len(variants):
         raise SettingError(f"the variants are {list(variants)}, expected different names with {ORIGINAL!r} among them.")
@@ -174,19 +173,18 @@ def assign_splits(clips: pd.DataFrame, config: Split, *, variants: Sequence[str]
 
 
 def shuffled(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Deal the labels anew among the clips, votes with them, and those of ties among ties; a clip keeps one label."""
+    """Shuffle the labels and votes among the clips, ties only among ties; all rows of a clip share one label."""
     names = [name for name in ("label", *VOTES.values()) if name in table]
     clips = table.drop_duplicates("clip_id").sort_values("clip_id").set_index("clip_id")[names]
     rng, tied = stream(seed, "shuffle"), clips["label"].isna()
     parts = [part for part in (clips[~tied], clips[tied]) if len(part)]
-    dealt = pd.concat([part.iloc[rng.permutation(len(part))].set_axis(part.index) for part in parts])
-    return table.assign(**{name: dealt[name].reindex(table["clip_id"]).to_numpy() for name in names})
+    permuted = pd.concat([part.iloc[rng.permutation(len(part))].set_axis(part.index) for part in parts])
+    return table.assign(**{name: permuted[name].reindex(table["clip_id"]).to_numpy() for name in names})
 
 
 def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Keep speakers disjoint between train, validation and test; clips without speaker only train."""
-    kept, _ = deduplicate(clips)
-    usable = labelled(kept, config.labels)
+    """Split by speaker: train, validation and test are disjoint; clips without a named speaker only train."""
+    usable = labelled(deduplicate(clips)[0], config.labels)
     folds = cut(usable, config, seed=seed)
     parts = [usable.assign(fold=np.int32(k), role=roles(usable["speaker"], fold)) for k, fold in enumerate(folds)]
     for k, part in enumerate(parts):
@@ -195,47 +193,50 @@ def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], s
 
 
 def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
-    """Name the test and validation speakers of every fold."""
-    people = roster(clips)
-    if people.empty:
+    """Determine the test and validation speakers of every fold."""
+    speakers = roster(clips)
+    if speakers.empty:
         raise SplitError(
             f"none of the {len(clips)} clips names its speaker, so a split by speaker has nobody to test on",
             "put the files of each speaker into a folder of their own, <emotion>/<speaker>/",
         )
     corpora = set(clips["corpus"])
-    asked = config.folds
-    folds = named(asked, people, corpora) if isinstance(asked, str) else drawn(asked, clips, people, seed)
-    return [validated(fold, people, share=config.validation, seed=seed, number=k) for k, fold in enumerate(folds)]
+    requested = config.folds
+    if isinstance(requested, str):
+        folds = named(requested, speakers, corpora)
+    else:
+        folds = drawn(requested, clips, speakers, seed)
+    return [validated(fold, speakers, share=config.validation, seed=seed, number=k) for k, fold in enumerate(folds)]
 
 
-def validated(fold: Fold, people: pd.DataFrame, *, share: float, seed: int, number: int) -> Fold:
-    """Add validation speakers to a fold that brings none."""
+def validated(fold: Fold, speakers: pd.DataFrame, *, share: float, seed: int, number: int) -> Fold:
+    """Draw validation speakers for a fold without fixed ones."""
     if fold.validation is not None:
         return fold
-    return replace(fold, validation=validators(people, fold.test, share=share, seed=seed, fold=number))
+    return replace(fold, validation=validators(speakers, fold.test, share=share, seed=seed, fold=number))
 
 
-def drawn(count: int, clips: pd.DataFrame, people: pd.DataFrame, seed: int) -> list[Fold]:
-    """Draw folds by number."""
-    if count > len(people):
-        named = "1 speaker" if len(people) == 1 else f"{len(people)} speakers"
+def drawn(count: int, clips: pd.DataFrame, speakers: pd.DataFrame, seed: int) -> list[Fold]:
+    """Draw a number of folds at random."""
+    if count > len(speakers):
+        named = "1 speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"
         raise SplitError(
             f"split.folds is {count}, and the clips name {named}, of whom every fold tests one at least",
             f"add speakers who say {several(clips['label'])}",
         )
-    return [Fold(test=test) for test in spread(people, count, seed=seed)]
+    return [Fold(test=test) for test in spread(speakers, count, seed=seed)]
 
 
 def roles(speakers: "pd.Series[str]", fold: Fold) -> "np.ndarray[tuple[int], np.dtype[np.object_]]":
-    """Look up the role of each row's speaker. Shape: ``(rows,)``."""
-    held = speakers.isin(fold.validation or ())
-    return np.select([speakers.isin(fold.test), held], ["test", "validation"], "train").astype(object)
+    """Return the role of each row by its speaker. Shape: ``(rows,)``."""
+    validation = speakers.isin(fold.validation or ())
+    return np.select([speakers.isin(fold.test), validation], ["test", "validation"], "train").astype(object)
 
 
 def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Test each corpus once, on a network that has not heard it; the classes are those that all corpora have."""
+    """Leave one corpus out in each fold; only classes that all corpora have are used."""
     usable = labelled(deduplicate(clips)[0], config.labels)
-    people, corpora = roster(usable), sorted(set(usable["corpus"]))
+    speakers, corpora = roster(usable), sorted(set(usable["corpus"]))
     if len(corpora) < 2:
         raise SplitError(
             f"split.protocol is 'corpus', and the data hold {', '.join(corpora)} alone", "add a corpus to data.corpora"
@@ -243,25 +244,26 @@ def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], se
     usable = shared(usable)
     parts = []
     for number, corpus in enumerate(corpora):
-        own = frozenset(people.loc[people["corpus"] == corpus, "speaker"])
-        held = validators(people, own, share=config.validation, seed=seed, fold=number)
-        role = np.where(usable["corpus"] == corpus, "test", roles(usable["speaker"], Fold(test=own, validation=held)))
+        own = frozenset(speakers.loc[speakers["corpus"] == corpus, "speaker"])
+        validation = validators(speakers, own, share=config.validation, seed=seed, fold=number)
+        fold = Fold(test=own, validation=validation)
+        role = np.where(usable["corpus"] == corpus, "test", roles(usable["speaker"], fold))
         parts.append(usable.assign(fold=np.int32(number), role=role))
         check_training(number, parts[-1])
     return versions(pd.concat(parts, ignore_index=True), variants)
 
 
 def shared(clips: pd.DataFrame) -> pd.DataFrame:
-    """Leave the classes that all corpora have.
+    """Select the clips of classes that all corpora have.
 
     Raises:
         SplitError: there are fewer than two.
     """
-    held = {str(corpus): set(labels) for corpus, labels in clips.groupby("corpus")["label"]}
-    common = set.intersection(*held.values())
+    present = {str(corpus): set(labels) for corpus, labels in clips.groupby("corpus")["label"]}
+    common = set.intersection(*present.values())
     if len(common) < 2:
         count = f"{several(common)} alone" if common else "no class"
-        each = "; ".join(f"{corpus} has {several(labels)}" for corpus, labels in held.items())
+        each = "; ".join(f"{corpus} has {several(labels)}" for corpus, labels in present.items())
         raise SplitError(
             f"split.protocol is 'corpus', and the corpora share {count} ({each})",
             f"add to each corpus clips of the classes that another has ({several(clips['label'])})",
@@ -269,31 +271,31 @@ def shared(clips: pd.DataFrame) -> pd.DataFrame:
     return clips[clips["label"].isin(common)]
 
 
-BY_NUMBER = ("random", "published")  # protocols whose folds are cut by number
-HALF = 0.5  # the largest share that cutting into even parts can hold out
+BY_NUMBER = ("random", "published")  # protocols that need a number of folds
+HALF = 0.5  # the largest share of validation with equal parts
 
 
 def by_clip(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Cut clips by chance, each class evenly; a recording is there once, its copies stay with it, in training."""
+    """Split clips at random, stratified by class, without duplicates; augmented copies only train."""
     usable = labelled(deduplicate(clips)[0], config.labels)
     parts = []
     for number, test in enumerate(strata(usable["label"], int(config.folds), "split.folds", seed=seed)):
         role = np.where(test, "test", "train").astype(object)
         rest = np.flatnonzero(~test)
         if config.validation:
-            setting, parts_of = f"split.validation of fold {number}", max(2, round(1 / config.validation))
-            held = next(iter(strata(usable["label"].iloc[rest], parts_of, setting, seed=seed + 1 + number)))
-            role[rest[held]] = "validation"
+            setting, count = f"split.validation of fold {number}", max(2, round(1 / config.validation))
+            validation = next(iter(strata(usable["label"].iloc[rest], count, setting, seed=seed + 1 + number)))
+            role[rest[validation]] = "validation"
         parts.append(usable.assign(fold=np.int32(number), role=role))
         check_training(number, parts[-1])
     return versions(pd.concat(parts, ignore_index=True), variants)
 
 
 def as_published(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Do what published systems do: count mirrors and duplicates, augment, then cut rows by chance; test validates.
+    """Split as published systems do: keep duplicates, augment, then split rows at random; test rows also validate.
 
-    A column ``times`` says how often the corpus holds a recording. A row that is there twice may train and test. With
-    ``mirrors`` 0 each recording is there once.
+    The column ``times`` is the number of copies of a recording in the corpus. Copies of a row may be in both train and
+    test. With ``mirrors`` 0 each recording is used once.
     """
     usable = labelled(clips if config.mirrors else deduplicate(clips)[0], config.labels)
     counts = usable.get("times", pd.Series(1, index=usable.index)) * config.mirrors if config.mirrors else 1
@@ -312,12 +314,12 @@ def as_published(clips: pd.DataFrame, config: Split, *, variants: Sequence[str],
 def strata(
     labels: "pd.Series[str]", parts: int, setting: str, *, seed: int
 ) -> "list[np.ndarray[tuple[int], np.dtype[np.bool_]]]":
-    """Cut rows into parts, each class evenly; say for each part which rows it tests.
+    """Divide rows into parts, stratified by label; return the mask of the test rows of each part. Shape: ``(rows,)``.
 
     Raises:
-        SplitError: a class has fewer rows than ``setting`` asks for parts.
+        SplitError: a class has fewer rows than the parts that ``setting`` requests.
     """
-    from sklearn.model_selection import StratifiedKFold  # here, because most splits need none
+    from sklearn.model_selection import StratifiedKFold  # late, because most protocols do not need it
 
     rare = labels.value_counts().sort_values(kind="stable")[lambda counts: counts < parts]
     if len(rare):
@@ -326,8 +328,8 @@ def strata(
             f"{setting} asks for {parts} parts, and {rare.index[0]} has {rows} to cut into as many",
             f"add clips of {several(rare.index)} until there are {parts} rows of each",
         )
-    cutter = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
-    tests = [test for _, test in cutter.split(np.zeros(len(labels)), labels)]
+    splitter = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
+    tests = [test for _, test in splitter.split(np.zeros(len(labels)), labels)]
     return [np.isin(np.arange(len(labels)), test) for test in tests]
 
 

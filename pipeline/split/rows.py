@@ -1,4 +1,4 @@
-"""The rows of a split: duplicates left out, labels chosen, augmented copies added."""
+"""Prepare the rows of a split: drop duplicates, choose labels, add augmented copies."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,11 +8,11 @@ import pandas as pd
 from pipeline.core.errors import SettingError, SplitError
 from pipeline.core.labels import EMOTIONS, ORIGINAL, VOTED, VOTES, Labels
 
-Choice = tuple[str, ...]  # one emotion, several that are tied, or none where nobody was asked
+Choice = tuple[str, ...]  # one emotion, several in a tie, or none without votes
 
 
 def winners(votes: Sequence[int] | None) -> Choice:
-    """Give the emotions with the most votes.
+    """Return the emotions with the most votes.
 
     >>> winners([0, 0, 0, 1, 10, 0]), winners([4, 0, 4, 1, 0, 0]), winners(None)
     (('neutral',), ('angry', 'fear'), ())
@@ -23,41 +23,41 @@ def winners(votes: Sequence[int] | None) -> Choice:
 
 
 def check_labels(clips: pd.DataFrame, labels: Labels) -> None:
-    """Refuse to ask listeners where no corpus brings their votes.
+    """Check that a corpus has votes if the labels come from listeners.
 
     Raises:
-        SettingError: there are none.
+        SettingError: no corpus has them.
     """
     if labels.source != "intended" and not judged(clips, labels):
         raise SettingError(
-            f"params.yaml: split.labels.source is {labels.source!r}, and no corpus brings votes of listeners: get the "
+            f"params.yaml: split.labels.source is {labels.source!r}, and no corpus has votes of listeners: get the "
             "tables of CREMA-D with 'ser-features corpora fetch crema_d', or set it to intended."
         )
 
 
 def judged(clips: pd.DataFrame, labels: Labels) -> set[str]:
-    """Name the corpora that have votes of the listeners who are asked; none for ``intended``."""
+    """Return the corpora with votes of the selected modality; none for ``intended``."""
     column = VOTES.get(labels.source)
     return set(clips.loc[clips[column].notna(), "corpus"]) if column in clips else set()
 
 
 def choices(clips: pd.DataFrame, labels: Labels) -> list[Choice]:
-    """Say what each clip was heard as, by its listeners, or in a corpus without votes by its actor."""
+    """Return the majority emotions of each clip or, in a corpus without votes, the intended one."""
     corpora = judged(clips, labels)
     votes = clips[VOTES[labels.source]] if corpora else clips["emotion"]
     rows = zip(clips["corpus"], clips["emotion"], votes, strict=True)
-    return [winners(cast) if corpus in corpora else (emotion,) for corpus, emotion, cast in rows]
+    return [winners(counts) if corpus in corpora else (emotion,) for corpus, emotion, counts in rows]
 
 
 def heard(clips: pd.DataFrame, labels: Labels) -> "pd.Series[str]":
-    """Give the emotion that each clip counts as, empty where there is none."""
+    """Return the emotion of each clip after resolving ties; ``""`` if there is none."""
     tie = clips["emotion"] if labels.ties == "intended" else [""] * len(clips)
     rows = zip(choices(clips, labels), tie, strict=True)
-    return pd.Series([actor if len(choice) > 1 else "".join(choice) for choice, actor in rows], index=clips.index)
+    return pd.Series([intended if len(choice) > 1 else "".join(choice) for choice, intended in rows], index=clips.index)
 
 
 def usable(choice: Choice, labels: Labels) -> bool:
-    """Say whether a choice is a tie between classes."""
+    """Check whether a choice is a tie between emotions that all have a class."""
     return len(choice) > 1 and all(labels.label(emotion) for emotion in choice)
 
 
@@ -65,13 +65,13 @@ COLUMNS = ("clip_id", "variant", "fold", "role", "label", "corpus", "speaker")
 
 
 def deduplicate(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep one clip per recording (``samples_sha256``): the first by ``clip_id`` among those that name the speaker.
+    """Keep one clip per recording (``samples_sha256``): the first by ``clip_id``, preferably with a named speaker.
 
-    Recordings to which two clips give different emotions, or speakers with different ids after the ``<corpus>/``, are
-    left out altogether: which clip tells the truth is unknown.
+    Recordings whose clips have different emotions, or speakers with different ids after the ``<corpus>/``, are dropped
+    completely, because the true one is unknown.
 
     Returns:
-        The clips kept, and those dropped with a column ``reason``: ``duplicate``, ``label_conflict`` or
+        The remaining clips, and those dropped with a column ``reason``: ``duplicate``, ``label_conflict`` or
         ``speaker_conflict``; both sorted by ``clip_id``.
     """
     rows = clips.assign(speaker=clips["speaker"].fillna(""), sex=clips["sex"].fillna(""))
@@ -81,9 +81,9 @@ def deduplicate(clips: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def reasons(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Say for each row why it is left out; empty where it stays."""
+    """Return the reason to drop each row; ``""`` to keep it."""
     hashes = rows["samples_sha256"].fillna("")
-    recording = hashes.where(hashes != "", rows["clip_id"])  # without a hash a clip equals no other
+    recording = hashes.where(hashes != "", rows["clip_id"])  # a clip without a hash equals no other
     person = rows["speaker"].str.split("/", n=1).str[-1]
     labels = rows.groupby(recording)["emotion"].transform("nunique")
     people = person.where(person != "").groupby(recording).transform("nunique")
@@ -93,24 +93,24 @@ def reasons(rows: pd.DataFrame) -> "pd.Series[str]":
 
 
 def labelled(clips: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """Add the class and leave out clips that have none: an emotion outside the scheme, no votes, or a tie of them."""
+    """Add the column ``label``, and drop clips without a class: emotion outside the scheme, no votes, or a tie."""
     emotions = heard(clips, labels)
     found = {emotion: labels.label(emotion) for emotion in sorted(set(emotions) - {""})}
     wanted = [emotion for emotion, label in found.items() if label is not None]
     if not wanted:
-        held = f"; they hold {', '.join(found)}" if found else ""
+        present = f"; they have {', '.join(found)}" if found else ""
         raise SplitError(
-            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}{held}",
+            f"none of the {len(clips)} clips has an emotion of the classes {', '.join(labels.classes)}{present}",
             "add clips of two of these classes",
         )
-    kept = emotions[emotions.isin(wanted)]
-    return clips.loc[kept.index].assign(label=kept.map(found))
+    selected = emotions[emotions.isin(wanted)]
+    return clips.loc[selected.index].assign(label=selected.map(found))
 
 
 def with_ties(table: pd.DataFrame, clips: pd.DataFrame, labels: Labels, variants: Sequence[str]) -> pd.DataFrame:
-    """Add the tied clips where their speaker trains, without a label: they are learnt from by their votes alone.
+    """Add tied clips without a label, trained by their votes alone, in the folds where their speaker already trains.
 
-    So nobody comes to train in a fold who did not before. A tie trains if each of its emotions has a class.
+    A tied clip is added if each of its emotions has a class.
     """
     single, _ = deduplicate(clips)
     tied = single[[usable(choice, labels) for choice in choices(single, labels)]]
@@ -121,17 +121,17 @@ def with_ties(table: pd.DataFrame, clips: pd.DataFrame, labels: Labels, variants
 
 
 def with_votes(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """Add the votes of each clip, where the clips have such columns."""
+    """Add the columns of votes, if the clips have them."""
     names = [name for name in VOTES.values() if name in clips]
     votes = clips.set_index("clip_id")[names]
     return table.assign(**{name: votes[name].reindex(table["clip_id"]).to_numpy() for name in names})
 
 
 def check_training(number: int, rows: pd.DataFrame) -> None:
-    """Refuse a fold that leaves nothing to learn from.
+    """Check that a fold has training rows.
 
     Raises:
-        SplitError: no clip trains.
+        SplitError: it has none.
     """
     if not (rows["role"] == "train").any():
         raise SplitError(
@@ -141,13 +141,13 @@ def check_training(number: int, rows: pd.DataFrame) -> None:
 
 
 def check_classes(table: pd.DataFrame) -> None:
-    """Refuse a split that is no task: one class alone, in all folds or in what one of them trains on.
+    """Check that there are two or more classes, overall and in the training rows of every fold.
 
     Args:
-        table: what ``folds.assign`` gives.
+        table: the result of `protocols.assign_splits`.
 
     Raises:
-        SplitError: training, or the svm beside the network, would find one class.
+        SplitError: there is only one class.
     """
     classes = set(table["label"].dropna())
     if len(classes) < 2:
@@ -155,18 +155,19 @@ def check_classes(table: pd.DataFrame) -> None:
             f"only {several(classes)} is left by split.labels, and a model takes two classes or more",
             "add clips of another class",
         )
-    taught = table[(table["role"] == "train") & table["label"].notna()]
+    training = table[(table["role"] == "train") & table["label"].notna()]
     for number in sorted(set(table["fold"])):
-        own = set(taught.loc[taught["fold"] == number, "label"])
+        own = set(training.loc[training["fold"] == number, "label"])
         if len(own) < 2:
+            names = several(own) or "nothing"
             raise SplitError(
-                f"fold {number} trains on {several(own) or 'nothing'} alone, and a model takes two classes or more",
+                f"fold {number} trains on {names} alone, and a model takes two classes or more",
                 f"add speakers who say {several(classes)}",
             )
 
 
 def several(classes: Iterable[str]) -> str:
-    """Name classes in canonical order.
+    """List classes in canonical order.
 
     >>> several(["sad", "angry", "sad", "happy"])
     'angry, happy and sad'
@@ -176,7 +177,7 @@ def several(classes: Iterable[str]) -> str:
 
 
 def versions(rows: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
-    """Repeat training rows for every variant; the others appear as they were recorded."""
+    """Repeat training rows for every variant; other rows only have the variant ``original``."""
     names = pd.DataFrame({"variant": variants, "turn": range(len(variants))})
     table = rows.merge(names, how="cross")
     table = table[(table["role"] == "train") | (table["variant"] == ORIGINAL)]

@@ -1,4 +1,4 @@
-"""Stage ``split``: assign every clip its fold, role and class, and audit what leaks."""
+"""Stage ``split``: assign folds, roles and labels to all clips, and audit the leakage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,11 +15,11 @@ from pipeline.split import alternatives, leakage, protocols, rows
 def run(
     manifests: Sequence[Path], output: Path, audit: Path, *, split: protocols.Split, variants: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """Write the table of roles and the figures of the leak audit, stamped where no number of the split can be trusted.
+    """Write the splits and the leakage audit, stamped with a warning if scores are not valid; return the splits.
 
     Raises:
         StoreError: a manifest is missing.
-        SettingError: the clips cannot be split so; the sentence says what they lack, and what works.
+        SettingError: the clips cannot be split as requested; the message says what they lack, and what is possible.
     """
     frames = [tables.read_manifest(path) for path in manifests]
     clips = pd.concat([counted(frame) for frame in frames], ignore_index=True)
@@ -33,33 +33,33 @@ def run(
     stamp = leakage.warning_stamp(figures | {"synthetic": dict.fromkeys(synthetic, True), "shuffled": split.shuffle})
     unused = left_out(clips, table, split.labels)
     files.write_json({"stamp": stamp} | figures | {"left_out": unused}, audit)
-    said = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]
-    print("\n".join([*said, *([stamp] if stamp else [])]))
+    lines = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]
+    print("\n".join([*lines, *([stamp] if stamp else [])]))
     warn(**kinds)
     return table
 
 
 def counted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the usable clips of a manifest, with ``times``, how often the corpus holds each recording."""
+    """Return the usable clips of a manifest, with the number of copies of each recording as ``times``."""
     copies = frame.loc[frame["status"] == "duplicate", "samples_sha256"].value_counts()
     clips = tables.usable_clips(frame)
     return clips.assign(times=1 + clips["samples_sha256"].map(copies).fillna(0).astype(int))
 
 
 def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """Join what the audit looks at to the roles."""
-    seen = clips[["clip_id", "samples_sha256", "statement"]].copy()
-    seen["name"] = [PurePath(path).stem.lower() for path in clips["path"]]
-    return table.merge(seen, on="clip_id", validate="many_to_one")
+    """Join the columns needed by the audit to the splits."""
+    columns = clips[["clip_id", "samples_sha256", "statement"]].copy()
+    columns["name"] = [PurePath(path).stem.lower() for path in clips["path"]]
+    return table.merge(columns, on="clip_id", validate="many_to_one")
 
 
 def left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[str, int]:
-    """Count the usable clips that no fold holds, each by one reason."""
+    """Count the usable clips that are in no fold, each by one reason."""
     used = clips["clip_id"].isin(table["clip_id"])
     repeated = clips["clip_id"].isin(rows.deduplicate(clips)[1]["clip_id"])
-    heard = pd.Series([len(choice) for choice in rows.choices(clips, labels)], index=clips.index)
-    tied = (heard > 1) & (labels.ties != "intended")
-    reasons = {"duplicates_across_corpora": repeated, "no_votes": heard == 0, "ties": tied, "label_scheme": ~used}
+    winners = pd.Series([len(choice) for choice in rows.choices(clips, labels)], index=clips.index)
+    tied = (winners > 1) & (labels.ties != "intended")
+    reasons = {"duplicates_across_corpora": repeated, "no_votes": winners == 0, "ties": tied, "label_scheme": ~used}
     counts = {}
     for name, found in reasons.items():
         counts[name] = int((found & ~used).sum())
@@ -68,22 +68,22 @@ def left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[s
 
 
 def listening(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: Mapping[str, int]) -> list[str]:
-    """Say who decided what was heard, where that was not the actor alone."""
+    """Describe the source of the labels and the clips left out for it; nothing for intended emotions."""
     if labels.source == "intended":
         return []
-    judged = rows.judged(clips, labels)
-    others = sorted(set(clips["corpus"]) - judged)
-    kept = f"; no votes in {', '.join(others)}: the intended emotion" if others else ""
-    alone = table.loc[table["label"].isna(), "clip_id"].nunique()
-    train = f", {alone} ties train on their votes alone" if alone else ""
+    rated = rows.judged(clips, labels)
+    others = sorted(set(clips["corpus"]) - rated)
+    intended = f"; no votes in {', '.join(others)}: the intended emotion" if others else ""
+    tied = table.loc[table["label"].isna(), "clip_id"].nunique()
+    train = f", {tied} ties train on their votes alone" if tied else ""
     return [
-        f"labels by most listeners ({labels.source}) in {', '.join(sorted(judged))}{kept}",
+        f"labels by most listeners ({labels.source}) in {', '.join(sorted(rated))}{intended}",
         f"left out: {unused['ties']} ties, {unused['no_votes']} without votes{train}",
     ]
 
 
 def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
-    """Say what each fold holds, in clips."""
+    """Summarise the number of clips by fold and role."""
     originals = table[table["variant"] == ORIGINAL]
     counts = pd.crosstab(originals["fold"], originals["role"])
     lines = [f"{table['clip_id'].nunique()} clips, {len(classes)} classes: {', '.join(classes)}", counts.to_string()]
@@ -91,7 +91,7 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
 
 
 def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """Say which folds lack something that training wants."""
+    """Describe the folds that lack classes in training, or validation speakers."""
     found = []
     for fold, part in table.groupby("fold"):
         missing = [name for name in classes if name not in set(part.loc[part["role"] == "train", "label"])]
@@ -103,21 +103,21 @@ def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 def by_kind(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
-    """Name the corpora that the demo made and those that people spoke."""
-    made = {frame["corpus"].iloc[0]: frame.attrs["synthetic"] for frame in frames}
+    """Divide the corpora into synthetic and recorded ones."""
+    synthetic = {frame["corpus"].iloc[0]: frame.attrs["synthetic"] for frame in frames}
     return {
-        "synthetic": [name for name, demo in made.items() if demo],
-        "recorded": [name for name, demo in made.items() if not demo],
+        "synthetic": [name for name, made in synthetic.items() if made],
+        "recorded": [name for name, made in synthetic.items() if not made],
     }
 
 
 def warn(*, synthetic: Sequence[str], recorded: Sequence[str]) -> None:
-    """Say so where synthetic and recorded speech would be scored together."""
+    """Warn if synthetic and recorded speech would be scored together."""
     if synthetic and recorded:
-        words = " ".join(f"-S '~data.corpora.{name}'" for name in synthetic)
+        options = " ".join(f"-S '~data.corpora.{name}'" for name in synthetic)
         print(
             f"WARNING: {', '.join(synthetic)} (the demo's synthetic speech) beside recorded {', '.join(recorded)}: "
-            f"every number over both is stamped. Take it out with: dvc exp run {words}"
+            f"every number over both is stamped. Take it out with: dvc exp run {options}"
         )
 
 
