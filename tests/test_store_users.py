@@ -87,9 +87,9 @@ def corpus(hall) -> Path:
 def extracted(corpus: Path, out: str, clips: str = "all") -> dict[str, bytes]:
     """Extract as the settings of the environment say; the bytes of the shards."""
     outputs = {view: corpus.parent / out / f"{view}.parquet" for view in extractor.DTYPES}
-    place = storage.Store().place
+    place = storage.Store().storage
     source = corpus.parent / f"{clips}.parquet"
-    stage.run(corpus, source, outputs, settings=SETTINGS, place=place, team=parallel.Crew(1))
+    stage.run(corpus, source, outputs, settings=SETTINGS, storage=place, executor=parallel.Crew(1))
     return {view: path.read_bytes() for view, path in outputs.items()}
 
 
@@ -374,8 +374,8 @@ def test_without_a_lock_the_work_is_done_all_the_same(tmp_path, monkeypatch, err
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    for patient in (True, False):
-        with Place(str(tmp_path / "common")).lock("x", patient=patient) as held:
+    for wait in (True, False):
+        with Place(str(tmp_path / "common")).lock("x", wait=wait) as held:
             assert held
 
 
@@ -384,7 +384,7 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for_without_end(tmp_path, m
     monkeypatch.setattr(storage, "WAIT", 0.2)
     place = Place(str(tmp_path))
     with filelock.FileLock(tmp_path / "locks/x.lock"):
-        with place.lock("x", patient=False) as held:
+        with place.lock("x", wait=False) as held:
             assert not held
         with place.lock("x") as held:
             assert held

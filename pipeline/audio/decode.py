@@ -13,7 +13,7 @@ import soxr
 
 from pipeline.audio import formats, length
 from pipeline.audio.length import Extent
-from pipeline.core import extras, paths
+from pipeline.core import extras, files, paths
 from pipeline.core.errors import AudioError
 
 with extras.system_library("libsndfile"):
@@ -26,7 +26,6 @@ POINTER = b"version https://git-lfs"
 UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # whether such a file was cut cannot be told
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # int16 holds all they say
 UNSTATED = 2**48  # frames; libsndfile says more where a FLAC states no length, and no recording lasts for decades
-RATES = (1_000, 768_000)  # Hz, what recordings have
 LOUDEST = 2**31  # full scales: some programs write whole numbers of 32 bits as floats, only damage says more
 CANCELLED = 0.1  # of the power of channels with nothing in common
 UNREAD = 0.02  # of the bytes of the sound: what may lie beside it and be no sound
@@ -180,7 +179,7 @@ def doubts(held: Extent, container: str) -> Iterator[str]:
 
 def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
     """Refuse what no recording says of itself, and hours of sound before they are decoded."""
-    low, high = RATES
+    low, high = files.SAMPLE_RATES
     if not low <= file.samplerate <= high:
         raise AudioError(
             "unreadable",

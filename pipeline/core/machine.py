@@ -6,6 +6,7 @@ before any of those libraries is imported; the files of Keras and matplotlib in 
 `evaluation.drawing`, the only modules that import them.
 """
 
+import ctypes
 import io
 import os
 import sys
@@ -46,6 +47,8 @@ VARIABLES: Mapping[str, str | None] = {
 }
 
 
+# Parameters of glibc's mallopt(3)
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -2, -3, -4, -8
 PROGRAMS = ("pipeline", "benchmarks")  # packages whose modules are run with python -m
 
 
@@ -56,6 +59,16 @@ def keep_settings_out(environment: "os._Environ[str]" = os.environ) -> None:
             del environment[found]
         if value is not None:
             environment[name] = value
+
+
+def set_malloc_options(options: Mapping[int, int]) -> bool:
+    """Set parameters of the C library's memory allocator; return whether all were set, which only glibc can do.
+
+    By default, glibc returns large blocks to the system when they are freed, and the kernel clears their pages again
+    when they are next allocated.
+    """
+    library = ctypes.CDLL(None)
+    return hasattr(library, "mallopt") and all(library.mallopt(name, value) == 1 for name, value in options.items())
 
 
 def cores() -> int:

@@ -25,7 +25,7 @@ from pipeline.extract.storage import Place, Reference
 UNPACKED, TRAINING = "unpacked", "training"
 FORMS = {  # folder and name of each kind of file
     "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
-    "note": rf"{storage.DRAWER}/[0-9a-f]{{32}}\.json",
+    "note": rf"{storage.REFERENCES}/[0-9a-f]{{32}}\.json",
     "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}(-[0-9a-f]{{32}})?\.npy",  # older versions gave them no checksum
     "hash": rf"{UNPACKED}/[0-9a-f]{{64}}\.sha256",
     "checkpoint": rf"{TRAINING}/[0-9a-f]{{32}}-fold-\d+(-seed-\d+)?\.npz",
@@ -49,7 +49,7 @@ class Item:
 
 def place(params: Mapping[str, Any]) -> Place:
     """Find the clip cache. Parameters without a section ``store`` leave it to the environment."""
-    return config.build(storage.Store, params.get("store", {}), "store").place
+    return config.build(storage.Store, params.get("store", {}), "store").storage
 
 
 def kind(drawer: str, name: str) -> str:
@@ -103,7 +103,7 @@ def inside(folder: Path) -> list[Path]:
 
 def closed(place: Place) -> list[str]:
     """Name the folders of notes into which this user may not look."""
-    folders = [root / storage.DRAWER for root in place.roots]
+    folders = [root / storage.REFERENCES for root in place.roots]
     return [str(folder) for folder in folders if folder.exists() and not files.is_allowed(folder, os.R_OK | os.X_OK)]
 
 
@@ -353,7 +353,7 @@ def hashes(place: Place) -> dict[str, str]:
     caches = [home.parent for home in files.homes(files.cache_folder() / "clips")]
     own = [folder for cache in caches for folder in (cache / "clips", *sorted(cache.glob("mirror/*")))]
     folders = dict.fromkeys([*place.roots, *own])
-    notes = read_notes(place, [item for folder in folders for item in scan(folder / storage.DRAWER)])
+    notes = read_notes(place, [item for folder in folders for item in scan(folder / storage.REFERENCES)])
     known = [Path(note.shard) for note in living(notes)]
     paths = dict.fromkeys([*(path.absolute() for path in Path().glob(WORKSPACE)), *known])
     return {found: str(path) for path in paths if (found := shard_hash(path))}
