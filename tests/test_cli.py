@@ -306,7 +306,7 @@ def test_a_clip_cache_is_verified_and_repaired(cache):
     victim.write_bytes(victim.read_bytes()[:-300] + bytes(300))
     bad = CliRunner().invoke(main, ["store", "verify"])
     assert bad.exit_code == 1
-    assert f"{victim} is damaged: its bytes are not those that its name promises. Delete it with" in bad.output
+    assert f"{victim} is damaged: its bytes do not match the checksum in its name. Delete it with" in bad.output
     assert victim.exists()
     repaired = CliRunner().invoke(main, ["store", "verify", "--repair"])
     assert repaired.exit_code == 1

@@ -134,15 +134,14 @@ def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
     put(place, 3)
     kept = put(place, 4)
     drawer = cache.Drawer(place, IDENTITY)
-    module, name = (cache, "read") if moment == "listed" else (cache, "is_whole")
-    before = getattr(module, name)
+    before = cache.read_segment if moment == "listed" else cache.is_whole_segment
 
     def gone(path: Path):
         if path != kept:
             path.unlink(missing_ok=True)
         return before(path)
 
-    monkeypatch.setattr(module, name, gone)
+    monkeypatch.setattr(cache, before.__name__, gone)
     drawer.refresh(rows(3, 4).key)
     assert drawer.missing(rows(3, 4).key) == rows(3).key
     assert not capsys.readouterr().err

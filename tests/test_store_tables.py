@@ -388,7 +388,7 @@ def test_verify_reads_unpacked_files_too(unpacked, monkeypatch, tmp_path, harm):
     assert [(each.item.path, each.fault) for each in gc.verify_store(place)] == [(str(kept), "")]
     HARMS[harm](kept, other)
     (found,) = gc.verify_store(place)
-    assert found.fault == "its bytes are not those that its name promises"
+    assert found.fault == "its bytes do not match the checksum in its name"
     gc.delete_garbage(place, [found.item])
     assert gc.verify_store(place) == []
 

@@ -248,7 +248,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(corpus, hall, monkeypatch
         listed = CliRunner().invoke(main, ["store", "ls"], catch_exceptions=False)
     assert (result.exit_code, listed.exit_code) == (0, 0)
     assert "is damaged" not in result.output
-    assert f"You may not read these, so nobody knows whether they are whole, first {common}/" in result.output
+    assert f"You may not read these, so it is unknown whether they are whole, first {common}/" in result.output
     assert tree(common) == before
 
 
@@ -265,7 +265,7 @@ def test_while_notes_of_others_may_not_be_read_no_segment_goes(corpus, hall, mon
     found = set(common.rglob("*.arrow"))
     with other_user():
         result = CliRunner().invoke(main, ["store", "gc"], catch_exceptions=False)
-    assert "may not be read by you, so nobody knows what its shard needs: no segment goes" in result.output
+    assert "may not be read by you, so what its shard needs is unknown: no segment is deleted" in result.output
     assert set(common.rglob("*.arrow")) == found
 
 
@@ -388,7 +388,7 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for_without_end(tmp_path, m
             assert not held
         with place.lock("x") as held:
             assert held
-    assert "x.lock was held for 0.2 s: it is not waited for any longer." in capsys.readouterr().err
+    assert "x.lock was held for 0.2 s: work goes on without it." in capsys.readouterr().err
 
 
 def test_a_full_disk_ends_no_training(tmp_path, monkeypatch, capsys):
