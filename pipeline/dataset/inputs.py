@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +139,7 @@ class Inputs:
             return statistics_over(self.raw(numbers))
         return fit_statistics(self.table, numbers, cells=self.kind == "cells")
 
-    def by_speaker(self, clips: pd.DataFrame) -> "Inputs":
+    def by_speaker(self, clips: pd.DataFrame) -> Self:
         """Standardise each clip by all original clips of its speaker, in any role; labels are not used.
 
         Test clips are used, without their labels, so this is transductive. Clips without a speaker count as one speaker

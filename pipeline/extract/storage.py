@@ -28,19 +28,6 @@ S3 = ("s3://", "s3a://")
 WAIT = 600  # s to wait for a lock: longer than a batch takes; the lock of a machine that died is never released
 
 
-@dataclass(frozen=True, kw_only=True)
-class Store:
-    """How features are kept, which never affects their values: no field of this class may reach a key."""
-
-    url: str | None = None  # a folder or an fsspec URL that several machines share; null for the user's cache folder
-
-    @property
-    def storage(self) -> "Place":
-        """The storage of the clip cache: ``SER_STORE_URL`` takes precedence over params.yaml."""
-        url = os.environ.get("SER_STORE_URL") or self.url or ""
-        return Place(url if "://" in url or not url else os.path.realpath(paths.named(url)))
-
-
 @dataclass(frozen=True)
 class Place:
     """A folder of partitions, each a folder of files. Without a URL it is in the cache folder of the user."""
@@ -265,6 +252,19 @@ class Place:
                 continue
         with held or nullcontext():
             yield True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """How features are kept, which never affects their values: no field of this class may reach a key."""
+
+    url: str | None = None  # a folder or an fsspec URL that several machines share; null for the user's cache folder
+
+    @property
+    def storage(self) -> Place:
+        """The storage of the clip cache: ``SER_STORE_URL`` takes precedence over params.yaml."""
+        url = os.environ.get("SER_STORE_URL") or self.url or ""
+        return Place(url if "://" in url or not url else os.path.realpath(paths.named(url)))
 
 
 def write_shared(path: Path, data: Any) -> None:
