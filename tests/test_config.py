@@ -323,7 +323,8 @@ def every_section(params):
     from pipeline.train.settings import Train
 
     sections = {
-        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": Limits, "store": storage.Store,
+        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": Limits,
+        "store": storage.Store,
     }  # fmt: skip
     for name, cls in sections.items():
         config.section(cls, params, name)

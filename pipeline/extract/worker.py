@@ -6,7 +6,6 @@ Arrays never travel between processes: a worker gets paths and keys, and returns
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def work(batch: Batch, *, folder: Path, settings: extractor.Recipe, storage: Pla
 
 
 def work_locked(batch: Batch, folder: Path, settings: extractor.Recipe, storage: Place, *, wait: bool) -> Receipt:
-    keep_memory()
+    machine.keep_freed_memory()
     identities = {view: extractor.identity(settings, view) for view in batch.keys}
     with storage.lock(batch.name, wait=wait) as held:
         if not held:
@@ -114,10 +113,3 @@ def gather(done: Sequence[tuple[Piece, Mapping[str, extractor.Entry]]], view: st
         tensors=np.concatenate([features.tensors for _, features in clips]),
         valid_frames=np.concatenate([features.valid_frames for _, features in clips]),
     )
-
-
-@cache
-def keep_memory() -> None:
-    """Have glibc keep freed memory for the next clip: fresh pages cost a third of the time."""
-    largest = 2**25  # bytes; glibc accepts no more
-    machine.set_malloc_options({machine.MMAP_THRESHOLD: largest, machine.TRIM_THRESHOLD: 2**28})

@@ -62,7 +62,8 @@ class Recipe:
             if size > LARGEST:
                 raise SettingError(
                     f"params.yaml: features.{name} makes {size:,} values of a clip of audio.seconds "
-                    f"{self.audio.seconds:g}, at most {LARGEST:,} are allowed: raise its hop, or lower audio.seconds."
+                    f"{self.audio.seconds:g}, at most {LARGEST:,} are allowed: "
+                    "raise its hop, or lower audio.seconds."
                 )
 
     def view(self, name: str) -> Mfcc | LogMel:

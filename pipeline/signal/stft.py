@@ -173,8 +173,8 @@ def decibel(power: Array, *, top_db: float | None) -> Array:
 def empty_bands(config: Bands, rate: int) -> int:
     """Count the mel bands of a view at ``rate`` Hz whose filter has no weight.
 
-    >>> empty_bands(LogMel(n_fft=512, n_mels=200), 16_000), empty_bands(LogMel(n_fft=512, n_mels=64), 16_000)
-    (3, 0)
+    >>> [empty_bands(LogMel(n_fft=512, n_mels=n_mels), 16_000) for n_mels in (200, 64)]
+    [3, 0]
     """
     bank = mel_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
     return int((~bank.any(axis=1)).sum())

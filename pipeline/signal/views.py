@@ -85,7 +85,8 @@ ZERO = np.float32(1e-10)  # samples from minus this on count as positive
 def zcr(signal: Array, *, n_fft: int, hop: int) -> Array:
     """Compute the share of a frame's samples at which the sign changes, ends repeated. Shape ``(frames,)``.
 
-    >>> zcr(np.tile(np.float32([1, 1, -1, -1]), 64), n_fft=64, hop=64)[1].item()  # 31 of 64: it begins at a change
+    >>> signal = np.tile(np.float32([1, 1, -1, -1]), 64)
+    >>> zcr(signal, n_fft=64, hop=64)[1].item()  # 31 of 64: the frame begins at a change
     0.484375
     """
     inside = framewise(count_turns, signal, n_fft=n_fft, hop=hop)

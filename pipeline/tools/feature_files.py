@@ -16,12 +16,11 @@ import pyarrow.csv
 
 from pipeline import parallel
 from pipeline.audio import decode
-from pipeline.core import files
+from pipeline.core import files, machine
 from pipeline.core.errors import AudioError, SettingError
 from pipeline.core.files import begins
 from pipeline.dataset import shards
 from pipeline.dataset.shards import Layout, Rows
-from pipeline.extract import worker
 from pipeline.signal import extractor
 from pipeline.tools.find_audio import find_audio_files
 
@@ -174,7 +173,7 @@ def extract_rows(recording: tuple[str, Path], *, settings: extractor.Recipe, vie
     clip_id, path = recording
     if clip_id != clip_id.encode(errors="replace").decode():
         return f"{os.fsencode(path)!r} is no UTF-8 name: rename the file."
-    worker.keep_memory()
+    machine.keep_freed_memory()
     try:
         decoded = decode.fetch(path)
     except AudioError as error:

@@ -59,7 +59,8 @@ def gc_text(found: Garbage, deleted: Swept | None) -> Iterator[str]:
         yield "No shard needs these either, but they are too young to be deleted (--older-than):"
         yield from (f"    {line}" for line in counted(found.young))
     for path in found.unreadable:
-        yield f"{path} {unread(path)}, so what its shard needs is unknown: no segment is deleted; see 'store verify'."
+        reason = unread(path)
+        yield f"{path} {reason}, so what its shard needs is unknown: no segment is deleted; see 'store verify'."
     yield from others(deleted.left, "delete these, which are of other users") if deleted else ()
     yield from deleted.failures if deleted else ()
 
@@ -219,7 +220,8 @@ def training(found: Inventory, now: float) -> Iterator[str]:
         yield from ["", f"Unpacked for training, in {short(str(Path(found.unpacked[0].path).parent))}"]
     for each in found.unpacked:
         owner = short(each.shard) if each.shard else "for a shard that is gone"
-        yield f"{Path(each.path).name[:16] + '….npy':26}{size(each.size):>32}   {ago(now - each.written):16}{owner}"
+        name, written = f"{Path(each.path).name[:16]}….npy", ago(now - each.written)
+        yield f"{name:26}{size(each.size):>32}   {written:16}{owner}"
 
 
 def total(found: Inventory) -> Iterator[str]:
