@@ -74,7 +74,7 @@ def set_malloc_options(options: Mapping[int, int]) -> bool:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Have glibc keep freed memory for the next clip, since fresh pages cost a third of the time; say whether it can."""
+    """Have glibc keep freed memory for the next clip, as fresh pages cost a third of the time."""
     largest = 2**25  # bytes; glibc accepts no more
     return set_malloc_options({MMAP_THRESHOLD: largest, TRIM_THRESHOLD: 2**28})
 
