@@ -173,12 +173,12 @@ def test_what_the_system_does_not_let_be_read_is_not_deleted(place, monkeypatch)
     monkeypatch.setattr(pa, "memory_map", refuse)
     monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(StoreError, match=rf"{path} cannot be read \(Too many open files\)"):
-        cache.Drawer(place, IDENTITY).look(rows(3).key)
+        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(pa, "memory_map", refuse)
     with pytest.raises(StoreError, match="Too many open files"):
-        cache.Drawer(place, IDENTITY).look(rows(3).key)
+        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
 
 

@@ -185,7 +185,7 @@ def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dic
     """Compute all views of a signal at ``rate`` Hz; views with equal settings share one STFT.
 
     >>> out = compute_views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
-    >>> {name: view.shape for name, view in out.items()}
+    >>> {name: tensor.shape for name, tensor in out.items()}
     {'logmel': (188, 64), 'mfcc': (188, 22)}
 
     Raises:
