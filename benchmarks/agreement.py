@@ -16,7 +16,8 @@ import numpy.typing as npt
 from benchmarks import corpus, extraction
 from benchmarks.corpus import SAME, Corpus, Job
 from pipeline.audio import decode
-from pipeline.signal import augment, extractor, preprocess, settings, views
+from pipeline.signal import augment, extractor, preprocess, views
+from pipeline.signal.settings import Bands
 
 Array = npt.NDArray[Any]
 Gaps = dict[str, float]  # quantity -> largest difference in one clip
@@ -97,7 +98,7 @@ def librosas(signal: Array, rate: int, features: extractor.Features) -> tuple[Ar
     )
 
 
-def bands(config: settings.Bands) -> dict[str, Any]:
+def bands(config: Bands) -> dict[str, Any]:
     """Say our settings in librosa's words."""
     return {
         "n_fft": config.n_fft,

@@ -22,7 +22,7 @@ from benchmarks import corpus, published_way
 from benchmarks.corpus import SAME, Corpus, Job
 from benchmarks.timing import milliseconds, quiet, ratio, seconds
 from pipeline import parallel
-from pipeline.core import tables
+from pipeline.core import machine, tables
 from pipeline.extract import stage, storage, worker
 from pipeline.signal import extractor
 
@@ -122,8 +122,8 @@ def theirs(path: Path) -> Any:
 
 def ours(work: worker.Batch, *, folder: Path, settings: extractor.Recipe) -> int:
     """Make the rows of a batch as our workers do, and give their number."""
-    worker.keep_memory()
-    made = [worker.make(piece, folder, settings) for piece in work.pieces]
+    machine.keep_freed_memory()
+    made = [worker.make(piece, folder, settings) for piece in work.tasks]
     failures = [each for each in made if isinstance(each, str)]
     if failures:
         raise RuntimeError(failures[0])
@@ -153,6 +153,6 @@ def run(group: Corpus, folder: Path, *, settings: extractor.Recipe, workers: int
             group.manifest,
             {view: folder / out / view / f"{group.name}.parquet" for view in extractor.DTYPES},
             settings=settings,
-            place=storage.Place(str(folder / "cache")),
-            team=parallel.Crew(workers),
+            storage=storage.Place(str(folder / "cache")),
+            executor=parallel.Crew(workers),
         )

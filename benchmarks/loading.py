@@ -19,7 +19,6 @@ from benchmarks.timing import Ratio, milliseconds, quiet, ratio, seconds
 from pipeline.dataset import shards
 from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Inputs
-from pipeline.extract import writer
 
 BATCH = 32  # rows
 SLOW = 3  # batches out of Parquet a round: each reads most of the file
@@ -51,13 +50,13 @@ def grow(source: Path, rows: int, target: Path) -> Path:
 
 def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.Rows]:
     """Give row groups as large as those of extract."""
-    step = max(1, writer.GROUP // tensors[0].nbytes)
+    step = max(1, shards.GROUP // tensors[0].nbytes)
     for start in range(0, rows, step):
         turn, number = np.divmod(np.arange(start, min(start + step, rows)), len(index))
         some = index.iloc[number]
         names = [f"{clip} {time}" for clip, time in zip(some["clip_id"], turn, strict=True)]
         valid = some["valid_frames"].to_numpy()
-        yield shards.Rows(names, list(some["variant"]), list(some["key"]), valid, tensors[number])
+        yield shards.Rows(list(some["key"]), tensors[number], valid, names, list(some["variant"]))
 
 
 def compare_batches(path: Path, job: Job) -> dict[str, Any]:

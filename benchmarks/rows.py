@@ -12,7 +12,7 @@ from benchmarks import corpus, extraction, published_way
 from benchmarks.corpus import SAME, Job
 from benchmarks.timing import milliseconds, ratio, seconds
 from pipeline.audio import decode
-from pipeline.extract import worker
+from pipeline.core import machine
 from pipeline.signal import extractor, preprocess, views, vocoder
 
 CLIPS = 30  # whose signals are used, several times
@@ -58,7 +58,7 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
 def measure(job: Job) -> dict[str, Any]:
     """Give the ratio of each pair; resampling is the same code on both sides and shows what the machine adds."""
     heard = signals(job)
-    worker.keep_memory()  # as our workers do; here librosa has it too
+    machine.keep_freed_memory()  # as our workers do; here librosa has it too
     with threadpool_limits(1):
         return {name: compare(ours, theirs, heard, rounds=job.rounds) for name, (ours, theirs) in PAIRS.items()}
 

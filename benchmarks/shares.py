@@ -14,20 +14,20 @@ from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
 from pipeline.audio import decode
 from pipeline.extract import cache, stage, worker, writer
-from pipeline.signal import augment, extractor, views, vocoder
+from pipeline.signal import augment, extractor, stft, views, vocoder
 
 REST = "rest"
-STEPS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "read and check the file": ((decode, "fetch"),),
-    "decode": ((decode, "decode"),),
-    "mix, resample, trim": ((extractor, "condition"),),
-    "noise": ((augment, "add_by_snr"), (augment, "add_by_share")),
-    "vocoder": ((vocoder, "analyse"), (vocoder, "pitch"), (vocoder, "stretch")),
-    "STFT, mel bands": ((views, "band_power"), (vocoder, "planes")),  # one loop does both
-    "dB, DCT, RMS, zero crossings": ((views, "views"),),
-    "names, look-up": ((stage, "name"), (stage, "look"), (stage, "piece")),
-    "write segments": ((cache, "write"), (worker, "gather")),
-    "write shards": ((writer, "write"),),
+STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # step -> where functions are called by, and which
+    "read and check the file": ((decode, decode.fetch),),
+    "decode": ((decode, decode.decode),),
+    "mix, resample, trim": ((extractor, extractor.condition),),
+    "noise": ((augment, augment.add_by_snr), (augment, augment.add_by_share)),
+    "vocoder": ((vocoder, vocoder.analyse), (vocoder, vocoder.pitch), (vocoder, vocoder.stretch)),
+    "STFT, mel bands": ((views, stft.band_power), (vocoder, stft.planes)),  # one loop does both
+    "dB, DCT, RMS, zero crossings": ((views, views.compute_views),),
+    "names, look-up": ((stage, stage.name), (cache.Drawer, cache.Drawer.refresh), (stage, stage.piece)),
+    "write segments": ((cache, cache.write), (worker, worker.gather)),
+    "write shards": ((writer.ShardWriter, writer.ShardWriter.write),),
 }
 
 
@@ -93,16 +93,15 @@ def watched(clock: Clock) -> Iterator[None]:
     """Time the steps within the block."""
     with ExitStack() as stack:
         for name, functions in STEPS.items():
-            for owner, attribute in functions:
-                timed = clock.timed(getattr(owner, attribute), name)
-                stack.enter_context(mock.patch.object(owner, attribute, timed))
-        stack.enter_context(mock.patch.object(writer, "writing", afterwards))
+            for owner, function in functions:
+                stack.enter_context(mock.patch.object(owner, function.__name__, clock.timed(function, name)))
+        stack.enter_context(mock.patch.object(writer.ShardWriter, "in_background", afterwards))
         yield
 
 
 @contextmanager
-def afterwards(work: writer.Work, front: writer.Front) -> Iterator[None]:
+def afterwards(shard_writer: writer.ShardWriter, progress: writer.Front) -> Iterator[None]:
     """Write the shards when the block has ended, since a clock can follow but one thing at a time."""
     yield
-    for view in work.outputs:
-        writer.write(work, view, front)
+    for view in shard_writer.outputs:
+        shard_writer.write(view, progress)

@@ -123,7 +123,7 @@ class Workplace:
         drawers: dict[str, list[str]] = {}
         for path in (below or self.cache).rglob("*.arrow"):
             assert cache.is_whole_segment(path), path
-            drawers.setdefault(path.parent.name, []).extend(cache.read_segment(path).keys)
+            drawers.setdefault(path.parent.name, []).extend(cache.read_segment(path).key)
         assert all(count == 1 for keys in drawers.values() for count in Counter(keys).values()), "a row was made twice"
         return self.clips_of(drawers)
 

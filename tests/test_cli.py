@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.features import VIEWS
 from pipeline.cli.main import main
-from pipeline.extract import cache as extract_cache
+from pipeline.dataset import shards
 from pipeline.extract import storage
 from pipeline.extract.cache import drawer_name, put
 from pipeline.signal import extractor
@@ -247,7 +247,7 @@ def cache(tmp_path, monkeypatch):
     place, identity = storage.Place(str(folder)), {"view": "logmel", "settings": {"logmel": {"hop": 320}}}
     for number in range(2):
         keys = [f"{number:02}" * 32]
-        put(place, identity, extract_cache.Rows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
+        put(place, identity, shards.Rows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
     shard = tmp_path / "features/logmel/own.parquet"
     shard.parent.mkdir(parents=True)
     shard.touch()
@@ -306,7 +306,7 @@ def test_a_clip_cache_is_verified_and_repaired(cache):
     victim.write_bytes(victim.read_bytes()[:-300] + bytes(300))
     bad = CliRunner().invoke(main, ["store", "verify"])
     assert bad.exit_code == 1
-    assert f"{victim} is damaged: its bytes are not those that its name promises. Delete it with" in bad.output
+    assert f"{victim} is damaged: its bytes do not match the checksum in its name. Delete it with" in bad.output
     assert victim.exists()
     repaired = CliRunner().invoke(main, ["store", "verify", "--repair"])
     assert repaired.exit_code == 1

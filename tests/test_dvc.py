@@ -275,7 +275,7 @@ def test_a_killed_extraction_is_finished_by_the_next_repro(project):
     left = written(project)
     rows = Counter[str]()
     for path in left.keys() - before.keys():
-        rows[path.parent.name.partition("-")[0]] += len(cache.read_segment(path).keys)
+        rows[path.parent.name.partition("-")[0]] += len(cache.read_segment(path).key)
     log = project.run("dvc", "repro", "extract")
     assert plain(ran(log)) == {"extract"}
     kept = [int(number) for number in re.findall(r"(\d+) from the clip cache, \d+ to extract", log)]

@@ -121,7 +121,7 @@ def test_the_home_folder_is_expanded(place, monkeypatch):
     for text in ("~/x.wav", "~", "~/*.wav"):
         assert list(find_audio_files([text]).values()) == [place / "home/x.wav"]
     assert paths.named("~/x") == place / "home/x"
-    assert Store(url="~/x").place.url == str(place / "home/x")
+    assert Store(url="~/x").storage.url == str(place / "home/x")
 
 
 @pytest.mark.parametrize("text", ["", "a\0b.wav", "\ud800.wav"])

@@ -51,7 +51,7 @@ def base(settings, tmp_path_factory):
     ingest_stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.Limits())
     stage.run(
         folder / "RAVDESS", folder / "ravdess.parquet", {"mfcc": folder / "mfcc.parquet"},
-        settings=settings, place=Place(str(folder / "cache")), team=parallel.Crew(1),
+        settings=settings, storage=Place(str(folder / "cache")), executor=parallel.Crew(1),
     )  # fmt: skip
     return folder
 

@@ -54,7 +54,7 @@ def reads_extract(params):
     settings = extractor.from_params(params)
     rate = settings.audio.sample_rate
     notes = stft.empty_band_notes([settings.view(view) for view in extractor.DTYPES], rate)
-    return settings, notes, config.section(storage.Store, params, "store").place
+    return settings, notes, config.section(storage.Store, params, "store").storage
 
 
 def reads_train(params):

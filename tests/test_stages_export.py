@@ -61,7 +61,7 @@ def stored(folder):
     ingest_stage.run("ravdess", folder, manifest, limits=measure.Limits())
     outputs = {view: folder.parent / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
     place = Place(str(folder.parent / "cache"))
-    stage.run(folder, manifest, outputs, settings=SETTINGS, place=place, team=parallel.Crew(1))
+    stage.run(folder, manifest, outputs, settings=SETTINGS, storage=place, executor=parallel.Crew(1))
     return outputs
 
 
@@ -158,7 +158,7 @@ def test_few_clips_are_held_at_a_time(folder, monkeypatch):
     held = []
     real = shards.table
     monkeypatch.setattr(shards, "table", lambda rows, *rest: held.append(rows.clip_id) or real(rows, *rest))
-    monkeypatch.setattr(feature_files, "GROUP", 2 * 151 * 64 * 2)
+    monkeypatch.setattr(shards, "GROUP", 2 * 151 * 64 * 2)
     exported([folder], folder.parent / "f.parquet")
     assert [len(clips) for clips in held] == [2, 2, 1]
     monkeypatch.undo()
@@ -235,7 +235,7 @@ def test_a_path_that_matches_nothing_is_named(folder, monkeypatch, path):
 
 @pytest.mark.parametrize("name", ["f.txt", "f", "f.parquet.gz", "f.PNG"])
 def test_another_suffix_is_refused_before_any_work(folder, name, monkeypatch):
-    monkeypatch.setattr(feature_files, "make", lambda *args, **kwargs: pytest.fail("worked"))
+    monkeypatch.setattr(feature_files, "extract_rows", lambda *args, **kwargs: pytest.fail("worked"))
     with pytest.raises(SettingError, match="expected one of .parquet, .npz, .csv"):
         exported([folder], folder.parent / name)
 
@@ -292,11 +292,11 @@ def test_an_error_in_the_middle_leaves_the_old_output(folder, suffix, monkeypatc
             raise SettingError("it breaks off")
         return make(named, **keys)
 
-    make, count = feature_files.make, []
+    make, count = feature_files.extract_rows, []
     output = folder.parent / f"f.{suffix}"
     exported([folder], output)
     before = output.read_bytes()
-    monkeypatch.setattr(feature_files, "make", breaking)
+    monkeypatch.setattr(feature_files, "extract_rows", breaking)
     with pytest.raises(SettingError, match="it breaks off"):
         exported([folder], output)
     assert output.read_bytes() == before
@@ -316,7 +316,7 @@ def test_csv_numbers_read_back_whatever_they_are():
         layout = shards.Layout(
             view="v", shape=x.shape[1:], dtype=x.dtype.name, unit="", rows=tuple("abcd"), identity={}, augment={}
         )
-        rows = shards.Rows(["c"], ["original"], ["k"], np.ones(1, np.int32), x)
+        rows = shards.Rows(["k"], x, np.ones(1, np.int32), ["c"], ["original"])
         sink = io.BytesIO()
         table = feature_files.lines(rows, feature_files.lines_schema(layout), np.arange(x.shape[1]) * 0.01)
         feature_files.pa.csv.write_csv(table, sink)

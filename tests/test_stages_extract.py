@@ -14,7 +14,7 @@ import soundfile
 
 from pipeline import parallel
 from pipeline.audio import decode
-from pipeline.core import config
+from pipeline.core import config, tables
 from pipeline.core.errors import SerError, StoreError
 from pipeline.dataset import shards
 from pipeline.extract import cache as extract_cache
@@ -63,8 +63,8 @@ def extracted(
         base / "ravdess.parquet",
         outputs,
         settings=settings,
-        place=Place(str(base / cache)),
-        team=parallel.Crew(processes, cluster.at(scheduler)),
+        storage=Place(str(base / cache)),
+        executor=parallel.Crew(processes, cluster.at(scheduler)),
         part=part,
     )
     return outputs
@@ -85,7 +85,7 @@ def rows_in(cache: Path) -> dict[str, set[str]]:
     """The keys of the finished rows, by drawer."""
     found = {}
     for path in segments_of(cache):
-        found.setdefault(path.parent.name, []).extend(extract_cache.read_segment(path).keys)
+        found.setdefault(path.parent.name, []).extend(extract_cache.read_segment(path).key)
     assert all(len(keys) == len(set(keys)) for keys in found.values()), "a row was made twice"
     return {name: set(keys) for name, keys in found.items()}
 
@@ -128,7 +128,7 @@ def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
 @pytest.fixture
 def small_groups(monkeypatch):
     """Row groups of one clip, and batches of four and two: there is something to write before all is made."""
-    monkeypatch.setattr(writer, "GROUP", 1)
+    monkeypatch.setattr(shards, "GROUP", 1)
 
 
 def wait_for(condition) -> None:
@@ -202,10 +202,10 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
         wait_for(lambda: len(segments_of(place.folder)) == 2)
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        assert worker.work(first, folder=corpus, settings=SETTINGS, place=place, patient=False).busy
+        assert worker.work(first, folder=corpus, settings=SETTINGS, storage=place, wait=False).busy
     thread.join(20)
     assert [len(keys) for keys in rows_in(place.folder).values()] == [24, 24]
-    assert worker.work(second, folder=corpus, settings=SETTINGS, place=place).made == 0
+    assert worker.work(second, folder=corpus, settings=SETTINGS, storage=place).made == 0
     assert all(path.exists() for path in extracted(corpus).values())
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
 
@@ -218,11 +218,11 @@ def test_the_front_is_where_the_first_gap_is(order, reached):
     for first in order:
         front.finish(first)
         found.append(max(count for count in range(11) if min(front.unfinished, default=front.total) >= count))
-        front.reach(found[-1])  # returns at once
+        front.wait_for(found[-1])  # returns at once
     assert found == reached
     front.stop()
     with pytest.raises(writer.StoppedError):
-        front.reach(1)
+        front.wait_for(1)
 
 
 def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
@@ -444,7 +444,7 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
 
 def test_the_stored_rows_are_the_views_rounded_once(corpus):
     outputs = extracted(corpus)
-    row = stage.manifest.records(stage.manifest.read(corpus.parent / "ravdess.parquet"))[0]
+    row = tables.manifest_records(tables.read_manifest(corpus.parent / "ravdess.parquet"))[0]
     wanted = dict.fromkeys(extractor.DTYPES, variants(SETTINGS.augment))
     made = extractor.make(decode.fetch(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted)
     for view, path in outputs.items():
@@ -466,17 +466,17 @@ def test_a_batch_of_which_one_view_was_kept_makes_the_other_alone(corpus):
             for row, keys in zip(*named(corpus.parent / "ravdess.parquet"), strict=True)
         )
     )
-    runs = [worker.Batch(work.pieces[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
+    runs = [worker.Batch(work.tasks[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
     place = Place(str(corpus.parent / "cache"))
-    receipts = [worker.work(run, folder=corpus, settings=SETTINGS, place=place) for run in runs]
+    receipts = [worker.work(run, folder=corpus, settings=SETTINGS, storage=place) for run in runs]
     assert [receipt.made for receipt in receipts] == [4, 2]
     assert segments_of(corpus.parent / "cache", "logmel") == lost
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [worker.work(run, folder=corpus, settings=SETTINGS, place=place).made for run in runs] == [0, 0]
+    assert [worker.work(run, folder=corpus, settings=SETTINGS, storage=place).made for run in runs] == [0, 0]
     assert extracted(corpus, "again")["logmel"].read_bytes() == first["logmel"].read_bytes()
 
 
 def named(source: Path) -> tuple[list[dict], list[extractor.Keys]]:
     """The rows of a manifest and their keys, as the stage has them."""
-    rows = stage.manifest.records(stage.manifest.read(source).sort_values("clip_id"))
+    rows = tables.manifest_records(tables.read_manifest(source).sort_values("clip_id"))
     return rows, stage.name(rows, SETTINGS, dict.fromkeys(extractor.DTYPES, source))

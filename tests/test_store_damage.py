@@ -22,6 +22,7 @@ import pytest
 from pipeline import parallel
 from pipeline.core import config, files
 from pipeline.core.errors import StoreError
+from pipeline.dataset import shards
 from pipeline.extract import cache, stage
 from pipeline.extract.storage import Place
 from pipeline.signal import extractor
@@ -42,7 +43,7 @@ def made(folder: Path, manifest: Path, settings: extractor.Recipe) -> dict[str, 
     """Extract into folder/clips and give all segments and shards."""
     outputs = {view: folder / f"{view}.parquet" for view in extractor.DTYPES}
     place, team = Place(str(folder / "clips")), parallel.Crew(1)
-    stage.run(manifest.parent / "RAVDESS", manifest, outputs, settings=settings, place=place, team=team)
+    stage.run(manifest.parent / "RAVDESS", manifest, outputs, settings=settings, storage=place, executor=team)
     paths = [*folder.glob("clips/*-*/*"), *folder.glob("*.parquet")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -88,16 +89,16 @@ def place(tmp_path):
     return Place(str(tmp_path))
 
 
-def rows(*numbers: int) -> cache.Rows:
+def rows(*numbers: int) -> shards.Rows:
     """Rows that are full of their own number."""
     tensors = np.stack([np.full((3, 2), number, np.float16) for number in numbers])
-    return cache.Rows([f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32))
+    return shards.Rows([f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32))
 
 
 def put(place: Place, *numbers: int) -> Path:
     """Keep such rows and say where."""
     cache.put(place, IDENTITY, rows(*numbers))
-    return next(cache.path(place, IDENTITY).glob(f"{cache.prefix(rows(*numbers).keys)}-*"))
+    return next(cache.path(place, IDENTITY).glob(f"{cache.prefix(rows(*numbers).key)}-*"))
 
 
 def spoil(path: Path, number: int) -> bytes:
@@ -121,9 +122,9 @@ def test_what_was_mended_meanwhile_is_read_anew_and_stays(place, monkeypatch, ca
         return check(path)
 
     monkeypatch.setattr(cache, "is_whole_segment", mended)
-    drawer.look(rows(3).keys)
-    assert drawer.missing(rows(3).keys) == []
-    np.testing.assert_array_equal(drawer.get(rows(3).keys).tensors, rows(3).tensors)
+    drawer.refresh(rows(3).key)
+    assert drawer.missing(rows(3).key) == []
+    np.testing.assert_array_equal(drawer.get(rows(3).key).tensors, rows(3).tensors)
     assert path.read_bytes() == whole
     assert not capsys.readouterr().err
 
@@ -133,17 +134,16 @@ def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
     put(place, 3)
     kept = put(place, 4)
     drawer = cache.Drawer(place, IDENTITY)
-    module, name = (cache, "read") if moment == "listed" else (cache, "is_whole")
-    before = getattr(module, name)
+    before = cache.read_segment if moment == "listed" else cache.is_whole_segment
 
     def gone(path: Path):
         if path != kept:
             path.unlink(missing_ok=True)
         return before(path)
 
-    monkeypatch.setattr(module, name, gone)
-    drawer.look(rows(3, 4).keys)
-    assert drawer.missing(rows(3, 4).keys) == rows(3).keys
+    monkeypatch.setattr(cache, before.__name__, gone)
+    drawer.refresh(rows(3, 4).key)
+    assert drawer.missing(rows(3, 4).key) == rows(3).key
     assert not capsys.readouterr().err
 
 
@@ -157,9 +157,9 @@ def test_another_process_may_discard_all_that_is_damaged_first(place, monkeypatc
 
     monkeypatch.setattr(cache, "is_whole_segment", quicker)
     drawer = cache.Drawer(place, IDENTITY)
-    drawer.look(rows(3, 4, 5).keys)
-    assert drawer.missing(rows(3, 4, 5).keys) == rows(3, 4).keys
-    assert drawer.used(rows(5).keys) == [kept.name]
+    drawer.refresh(rows(3, 4, 5).key)
+    assert drawer.missing(rows(3, 4, 5).key) == rows(3, 4).key
+    assert drawer.segments_of(rows(5).key) == [kept.name]
     assert not capsys.readouterr().err
 
 
@@ -173,12 +173,12 @@ def test_what_the_system_does_not_let_be_read_is_not_deleted(place, monkeypatch)
     monkeypatch.setattr(pa, "memory_map", refuse)
     monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(StoreError, match=rf"{path} cannot be read \(Too many open files\)"):
-        cache.Drawer(place, IDENTITY).look(rows(3).keys)
+        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(pa, "memory_map", refuse)
     with pytest.raises(StoreError, match="Too many open files"):
-        cache.Drawer(place, IDENTITY).look(rows(3).keys)
+        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
 
 
@@ -186,9 +186,9 @@ def test_a_row_that_a_second_segment_holds_is_found_there(place, capsys):
     victim = sorted([put(place, 3, 4), put(place, 4, 5)])[1]  # opened last: the index points to it
     drawer = cache.Drawer(place, IDENTITY)
     spoil(victim, 4)
-    drawer.look(rows(4).keys)
-    assert drawer.missing(rows(4).keys) == []
-    np.testing.assert_array_equal(drawer.get(rows(4).keys).tensors, rows(4).tensors)
+    drawer.refresh(rows(4).key)
+    assert drawer.missing(rows(4).key) == []
+    np.testing.assert_array_equal(drawer.get(rows(4).key).tensors, rows(4).tensors)
     assert str(victim) in capsys.readouterr().err
 
 
@@ -196,8 +196,8 @@ def test_rows_that_nobody_read_through_count_as_missing(place):
     put(place, 3)
     put(place, 4)
     drawer = cache.Drawer(place, IDENTITY)
-    drawer.look(rows(3).keys)
-    assert drawer.missing(rows(3, 4).keys) == rows(4).keys
+    drawer.refresh(rows(3).key)
+    assert drawer.missing(rows(3, 4).key) == rows(4).key
 
 
 def test_unfinished_files_and_strangers_are_passed_over(place):
@@ -206,8 +206,8 @@ def test_unfinished_files_and_strangers_are_passed_over(place):
     path.with_name("notes.txt").write_text("mine")
     assert place.names(path.parent.name) == {path.name, "notes.txt"}
     drawer = cache.Drawer(place, IDENTITY)
-    drawer.look(rows(3).keys)
-    assert drawer.used(rows(3).keys) == [path.name]
+    drawer.refresh(rows(3).key)
+    assert drawer.segments_of(rows(3).key) == [path.name]
     assert len(os.listdir(path.parent)) == 3  # noqa: PTH208
 
 
@@ -217,19 +217,19 @@ def test_many_segments_need_no_open_files(place):
         put(place, number)
     drawer = cache.Drawer(place, IDENTITY)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    drawer.look([key for number in range(60) for key in rows(number).keys])
+    drawer.refresh([key for number in range(60) for key in rows(number).key])
     assert len(drawer.known) == 60
     assert len(list(Path("/proc/self/fd").iterdir())) < before + 5
 
 
 def test_segments_are_mapped_and_not_read_into_memory(place):
     tensors = np.random.default_rng(4).normal(size=(4, 500, 500)).astype(np.float32)
-    some = cache.Rows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
+    some = shards.Rows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
     cache.put(place, IDENTITY, some)
     drawer, before = cache.Drawer(place, IDENTITY), pa.total_allocated_bytes()
-    drawer.look(some.keys)
+    drawer.refresh(some.key)
     assert pa.total_allocated_bytes() - before < tensors.nbytes / 100
-    np.testing.assert_array_equal(drawer.get(some.keys[::-1]).tensors, tensors[::-1])
+    np.testing.assert_array_equal(drawer.get(some.key[::-1]).tensors, tensors[::-1])
 
 
 if __name__ == "__main__":

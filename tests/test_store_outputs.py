@@ -258,7 +258,7 @@ def test_the_export_command_asks_before_it_works(place, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_extract_asks_before_it_works(place, kind, monkeypatch):
-    monkeypatch.setattr(feature_files, "make", lambda *args, **kwargs: pytest.fail("worked"))
+    monkeypatch.setattr(feature_files, "extract_rows", lambda *args, **kwargs: pytest.fail("worked"))
     user_file(target(kind))
     with pytest.raises(SettingError, match="so it stays as it is"):
         write(kind)

@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.core import config
 from pipeline.core.errors import StoreError
+from pipeline.dataset import shards
 from pipeline.extract import cache, stage, storage, worker
 from pipeline.extract.storage import Place
 from pipeline.signal import extractor
@@ -120,19 +121,19 @@ def small_batch(folder: Path) -> tuple[worker.Batch, dict]:
     """A batch of one clip that cannot be decoded, for there is no file: made again, it would fail."""
     keys = {"logmel": {"original": "ab" * 32}}
     work = worker.Batch((worker.Piece("gone.wav", "cd" * 32, "ef" * 32, keys),))
-    return work, {"folder": folder, "settings": SETTINGS, "place": Place(str(folder / "clips"))}
+    return work, {"folder": folder, "settings": SETTINGS, "storage": Place(str(folder / "clips"))}
 
 
 def test_what_another_process_is_making_is_awaited(tmp_path):
     work, how = small_batch(tmp_path)
     receipts = []
     thread = threading.Thread(target=lambda: receipts.append(worker.work(work, **how)))
-    with how["place"].lock(work.name):
+    with how["storage"].lock(work.name):
         thread.start()
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        rows = cache.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-        cache.put(how["place"], extractor.identity(SETTINGS, "logmel"), rows)
+        rows = shards.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+        cache.put(how["storage"], extractor.identity(SETTINGS, "logmel"), rows)
     thread.join(10)
     assert receipts == [worker.Receipt(1, 0)]
 
@@ -143,7 +144,7 @@ def test_whoever_comes_later_means_the_same_batches():
     done = {3, 10, 11, 12, 13, 14, 222}
     later = [replace(each, keys={}) if number in done else each for number, each in enumerate(pieces)]
     before, after = (
-        {tuple(piece.path for piece in each.pieces) for each in stage.batches(some)} for some in (pieces, later)
+        {tuple(piece.path for piece in each.tasks) for each in stage.batches(some)} for some in (pieces, later)
     )
     assert sorted(len(each) for each in before) == [5] * 60
     assert len(after - before) == 2
@@ -153,8 +154,8 @@ def test_whoever_comes_later_means_the_same_batches():
 
 def test_a_damaged_segment_of_the_same_rows_does_not_count_as_made(tmp_path):
     work, how = small_batch(tmp_path)
-    rows = cache.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-    cache.put(how["place"], extractor.identity(SETTINGS, "logmel"), rows)
+    rows = shards.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+    cache.put(how["storage"], extractor.identity(SETTINGS, "logmel"), rows)
     assert worker.work(work, **how) == worker.Receipt(1, 0)
     (path,) = tmp_path.rglob("*.arrow")
     path.write_bytes(path.read_bytes()[:-1])

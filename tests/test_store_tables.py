@@ -252,7 +252,7 @@ def cached(place, keys, first):
     """Keep rows that begin with the number ``first``, and give them."""
     identity = {"view": "x", "dtype": "float16"}
     tensors = (first + np.arange(12 * len(keys), dtype=np.float16)).reshape(-1, 3, 4)
-    rows = cache.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
+    rows = shards.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
     cache.put(place, identity, rows)
     return cache.Drawer(place, identity), rows
 
@@ -262,16 +262,16 @@ def test_the_clip_cache_gives_back_what_it_was_given_in_any_order(tmp_path):
     cached(place, keys[:2], 0)
     drawer, rows = cached(place, keys[2:4], 100)
     assert drawer.missing(keys) == keys
-    drawer.look(keys)
+    drawer.refresh(keys)
     assert drawer.missing(keys) == [keys[4]]
     found = drawer.get([keys[3], keys[0], keys[2]])
     np.testing.assert_array_equal(found.tensors[[2, 0]], rows.tensors)
     assert found.tensors[1, 0].tolist() == [0, 1, 2, 3]
     assert (found.tensors.dtype, found.valid_frames.tolist()) == (np.float16, [1, 0, 0])
-    assert len(drawer.used(keys[:4])) == 2
+    assert len(drawer.segments_of(keys[:4])) == 2
     cached(place, keys[4:], 200)
     assert drawer.missing(keys) == [keys[4]], "it has not looked again yet"
-    drawer.look(keys)
+    drawer.refresh(keys)
     assert drawer.missing(keys) == []
 
 
@@ -388,7 +388,7 @@ def test_verify_reads_unpacked_files_too(unpacked, monkeypatch, tmp_path, harm):
     assert [(each.item.path, each.fault) for each in gc.verify_store(place)] == [(str(kept), "")]
     HARMS[harm](kept, other)
     (found,) = gc.verify_store(place)
-    assert found.fault == "its bytes are not those that its name promises"
+    assert found.fault == "its bytes do not match the checksum in its name"
     gc.delete_garbage(place, [found.item])
     assert gc.verify_store(place) == []
 

@@ -18,7 +18,7 @@ from pipeline import parallel
 from pipeline.audio import decode
 from pipeline.core import config, files
 from pipeline.core.errors import StoreError
-from pipeline.dataset import table
+from pipeline.dataset import shards, table
 from pipeline.extract import cache, stage, storage, writer
 from pipeline.extract.storage import Place
 from pipeline.ingest import measure
@@ -65,7 +65,7 @@ def extracted(folder: Path, place: Place, out: str = "a", settings: extractor.Re
     base = folder.parent
     outputs = {view: base / out / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
     team = parallel.Crew(1)
-    stage.run(folder, base / "ravdess.parquet", outputs, settings=settings, place=place, team=team)
+    stage.run(folder, base / "ravdess.parquet", outputs, settings=settings, storage=place, executor=team)
     return outputs
 
 
@@ -98,7 +98,7 @@ def keep(place: Place, *, rows: int = 3, seed: int = 0, view: str = "logmel") ->
     """Put a segment of made-up rows and give its path below the folder."""
     identity = {"view": view, "dtype": "float16", "settings": {view: {"hop": 320}}, "versions": {}}
     keys = [files.text_hash(seed, row) for row in range(rows)]
-    made = cache.Rows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
+    made = shards.Rows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
     before = found_in(place.folder)
     cache.put(place, identity, made)
     (new,) = found_in(place.folder) - before

@@ -87,9 +87,9 @@ def corpus(hall) -> Path:
 def extracted(corpus: Path, out: str, clips: str = "all") -> dict[str, bytes]:
     """Extract as the settings of the environment say; the bytes of the shards."""
     outputs = {view: corpus.parent / out / f"{view}.parquet" for view in extractor.DTYPES}
-    place = storage.Store().place
+    place = storage.Store().storage
     source = corpus.parent / f"{clips}.parquet"
-    stage.run(corpus, source, outputs, settings=SETTINGS, place=place, team=parallel.Crew(1))
+    stage.run(corpus, source, outputs, settings=SETTINGS, storage=place, executor=parallel.Crew(1))
     return {view: path.read_bytes() for view, path in outputs.items()}
 
 
@@ -248,7 +248,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(corpus, hall, monkeypatch
         listed = CliRunner().invoke(main, ["store", "ls"], catch_exceptions=False)
     assert (result.exit_code, listed.exit_code) == (0, 0)
     assert "is damaged" not in result.output
-    assert f"You may not read these, so nobody knows whether they are whole, first {common}/" in result.output
+    assert f"You may not read these, so it is unknown whether they are whole, first {common}/" in result.output
     assert tree(common) == before
 
 
@@ -265,7 +265,7 @@ def test_while_notes_of_others_may_not_be_read_no_segment_goes(corpus, hall, mon
     found = set(common.rglob("*.arrow"))
     with other_user():
         result = CliRunner().invoke(main, ["store", "gc"], catch_exceptions=False)
-    assert "may not be read by you, so nobody knows what its shard needs: no segment goes" in result.output
+    assert "may not be read by you, so what its shard needs is unknown: no segment is deleted" in result.output
     assert set(common.rglob("*.arrow")) == found
 
 
@@ -374,8 +374,8 @@ def test_without_a_lock_the_work_is_done_all_the_same(tmp_path, monkeypatch, err
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    for patient in (True, False):
-        with Place(str(tmp_path / "common")).lock("x", patient=patient) as held:
+    for wait in (True, False):
+        with Place(str(tmp_path / "common")).lock("x", wait=wait) as held:
             assert held
 
 
@@ -384,11 +384,11 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for_without_end(tmp_path, m
     monkeypatch.setattr(storage, "WAIT", 0.2)
     place = Place(str(tmp_path))
     with filelock.FileLock(tmp_path / "locks/x.lock"):
-        with place.lock("x", patient=False) as held:
+        with place.lock("x", wait=False) as held:
             assert not held
         with place.lock("x") as held:
             assert held
-    assert "x.lock was held for 0.2 s: it is not waited for any longer." in capsys.readouterr().err
+    assert "x.lock was held for 0.2 s: work goes on without it." in capsys.readouterr().err
 
 
 def test_a_full_disk_ends_no_training(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import soxr
 
 from pipeline.audio import formats, length
 from pipeline.audio.length import Extent
-from pipeline.core import extras, paths
+from pipeline.core import extras, files, paths
 from pipeline.core.errors import AudioError
 
 with extras.system_library("libsndfile"):
@@ -26,7 +26,6 @@ POINTER = b"version https://git-lfs"
 UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # a truncated file cannot be detected
 SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # exact as int16
 UNSTATED = 2**48  # frames; libsndfile reports more for a FLAC without a stated length
-RATES = (1_000, 768_000)  # Hz, plausible sample rates
 LOUDEST = 2**31  # times full scale: some programs write 32-bit integers as floats, more is damage
 CANCELLED = 0.1  # of the power that uncorrelated channels have after mixing
 UNREAD = 0.02  # of the bytes of the audio: tolerated bytes of other content
@@ -180,7 +179,7 @@ def doubts(extent: Extent, container: str) -> Iterator[str]:
 
 def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
     """Reject implausible headers, and files that are too long before they are decoded."""
-    low, high = RATES
+    low, high = files.SAMPLE_RATES
     if not low <= file.samplerate <= high:
         raise AudioError(
             "unreadable",

@@ -1,5 +1,7 @@
 """``ser-features extract``, ``inspect`` and ``store``."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Iterable
@@ -76,7 +78,7 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
     click.echo("\n".join(map(str, done.pictures)))
 
 
-def say(settings: "Recipe", views: Iterable[str]) -> None:
+def say(settings: Recipe, views: Iterable[str]) -> None:
     """Say on standard error what is odd about the bands of views."""
     from pipeline.signal import stft  # late: --help starts in a blink
 

@@ -340,6 +340,7 @@ AUDIO = frozenset(  # suffixes of the formats that libsndfile reads
         ".opus", ".mp3", ".mp2",
     }
 )  # fmt: skip
+SAMPLE_RATES = (1_000, 768_000)  # Hz, of recordings and of the signals made of them
 
 
 def is_system(path: PurePath) -> bool:

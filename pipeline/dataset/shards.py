@@ -1,7 +1,7 @@
-"""Feature shards: one Parquet file a view and corpus, its layout checked on writing and on reading.
+"""Feature shards: one Parquet file per view and corpus, whose layout is checked on writing and reading.
 
-Tensors are FixedSizeLists (frames × rows, time first) under BYTE_STREAM_SPLIT and zstd without a dictionary, which
-halves a float16 log-mel; other engines read a plain list, so the shape stands in the metadata as well.
+Tensors are FixedSizeLists (frames × bins, time first), encoded with BYTE_STREAM_SPLIT and zstd without a dictionary,
+which halves a float16 log-mel. Other engines read plain lists, so the shape is in the metadata as well.
 """
 
 import json
@@ -19,22 +19,33 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError
 
 Tensors = npt.NDArray[Any]
+GROUP = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough for memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a shard's tensors are."""
+    """What the tensors of a shard are."""
 
     view: str
-    shape: tuple[int, int]  # frames, rows
+    shape: tuple[int, int]  # frames, bins
     dtype: str  # float16 or float32
     unit: str
-    rows: tuple[str, ...]  # names of the rows
-    identity: dict[str, Any]  # every setting and version that decides the numbers of an original
-    augment: dict[str, Any]  # variant -> the settings that its copies were drawn by
+    rows: tuple[str, ...]  # names of the bins
+    identity: dict[str, Any]  # every setting and version that decides the values of an original
+    augment: dict[str, Any]  # variant -> what decides its samples
+
+    @property
+    def clip_bytes(self) -> int:
+        """Bytes of the tensors of one clip, all variants together."""
+        return len(self.augment) * self.shape[0] * self.shape[1] * np.dtype(self.dtype).itemsize
+
+    @property
+    def clips_per_group(self) -> int:
+        """Clips in a row group, at least one."""
+        return max(1, GROUP // self.clip_bytes)
 
     def schema(self) -> pa.Schema:
-        """The Arrow schema, with all of this in its metadata."""
+        """Return the Arrow schema, with all fields in its metadata."""
         tensor = pa.list_(pa.from_numpy_dtype(np.dtype(self.dtype)), self.shape[0] * self.shape[1])
         fields = [
             ("clip_id", pa.string()),
@@ -47,13 +58,24 @@ class Layout:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a shard: columns of equal length, tensors of shape ``(rows, frames, rows of the view)``."""
+    """A block of rows: columns of equal length, and tensors of shape ``(rows, frames, bins)``."""
 
-    clip_id: Sequence[str]
-    variant: Sequence[str]
     key: Sequence[str]
-    valid_frames: npt.NDArray[np.int32]
     tensors: Tensors
+    valid_frames: npt.NDArray[np.int32]  # frames that hold sound
+    clip_id: Sequence[str] = ()  # empty in the clip cache, which knows rows by their keys alone
+    variant: Sequence[str] = ()
+
+
+def concatenate(blocks: Sequence[Rows]) -> Rows:
+    """Join blocks of rows of one view."""
+    return Rows(
+        key=[key for block in blocks for key in block.key],
+        tensors=np.concatenate([block.tensors for block in blocks]),
+        valid_frames=np.concatenate([block.valid_frames for block in blocks]),
+        clip_id=[clip_id for block in blocks for clip_id in block.clip_id],
+        variant=[variant for block in blocks for variant in block.variant],
+    )
 
 
 def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
@@ -63,7 +85,9 @@ def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
         "compression": "zstd",
         "use_dictionary": ["clip_id", "variant"],
         "column_encoding": {"x.list.element": "BYTE_STREAM_SPLIT"},
-        "write_statistics": ["clip_id"],  # the least and greatest of 50 million numbers help nobody and cost a quarter
+        "write_statistics": [
+            "clip_id"
+        ],  # minimum and maximum of 50 million values are useless and cost a quarter of the time
     }
     with files.atomic_write(path) as part, pq.ParquetWriter(part, schema, **options) as writer:
         for rows in groups:
@@ -73,7 +97,7 @@ def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
 
 
 def table(rows: Rows, layout: Layout, schema: pa.Schema) -> pa.Table:
-    """Turn rows into Arrow, refusing tensors that do not fit the layout."""
+    """Convert rows to Arrow; tensors that do not fit the layout are refused."""
     if rows.tensors.shape[1:] != layout.shape or rows.tensors.dtype != layout.dtype:
         raise StoreError(
             f"{layout.view}: tensors of {rows.tensors.dtype} {rows.tensors.shape[1:]} do not fit the shard's "
@@ -86,7 +110,7 @@ def table(rows: Rows, layout: Layout, schema: pa.Schema) -> pa.Table:
 
 
 def is_shard(path: Path) -> bool:
-    """Say whether a file is a shard, of whatever layout."""
+    """Say whether a file is a feature shard, of any layout."""
     try:
         return b"ser" in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
@@ -97,7 +121,7 @@ def open_shard(path: Path) -> tuple[pq.ParquetFile, Layout]:
     """Open a shard and read its layout.
 
     Raises:
-        StoreError: it is missing, damaged or no shard; the sentence names the stage that makes it.
+        StoreError: it is missing, damaged or no shard; the message names the stage that makes it.
     """
     stage = f"extract@{path.stem}"
     if not path.exists():
@@ -119,7 +143,7 @@ def index(file: pq.ParquetFile) -> pa.Table:
 
 
 def tensors(file: pq.ParquetFile, layout: Layout) -> Iterable[Tensors]:
-    """Read the tensors, a row group at a time. Shape: ``(rows, frames, rows of the view)``."""
+    """Yield the tensors, one row group at a time. Shape ``(rows, frames, bins)``."""
     for group in range(file.num_row_groups):
         column = file.read_row_group(group, columns=["x"])["x"].combine_chunks()
         yield column.flatten().to_numpy(zero_copy_only=False).reshape(-1, *layout.shape)

@@ -1,7 +1,7 @@
-"""Random access to shards: each is unpacked once beside the clip cache and memory-mapped.
+"""Random access to shards: each is unpacked once, next to the clip cache, and memory-mapped.
 
-Reading rows at random from compressed Parquet is a thousand times slower. The name of an unpacked file holds the hash
-of its shard and a checksum of its bytes: all of them are read before anything is learnt from them.
+Reading random rows from compressed Parquet is a thousand times slower. The name of an unpacked file holds the hash of
+its shard and a checksum of its bytes, which is checked before training.
 """
 
 import errno
@@ -26,26 +26,26 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError, warn_once
 from pipeline.dataset import shards
 
-PIECE = 2**20  # bytes that are read at once
+PIECE = 2**20  # bytes read at once
 SHORT = 32  # hexadecimal digits of a checksum: 128 bits
-SETTLED = 2 * 10**9  # ns after which a change would show in a file's time, however coarse the file system's clock
+SETTLED = 2 * 10**9  # ns after which any change alters the modification time, even on file systems with coarse clocks
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one view over several corpora; a row is found by clip_id and variant, never by position."""
+    """The rows of one view over several corpora, found by clip_id and variant."""
 
     layout: shards.Layout
-    arrays: tuple[shards.Tensors, ...]  # one a shard, (rows, frames, rows of the view) in the stored dtype
-    starts: npt.NDArray[np.int64]  # of each shard in the numbering over all of them
+    arrays: tuple[shards.Tensors, ...]  # per shard, (rows, frames, bins) in the stored dtype
+    starts: npt.NDArray[np.int64]  # number of the first row of each shard
     rows: "pd.Series[int]"  # (clip_id, variant) -> number over all shards
-    valid_frames: npt.NDArray[np.int32]  # of each row
+    valid_frames: npt.NDArray[np.int32]  # of each row, frames that hold sound
 
     def find(self, clips: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """Number the rows of a table with ``clip_id`` and ``variant``.
+        """Look up the numbers of rows, given as a table with ``clip_id`` and ``variant``.
 
         Raises:
-            StoreError: a row is not in the shards; the sentence names the stage to run.
+            StoreError: a row is not in the shards; the message names the stage to run.
         """
         numbers = self.rows.reindex(pd.MultiIndex.from_frame(clips[["clip_id", "variant"]]))
         if numbers.isna().any():
@@ -58,28 +58,28 @@ class Table:
         return np.asarray(numbers, np.int64)
 
     def gather(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Fetch rows as float32. Shape: ``(len(numbers), frames, rows)``."""
+        """Read rows as float32. Shape ``(len(numbers), frames, bins)``."""
         return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), np.float32))
 
     def stored(self, numbers: npt.NDArray[np.int64]) -> shards.Tensors:
-        """Fetch rows as they are stored. Shape: ``(len(numbers), frames, rows)``."""
+        """Read rows in the stored dtype. Shape ``(len(numbers), frames, bins)``."""
         return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), self.layout.dtype))
 
     def fill(self, numbers: npt.NDArray[np.int64], out: shards.Tensors) -> shards.Tensors:
-        """Copy rows into ``out``, one by one: an index of many would make a copy of its own first."""
+        """Copy rows into ``out`` one by one; an index of many rows would copy twice."""
         for number, row in enumerate(self.each(numbers)):
             out[number] = row
         return out
 
     def each(self, numbers: npt.NDArray[np.int64]) -> Iterator[shards.Tensors]:
-        """Give rows as they lie in memory. Shape: ``(frames, rows)`` each."""
+        """Yield rows as views into the mapped arrays. Shape ``(frames, bins)`` each."""
         shard = np.searchsorted(self.starts, numbers, side="right") - 1
         for number, row in zip(shard.tolist(), (numbers - self.starts[shard]).tolist(), strict=True):
             yield self.arrays[number][row]
 
 
 def layout_of(paths: Sequence[Path]) -> shards.Layout:
-    """Read how the rows of the shards of one view are laid out, and nothing else of them.
+    """Read the common layout of the shards of one view.
 
     Raises:
         StoreError: one is missing or damaged, or they were made with different settings.
@@ -107,28 +107,28 @@ def open_table(paths: Sequence[Path], cache: Path) -> Table:
 
 
 def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
-    """Map the unpacked tensors of a shard, making them on first use and where they are not whole any more."""
+    """Map the unpacked tensors of a shard; they are written on first use, and again if damaged."""
     mapped: shards.Tensors = np.load(unpacked(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
-    return mapped.view(np.ndarray)  # a memmap takes ten times as long to find a row
+    return mapped.view(np.ndarray)  # indexing a memmap takes ten times as long
 
 
 def unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
-    """Find the unpacked file of a shard or make it: in the cache, or where that is another user's, in one's own.
+    """Find the unpacked file of a shard, or write it into the cache, or into the user's own if the cache is read-only.
 
     Raises:
-        StoreError: it can be written nowhere, or the shard is damaged.
+        StoreError: no folder is writable, or the shard is damaged.
     """
     shard, own = shard_hash(path, cache), files.own_home(cache)
-    for home in dict.fromkeys([cache, own]):
-        if found := next(whole(home, shard), None):
+    for folder in dict.fromkeys([cache, own]):
+        if found := next(whole(folder, shard), None):
             return found
         try:
-            return write(path, file, layout, home)
+            return write(path, file, layout, folder)
         except StoreError as error:
             failure = error
             if files.error_number(error) not in files.RIGHTS:
                 break
-        warn_once(str(cache), f"{cache} may not be written by you: what is unpacked for training is in {own}.")
+        warn_once(str(cache), f"You may not write to {cache}: shards are unpacked for training in {own}.")
     advice = (
         f" To train, {files.write_advice(failure)}, or move the cache (SER_CACHE_DIR)."
         if files.error_number(failure)
@@ -138,7 +138,7 @@ def unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Pat
 
 
 def whole(folder: Path, shard: str) -> Iterator[Path]:
-    """Find the unpacked files of a shard that are whole, and delete the others; what may not be read is passed over."""
+    """Yield the intact unpacked files of a shard and delete damaged ones; unreadable ones are skipped."""
     for path in filter(files.is_readable, files.matching(folder, f"{shard}-*.npy")):
         if is_whole(path):
             yield path
@@ -149,10 +149,10 @@ def whole(folder: Path, shard: str) -> Iterator[Path]:
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether an unpacked file holds the bytes that its name promises, of the shard that its name names.
+    """Say whether an unpacked file matches the checksum in its name.
 
     Raises:
-        StoreError: that cannot be said, because the system does not let it be read.
+        StoreError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -166,64 +166,61 @@ def is_whole(path: Path) -> bool:
 
 
 def is_promised(name: str, pieces: Iterable[bytes]) -> bool:
-    """Say whether bytes are those that the name of an unpacked file promises."""
+    """Say whether bytes match the checksum in the name of an unpacked file."""
     shard, _, promised = name.removesuffix(".npy").partition("-")
-    found = hashlib.sha256(shard.encode())  # so that the file of another shard under this one's name shows too
+    found = hashlib.sha256(shard.encode())  # detects the file of another shard under this name, too
     for piece in pieces:
         found.update(piece)
     return found.hexdigest()[:SHORT] == promised
 
 
 def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path) -> Path:
-    """Unpack a shard into a folder; give the file."""
-    shard = files.file_hash(path)  # read anew: what is remembered of it may be of another file
-    unsealed, seal = folder / f"{shard}.npy", hashlib.sha256(shard.encode())
+    """Unpack a shard into a folder; return the path of the file."""
+    shard = files.file_hash(path)  # not the cached hash, which may belong to another file
+    unnamed, checksum = folder / f"{shard}.npy", hashlib.sha256(shard.encode())
     with (
-        files.atomic_write(unsealed) as part,
+        files.atomic_write(unnamed) as part,
         part.open("wb") as out,
-    ):  # plain writes: a full disk is an error, not a crash
+    ):  # not a memory map, where a full disk is a crash
         for piece in contents(path, file, layout):
-            seal.update(piece)
+            checksum.update(piece)
             out.write(piece)
-    sealed = folder / f"{shard}-{seal.hexdigest()[:SHORT]}.npy"
+    named = folder / f"{shard}-{checksum.hexdigest()[:SHORT]}.npy"
     try:
-        return unsealed.replace(sealed)
-    except PermissionError as error:  # it is there, and another user's
-        unsealed.unlink(missing_ok=True)
-        raise StoreError(f"{sealed} could not be written: {error.strerror}.") from error
+        return unnamed.replace(named)
+    except PermissionError as error:  # it exists and belongs to another user
+        unnamed.unlink(missing_ok=True)
+        raise StoreError(f"{named} could not be written: {error.strerror}.") from error
 
 
 def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterator[bytes]:
-    """Give the bytes of the unpacked file of a shard.
+    """Yield the bytes of the unpacked file of a shard.
 
     Raises:
         StoreError: the shard is damaged.
     """
-    shape, begin = (file.metadata.num_rows, *layout.shape), io.BytesIO()
-    header = {"descr": np.dtype(layout.dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(begin, header)
-    yield begin.getvalue()
+    shape, header = (file.metadata.num_rows, *layout.shape), io.BytesIO()
+    fields = {"descr": np.dtype(layout.dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    yield header.getvalue()
     try:
-        for some in shards.tensors(file, layout):
-            yield np.ascontiguousarray(some).tobytes()
+        for tensors in shards.tensors(file, layout):
+            yield np.ascontiguousarray(tensors).tobytes()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} is damaged ({reason}): run 'dvc repro -f extract@{path.stem}'.") from error
 
 
 def shard_hash(path: Path, cache: Path) -> str:
-    """Hash a shard, or know it from last time: while inode, size and time of change are the same, so are the bytes.
-
-    Git and DVC take the same for granted.
-    """
-    facts = path.stat()
-    seen = files.text_hash(str(path.resolve()), facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    note = cache / f"{seen}.sha256"
+    """Hash a shard; the hash is cached while inode, size and modification time stay the same, as in Git and DVC."""
+    status = path.stat()
+    name = files.text_hash(str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns)
+    note = cache / f"{name}.sha256"
     with suppress(OSError, UnicodeDecodeError):
         if re.fullmatch("[0-9a-f]{64}", known := note.read_text()):
             return known
     found = files.file_hash(path)
-    if time.time_ns() - facts.st_mtime_ns > SETTLED:
-        with suppress(StoreError), files.atomic_write(note) as part:  # a folder that can only be read may still serve
+    if time.time_ns() - status.st_mtime_ns > SETTLED:
+        with suppress(StoreError), files.atomic_write(note) as part:  # the folder may be read-only
             part.write_text(found)
     return found

@@ -1,10 +1,10 @@
-"""The clip cache: segments of finished rows, found by a key that names all that decided their numbers.
-
-Its name holds a hash of the keys of its rows and the hash of its bytes: whoever means to make the same rows finds them
-there, and a flipped bit shows. Arrow's file format lies uncompressed on disk, so it is read by mapping it into memory.
+"""The clip cache: rows of features under keys that depend on all that decides their values.
 
 A key is a hash of the recording (its samples and their rate), the view's identity, the variant with its drawn numbers,
-and the versions of the code. Rows of one view and identity lie in one drawer, in immutable segments.
+and the versions of the code. The rows of one view and identity are in one partition, a folder of immutable segments.
+
+The name of a segment holds a hash of its keys, by which other processes find it, and a hash of its bytes, which reveals
+damage. It is an uncompressed Arrow file, which is memory-mapped.
 """
 
 import hashlib
@@ -17,33 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.core import files
 from pipeline.core.errors import StoreError
+from pipeline.dataset.shards import Rows
 from pipeline.extract.storage import Place
-from pipeline.signal.extractor import Entry
 
 SUFFIX = ".arrow"
 SHORT = 32  # hexadecimal digits of a hash in a name: 128 bits
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Finished rows: keys in hexadecimal, tensors of shape ``(rows, frames, rows of the view)``, frames with sound."""
-
-    keys: Sequence[str]
-    tensors: npt.NDArray[Any]
-    valid_frames: npt.NDArray[np.int32]
-
-
 def encode_segment(rows: Rows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
-    """Give name and bytes of a segment; ``about`` says for people and `describe_segment` what the rows are."""
+    """Return name and bytes of a segment; its metadata ``about`` describes the rows, see `describe_segment`."""
     size = int(np.prod(rows.tensors.shape[1:]))
     flat = np.ascontiguousarray(rows.tensors).reshape(-1)
     arrays = {
-        "key": pa.array([bytes.fromhex(key) for key in rows.keys], pa.binary(32)),
+        "key": pa.array([bytes.fromhex(key) for key in rows.key], pa.binary(32)),
         "valid_frames": pa.array(rows.valid_frames, pa.int32()),
         "x": pa.FixedSizeListArray.from_arrays(pa.array(flat), size),
     }
@@ -53,11 +43,11 @@ def encode_segment(rows: Rows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     data = sink.getvalue()
-    return f"{prefix(rows.keys)}-{hashlib.sha256(data).hexdigest()[:SHORT]}{SUFFIX}", data
+    return f"{prefix(rows.key)}-{hashlib.sha256(data).hexdigest()[:SHORT]}{SUFFIX}", data
 
 
 def prefix(keys: Sequence[str]) -> str:
-    """Begin the name of the segment that holds just these rows.
+    """Return the beginning of the name of the segment that holds exactly these rows.
 
     >>> prefix(["ab" * 32])
     '271a413bd339c5709fdceaec41f14f11'
@@ -66,10 +56,10 @@ def prefix(keys: Sequence[str]) -> str:
 
 
 def is_whole_segment(path: Path) -> bool:
-    """Say whether the bytes are those that the name promises; what is gone is not.
+    """Say whether a segment exists and its bytes match the hash in its name.
 
     Raises:
-        StoreError: that cannot be said, because the system does not let it be read.
+        StoreError: it cannot be read.
     """
     promised = path.stem.partition("-")[2]
     try:
@@ -78,12 +68,12 @@ def is_whole_segment(path: Path) -> bool:
         return False
     except OSError as error:
         raise StoreError(
-            f"{path} cannot be read ({error.strerror or error}): mend that, or delete it and its clips are made again."
+            f"{path} cannot be read ({error.strerror or error}): fix that, or delete it and its clips are made again."
         ) from error
 
 
 def describe_segment(path: Path) -> dict[str, Any]:
-    """What a segment says of its rows: view, identity, dtype, shape.
+    """Read the metadata of a segment: view, identity, dtype, shape.
 
     Raises:
         StoreError: it is damaged or gone.
@@ -97,14 +87,14 @@ def read_segment(path: Path) -> Rows:
     """Map a segment into memory.
 
     Raises:
-        StoreError: it is damaged or gone. What lies within the tensors is not looked at: see `is_whole_segment`.
+        StoreError: it is damaged or gone. The tensors are not checked, see `is_whole_segment`.
     """
     with legible(path):
         table = open_segment(path)
         shape = json.loads(table.schema.metadata[b"ser"])["shape"]
         keys = [key.hex() for key in table["key"].to_pylist()]
         if not path.name.startswith(prefix(keys)):
-            raise ValueError("its keys are not those that its name promises")
+            raise ValueError("its keys do not match its name")
         tensors = table["x"].chunk(0).values.to_numpy().reshape(-1, *shape)  # combine_chunks would copy
         return Rows(keys, tensors, table["valid_frames"].to_numpy())
 
@@ -123,7 +113,7 @@ def open_segment(path: Path) -> pa.Table:
 
 @contextmanager
 def legible(path: Path) -> Iterator[None]:
-    """Take whatever goes wrong in reading for damage: a flipped bit may make text that is none, or shapes that misfit.
+    """Convert any error while reading to `StoreError`: a flipped bit may yield invalid text or shapes.
 
     Raises:
         StoreError: something went wrong in the block.
@@ -140,7 +130,7 @@ RECENT = 8  # segments
 
 
 def drawer_name(identity: Mapping[str, Any]) -> str:
-    """Name the folder of a view's rows.
+    """Return the name of the folder of a view's rows.
 
     >>> drawer_name({"view": "logmel", "dtype": "float16"})
     'logmel-7a6dd73630934bfb'
@@ -150,170 +140,173 @@ def drawer_name(identity: Mapping[str, Any]) -> str:
 
 @dataclass
 class Drawer:
-    """The rows of one view under one identity. It knows the segments that were there when it last looked."""
+    """The rows of one view under one identity, as of its last `refresh`."""
 
-    place: Place
+    storage: Place
     identity: Mapping[str, Any]
     name: str = field(init=False)
-    index: dict[str, tuple[str, int]] = field(default_factory=dict)  # key -> segment and row
+    index: dict[str, tuple[str, int]] = field(default_factory=dict)  # key -> segment and index in it
     known: dict[str, Sequence[str]] = field(default_factory=dict)  # segment -> the keys of its rows
-    recent: dict[str, Rows] = field(default_factory=dict)  # a few segments that stay mapped
-    checked: set[str] = field(default_factory=set)  # segments whose bytes are what their names promise
-    where: dict[str, Path] = field(default_factory=dict)  # of the segments that are known
+    recent: dict[str, Rows] = field(default_factory=dict)  # the segments mapped last
+    verified: set[str] = field(default_factory=set)  # segments whose bytes match their names
+    paths: dict[str, Path] = field(default_factory=dict)  # of the known segments
     damaged: set[str] = field(default_factory=set)
-    passed_over: set[Path] = field(default_factory=set)  # damaged, and this user may not delete them
+    skipped: set[Path] = field(default_factory=set)  # damaged, and this user may not delete them
 
     @property
     def folder(self) -> Path:
-        """Where its segments lie on this machine."""
-        return self.place.folder / self.name
+        """The folder of its segments on this machine."""
+        return self.storage.folder / self.name
 
     def __post_init__(self) -> None:
         self.name = drawer_name(self.identity)
 
-    def look(self, keys: Iterable[str]) -> None:
-        """Take in the segments that have come since, and read every byte of those that hold these rows.
+    def refresh(self, keys: Iterable[str]) -> None:
+        """Index new segments, and read every byte of those that hold these rows.
 
-        What is damaged counts as missing from then on, unless the shared place has a whole copy of it; and the shared
-        place gets what it lacks, because it could not be reached when that was made.
+        Damaged rows then count as missing, unless the shared storage has an intact copy. Segments that the shared
+        storage lacks, because it was unreachable when they were made, are copied to it.
 
         Raises:
-            StoreError: a file cannot be read, the disk is full, or the shared place cannot be reached.
+            StoreError: a file cannot be read, the disk is full, or the shared storage is unreachable.
         """
         wanted = list(keys)
-        for _ in range(3):  # damaged here, damaged in the shared place too, made by nobody yet
-            if all([*self.take_in(), *self.check(wanted)]):
+        for _ in range(3):  # the copy here may be damaged, then the one in the shared storage, then there is none
+            if all([*self.index_segments(), *self.verify_segments(wanted)]):
                 break
-        self.place.share(self.name, self.checked)
+        self.storage.share(self.name, self.verified)
 
-    def take_in(self) -> list[bool]:
-        """Open the segments that are not open yet; say of each whether that went well."""
-        new = sorted(self.place.names(self.name) - set(self.known))
-        return [self.take(name) for name in new if name.endswith(SUFFIX)]
+    def index_segments(self) -> list[bool]:
+        """Index new segments; return for each whether it is intact."""
+        new = sorted(self.storage.names(self.name) - set(self.known))
+        return [self.index_segment(name) for name in new if name.endswith(SUFFIX)]
 
-    def take(self, name: str) -> bool:
-        """Open a segment and index its rows, or discard it."""
-        path = self.where[name] = self.place.path(self.name, name, but=self.passed_over)
-        if path in self.passed_over or not files.is_readable(path):
+    def index_segment(self, name: str) -> bool:
+        """Index the rows of a segment; discard it and return False if it is damaged."""
+        path = self.paths[name] = self.storage.path(self.name, name, excluding=self.skipped)
+        if path in self.skipped or not files.is_readable(path):
             return True
         try:
-            self.known[name] = read_segment(path).keys
+            self.known[name] = read_segment(path).key
         except StoreError:
-            if is_whole_segment(path):  # then it is something else that ails, not the segment
+            if is_whole_segment(path):  # then the error is not due to damage
                 raise
             return self.discard(name)
         self.index |= rows_of(name, self.known[name])
         return True
 
-    def check(self, keys: Iterable[str]) -> list[bool]:
-        """Read every byte of the segments that hold these rows, each once; say of each whether it is whole."""
-        new = sorted({self.index[key][0] for key in keys if key in self.index} - self.checked)
-        return [self.verify(name) for name in new]
+    def verify_segments(self, keys: Iterable[str]) -> list[bool]:
+        """Verify the segments that hold these rows, each once; return for each whether it is intact."""
+        new = sorted({self.index[key][0] for key in keys if key in self.index} - self.verified)
+        return [self.verify_segment(name) for name in new]
 
-    def verify(self, name: str) -> bool:
-        """Read every byte of a segment, and discard it if it is damaged."""
-        if not is_whole_segment(self.where[name]):
+    def verify_segment(self, name: str) -> bool:
+        """Read every byte of a segment; discard it and return False if it is damaged."""
+        if not is_whole_segment(self.paths[name]):
             return self.discard(name)
-        self.checked.add(name)
+        self.verified.add(name)
         return True
 
     def discard(self, name: str) -> bool:
-        """Report a damaged segment and delete it, in the shared place too if what came from there is damaged."""
+        """Report and delete a damaged segment, also in the shared storage if its copy there is damaged, too."""
         self.known.pop(name, None)
         self.index = {}
-        for other, keys in self.known.items():  # some of its rows may be in another segment too
+        for other, keys in self.known.items():  # other segments may hold some of its rows, too
             self.index |= rows_of(other, keys)
-        path = self.where.pop(name)
+        path = self.paths.pop(name)
         if path.exists():
             twice = name in self.damaged
             self.damaged.add(name)
-            remedy = "it is fetched or made again" if self.place.remote and not twice else "its clips are made again"
+            remedy = "it is fetched or made again" if self.storage.remote and not twice else "its clips are made again"
             print(f"{path} is damaged and {self.delete(path, shared=twice)}; {remedy}.", file=sys.stderr, flush=True)
         return False
 
     def delete(self, path: Path, *, shared: bool) -> str:
-        """Delete a damaged segment, also in the shared place if asked to; say what became of it.
+        """Delete a damaged segment, optionally in the shared storage too; return the outcome in words.
 
-        What this user may not delete is passed over.
+        Segments that this user may not delete are skipped from then on.
         """
         try:
             path.unlink(missing_ok=True)
-            if shared and self.place.remote:
-                self.place.remove_shared(self.name, path.name)
+            if shared and self.storage.remote:
+                self.storage.remove_shared(self.name, path.name)
         except (PermissionError, StoreError) as error:
-            self.passed_over |= {path} if path.exists() else set()
+            self.skipped |= {path} if path.exists() else set()
             return f"could not be deleted ({getattr(error, 'strerror', None) or error})"
         return "was deleted"
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Which of these rows are not there, as far as `look` has read every byte."""
-        return [key for key in keys if key not in self.index or self.index[key][0] not in self.checked]
+        """Return those of the keys that are in no verified segment, as of the last `refresh`."""
+        return [key for key in keys if key not in self.index or self.index[key][0] not in self.verified]
 
-    def get(self, keys: Sequence[str]) -> Entry:
-        """Fetch rows, all of which must be there. Shape ``(len(keys), frames, rows of the view)``."""
-        rows = [(self.rows(name), row) for name, row in (self.index[key] for key in keys)]
-        valid = np.array([some.valid_frames[row] for some, row in rows], np.int32)
-        return Entry(np.stack([some.tensors[row] for some, row in rows]), valid)
+    def get(self, keys: Sequence[str]) -> Rows:
+        """Read rows, all of which must be there."""
+        found = [(self.segment(name), index) for name, index in (self.index[key] for key in keys)]
+        return Rows(
+            key=keys,
+            tensors=np.stack([rows.tensors[index] for rows, index in found]),
+            valid_frames=np.array([rows.valid_frames[index] for rows, index in found], np.int32),
+        )
 
-    def rows(self, name: str) -> Rows:
-        """Map a segment; one that was not used of late is let go, or a large corpus would fill the memory.
+    def segment(self, name: str) -> Rows:
+        """Map a segment; the least recently mapped one is released, or a large corpus would fill the memory.
 
         Raises:
-            StoreError: it was deleted or damaged since `look`.
+            StoreError: it was deleted or damaged since `refresh`.
         """
         if name not in self.recent:
             if len(self.recent) >= RECENT:
                 del self.recent[next(iter(self.recent))]
             try:
-                self.recent[name] = read_segment(self.where[name])
+                self.recent[name] = read_segment(self.paths[name])
             except StoreError as error:
                 raise StoreError(f"{error} It was whole a moment ago: run the same command again.") from error
         return self.recent[name]
 
-    def used(self, keys: Iterable[str]) -> list[str]:
-        """The segments that hold these rows."""
+    def segments_of(self, keys: Iterable[str]) -> list[str]:
+        """Return the names of the segments that hold these rows."""
         return sorted({self.index[key][0] for key in keys})
 
 
-def put(place: Place, identity: Mapping[str, Any], rows: Rows) -> None:
-    """Keep finished rows as one segment.
+def put(storage: Place, identity: Mapping[str, Any], rows: Rows) -> None:
+    """Store rows as one segment, also in the shared storage.
 
     Raises:
-        StoreError: the disk is full, or the shared place cannot be reached.
+        StoreError: the disk is full, or the shared storage is unreachable.
     """
-    place.send(*write(place, identity, rows))
+    storage.upload(*write(storage, identity, rows))
 
 
-def write(place: Place, identity: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
-    """Keep finished rows on this machine alone; give drawer and name of the segment, for `Place.send`.
+def write(storage: Place, identity: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
+    """Store rows as one segment on this machine; return its partition and name, for `Place.upload`.
 
     Raises:
         StoreError: the disk is full.
     """
     name, data = encode_segment(rows, dict(identity))
-    place.write(drawer_name(identity), name, data)
+    storage.write(drawer_name(identity), name, data)
     return drawer_name(identity), name
 
 
 def rows_of(name: str, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Say of each row of a segment where it is."""
+    """Return segment and index of each row of a segment."""
     return {key: (name, number) for number, key in enumerate(keys)}
 
 
-def is_there(place: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    """Say whether a whole segment of just these rows is finished; see to it that the shared place has it too.
+def is_there(storage: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Say whether there is an intact segment of exactly these rows; copy it to the shared storage if it lacks it.
 
     Raises:
-        StoreError: it cannot be read, or the shared place cannot be reached.
+        StoreError: it cannot be read, or the shared storage cannot be reached.
     """
-    drawer, start = drawer_name(identity), prefix(keys)
-    found = [name for name in place.names(drawer) if name.startswith(start)]
-    paths = {name: place.copies(drawer, name) or [place.path(drawer, name)] for name in found}
+    partition, start = drawer_name(identity), prefix(keys)
+    found = [name for name in storage.names(partition) if name.startswith(start)]
+    paths = {name: storage.copies(partition, name) or [storage.path(partition, name)] for name in found}
     whole = [name for name in found if any(files.is_readable(each) and is_whole_segment(each) for each in paths[name])]
-    place.share(drawer, whole)
+    storage.share(partition, whole)
     return bool(whole)
 
 
-def path(place: Place, identity: Mapping[str, Any]) -> Path:
-    """Where the rows of an identity lie on this machine."""
-    return place.folder / drawer_name(identity)
+def path(storage: Place, identity: Mapping[str, Any]) -> Path:
+    """Return the folder of the rows of an identity on this machine."""
+    return storage.folder / drawer_name(identity)

@@ -1,4 +1,4 @@
-"""Extraction on a Dask cluster: its workers see the same files and return results."""
+"""Extraction on a Dask cluster, whose workers must see the same files."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -12,20 +12,20 @@ from pipeline.parallel import Mapper
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-ANSWER = 10  # s that a scheduler has to answer
+ANSWER = 10  # s to wait for the scheduler's answer
 PATIENCE = 120  # s to wait for the first worker
 
 
 def at(scheduler: str) -> Mapper | None:
-    """Give what maps over the workers of the cluster at ``scheduler``; None for an empty address."""
+    """Return a mapper over the workers of the cluster at ``scheduler``, or None for an empty address."""
     return partial(spread, scheduler=scheduler) if scheduler else None
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
-    """Map over the workers of the cluster at ``scheduler``, in the order in which results come.
+    """Map over the workers of the cluster at ``scheduler``; results come in the order of completion.
 
-    A task whose worker dies is given to another one. Dask's own futures, because joblib waits for ever for a task that
-    Dask has given up.
+    If a worker dies, its task goes to another one. Dask's own futures are used because joblib waits for ever for a task
+    that Dask has given up.
 
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
@@ -36,7 +36,7 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler:
 
     try:
         await_worker(client, scheduler)
-        # named nowhere else: a result that is held is made again when the worker dies that has it
+        # no other reference to the futures: Dask would recompute results that are held when their worker dies
         for task in as_completed(
             [client.submit(alone, function, item, pure=False) for item in items], loop=client.loop
         ):
@@ -48,7 +48,7 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler:
 
 
 def alone(function: Callable[[Item], Result], item: Item) -> Result:
-    """Do one piece of work with one native thread: the cluster has a worker for each core."""
+    """Call a function with one native thread, since the cluster has one worker per core."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -56,7 +56,7 @@ def alone(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def connect(scheduler: str) -> Any:
-    """Find the scheduler.
+    """Connect to the scheduler.
 
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
@@ -64,7 +64,7 @@ def connect(scheduler: str) -> Any:
     with extras.needed("cluster"):
         from distributed import Client
     try:
-        found = asyncio.run(kind(scheduler))  # first, because a client that finds none keeps the process for a minute
+        found = asyncio.run(kind(scheduler))  # first: a client without a scheduler blocks the process for a minute
     except Exception as error:
         raise nobody(scheduler, str(error) or f"nothing within {ANSWER} s") from error
     if found != "Scheduler":
@@ -73,7 +73,7 @@ def connect(scheduler: str) -> Any:
 
 
 async def kind(address: str) -> str:
-    """Ask who answers at an address of Dask's: a ``Scheduler`` or a ``Worker``."""
+    """Return what answers at an address: ``Scheduler`` or ``Worker``."""
     from distributed.core import rpc
     from distributed.security import Security
 
@@ -83,7 +83,6 @@ async def kind(address: str) -> str:
 
 
 def nobody(scheduler: str, reason: str) -> SettingError:
-    """Say that there is no scheduler."""
     return SettingError(
         f"execute.scheduler {scheduler}: no Dask scheduler answers ({reason}): start one with 'dask scheduler', or "
         "correct the address."
@@ -94,7 +93,7 @@ def await_worker(client: Any, scheduler: str) -> None:
     """Wait for the first worker.
 
     Raises:
-        SerError: none comes.
+        SerError: there is none in time.
     """
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
@@ -107,7 +106,7 @@ def await_worker(client: Any, scheduler: str) -> None:
 
 @contextmanager
 def explained(scheduler: str) -> Iterator[None]:
-    """Say in a sentence what went wrong with the cluster; errors of the work itself pass.
+    """Convert failures of the cluster to `SerError`; errors of the work itself pass.
 
     Raises:
         SerError: workers died, or the scheduler did.

@@ -1,6 +1,6 @@
-"""Stage ``extract``: make the feature shards of one corpus, all views in one pass.
+"""Stage ``extract``: write the feature shards of one corpus, all views in one pass.
 
-With ``--shard 2/8`` a job of an array makes the second eighth of the rows and keeps them in the clip cache, no more.
+With ``--shard 2/8``, a job of an array extracts the second eighth of the clips into the clip cache and writes no shard.
 """
 
 import argparse
@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline import parallel
 from pipeline.core import config, errors, tables
 from pipeline.core.errors import SerError, SettingError
-from pipeline.extract import cache, cluster, storage, worker, writer
+from pipeline.extract import cache, cluster, worker, writer
+from pipeline.extract.storage import Place, Store, write_references
 from pipeline.extract.worker import Batch, Piece, Receipt
 from pipeline.extract.writer import Drawers, Records
 from pipeline.signal import extractor, stft
@@ -28,154 +27,150 @@ def run(
     outputs: Mapping[str, Path],
     *,
     settings: extractor.Recipe,
-    place: storage.Place,
-    team: parallel.Crew,
+    storage: Place,
+    executor: parallel.Crew,
     part: tuple[int, int] | None = None,
 ) -> int:
-    """Write one shard a view for the usable clips of the manifest ``source``; return how many clips were decoded.
+    """Write one shard per view for the usable clips of the manifest ``source``; return how many were extracted.
 
     Args:
         folder: of the corpus.
         source: its manifest.
         outputs: the shard of each view.
-        settings: what is made.
-        place: the clip cache.
-        team: who makes it.
-        part: number and count, from 1 on, to make that part of the rows and write no shard.
+        settings: of the extractor.
+        storage: of the clip cache.
+        executor: runs the work.
+        part: ``(i, N)`` to extract the i-th of N parts of the clips and write no shard.
 
     Raises:
-        SerError: some files could not be read any more; the others are in the cache by then.
+        SerError: some files could not be read; the others are in the cache by then.
     """
-    rows = tables.manifest_records(tables.usable_clips(tables.read_manifest(source)).sort_values("clip_id"))
-    refuse_offset(rows, settings.audio.offset)
-    rows = rows[part[0] - 1 :: part[1]] if part else rows
-    keys = name(rows, settings, outputs)
-    drawers = {view: cache.Drawer(place, extractor.identity(settings, view)) for view in outputs}
-    look(drawers, keys)
-    pieces = [piece(row, own, drawers) for row, own in zip(rows, keys, strict=True)]
-    count = sum(1 for each in pieces if each.keys)
-    noted = stft.empty_band_notes([settings.view(view) for view in outputs], settings.audio.sample_rate)
-    print(*noted, forecast(source.stem, len(rows), count, settings, outputs), sep="\n", flush=True)
-    work = batches(pieces)
-    front = writer.Front((each.first for each in work), len(rows))
-    do = partial(worker.work, folder=folder.absolute(), settings=settings, place=place)
-    shards = writer.Work(outputs, rows, keys, drawers, settings)
-    with nullcontext() if part else writer.writing(shards, front):
-        fill(work, do, team, front, label=f"extract {source.stem}")
-    if part:
-        return count
-    storage.write_references(
-        place, {outputs[view]: (drawers[view].name, used(drawers, keys, view)) for view in outputs}
-    )
+    records = tables.manifest_records(tables.usable_clips(tables.read_manifest(source)).sort_values("clip_id"))
+    refuse_offset(records, settings.audio.offset)
+    records = records[part[0] - 1 :: part[1]] if part else records
+    keys = name(records, settings, outputs)
+    partitions = {view: cache.Drawer(storage, extractor.identity(settings, view)) for view in outputs}
+    for view, partition in partitions.items():
+        partition.refresh(every(keys, view))
+    tasks = [piece(record, own, partitions) for record, own in zip(records, keys, strict=True)]
+    count = sum(1 for task in tasks if task.keys)
+    notes = stft.empty_band_notes([settings.view(view) for view in outputs], settings.audio.sample_rate)
+    print(*notes, forecast(source.stem, len(records), count, settings, outputs), sep="\n", flush=True)
+    work = batches(tasks)
+    progress = writer.Front((batch.first for batch in work), len(records))
+    process = partial(worker.work, folder=folder.absolute(), settings=settings, storage=storage)
+    shard_writer = writer.ShardWriter(outputs, records, keys, partitions, settings)
+    with nullcontext() if part else shard_writer.in_background(progress):
+        fill(work, process, executor, progress, label=f"extract {source.stem}")
+    if not part:
+        write_references(
+            storage,
+            {outputs[view]: (each.name, each.segments_of(every(keys, view))) for view, each in partitions.items()},
+        )
     return count
 
 
-def refuse_offset(rows: Records, offset: float) -> None:
-    """Refuse to skip all of every clip.
+def refuse_offset(records: Records, offset: float) -> None:
+    """Check that the offset does not skip all of every clip.
 
     Raises:
-        SettingError: no clip lasts longer than what is skipped.
+        SettingError: no clip is longer than the offset.
     """
-    longest = max((row["seconds"] or 0.0 for row in rows), default=offset)
+    longest = max((record["seconds"] or 0.0 for record in records), default=offset)
     if offset and longest <= offset:
         raise SettingError(
-            f"params.yaml: audio.offset is {offset} s, and the longest clip lasts {longest:.3g} s, so that nothing of "
-            "any is left: lower it."
+            f"params.yaml: audio.offset is {offset} s, but the longest clip lasts {longest:.3g} s: lower it."
         )
 
 
-def name(rows: Records, settings: extractor.Recipe, views: Mapping[str, Path]) -> list[extractor.Keys]:
-    """Name all rows of all clips."""
-    return list(extractor.keys(settings, views, ((row["samples_sha256"], int(row["sample_rate"])) for row in rows)))
+def name(records: Records, settings: extractor.Recipe, views: Mapping[str, Path]) -> list[extractor.Keys]:
+    """Return the keys of all rows of all clips."""
+    recordings = ((record["samples_sha256"], int(record["sample_rate"])) for record in records)
+    return list(extractor.keys(settings, views, recordings))
 
 
 def every(keys: Sequence[extractor.Keys], view: str) -> list[str]:
-    """The keys of one view, clip by clip."""
+    """Return the keys of one view, clip by clip."""
     return [key for own in keys for key in own[view].values()]
 
 
-def look(drawers: Drawers, keys: Sequence[extractor.Keys]) -> None:
-    """See what the cache holds of these clips."""
-    for view, drawer in drawers.items():
-        drawer.look(every(keys, view))
-
-
-def used(drawers: Drawers, keys: Sequence[extractor.Keys], view: str) -> list[str]:
-    """The segments a shard was made of."""
-    return drawers[view].used(every(keys, view))
-
-
-def piece(row: Mapping[str, Any], keys: extractor.Keys, drawers: Drawers) -> Piece:
-    """Say what is missing of one clip."""
-    missing = {view: set(drawer.missing(keys[view].values())) for view, drawer in drawers.items()}
+def piece(record: Mapping[str, Any], keys: extractor.Keys, partitions: Drawers) -> Piece:
+    """Return what is missing of one clip."""
+    missing = {view: set(partition.missing(keys[view].values())) for view, partition in partitions.items()}
     wanted = {view: {name: key for name, key in keys[view].items() if key in missing[view]} for view in keys}
     return Piece(
-        row["path"], row["sha256"], row["samples_sha256"], {view: some for view, some in wanted.items() if some}
+        record["path"], record["sha256"], record["samples_sha256"], {view: own for view, own in wanted.items() if own}
     )
 
 
-def batches(pieces: Sequence[Piece]) -> list[Batch]:
-    """Cut the work into runs of clips that each make a segment a view.
+def batches(tasks: Sequence[Piece]) -> list[Batch]:
+    """Split the work into runs of clips, each of which makes one segment per view.
 
-    The runs are those of the whole list, whatever is missing of it, so that two extractions at once mean the same ones.
+    The runs depend on the whole list, not on what is missing, so that simultaneous extractions have the same batches.
     """
-    size = min(64, max(4, -(-len(pieces) // 64)))
-    runs = {start: pieces[start : start + size] for start in range(0, len(pieces), size)}
-    wanted = {start: tuple(each for each in run if each.keys) for start, run in runs.items()}
-    return [Batch(some, first=start) for start, some in wanted.items() if some]
+    size = min(64, max(4, -(-len(tasks) // 64)))
+    runs = {start: tasks[start : start + size] for start in range(0, len(tasks), size)}
+    wanted = {start: tuple(task for task in run if task.keys) for start, run in runs.items()}
+    return [Batch(run, first=start) for start, run in wanted.items() if run]
 
 
 def fill(
-    work: Sequence[Batch], do: Callable[..., Receipt], team: parallel.Crew, front: writer.Front, *, label: str
+    work: Sequence[Batch],
+    process: Callable[..., Receipt],
+    executor: parallel.Crew,
+    progress: writer.Front,
+    *,
+    label: str,
 ) -> None:
-    """Put what is missing into the cache; a bad file stops nothing but itself.
+    """Extract what is missing into the clip cache; files that cannot be read do not stop the others.
 
-    What another process is making is left to it, and looked for when all else is done.
+    Batches that another process is extracting are left to it until all others are done.
 
     Raises:
-        SerError: there were bad files.
+        SerError: some files could not be read.
     """
     failures: list[str] = []
-    total = spread(partial(do, patient=False), work, team, front, failures, label=label)
-    if left := [each for each in work if each.first in front.unfinished]:
-        spread(do, left, team, front, failures, label=f"{label}, begun elsewhere")
+    total = spread(partial(process, wait=False), work, executor, progress, failures, label=label)
+    if left := [batch for batch in work if batch.first in progress.unfinished]:
+        spread(process, left, executor, progress, failures, label=f"{label}, begun elsewhere")
     if failures:
         raise SerError(f"{len(failures)} of {total} clips could not be read, first: {min(failures)}")
 
 
 def spread(
-    do: Callable[[Batch], Receipt],
+    process: Callable[[Batch], Receipt],
     work: Sequence[Batch],
-    team: parallel.Crew,
-    front: writer.Front,
+    executor: parallel.Crew,
+    progress: writer.Front,
     failures: list[str],
     *,
     label: str,
 ) -> int:
-    """Have batches made, move the front, gather what could not be read; return the number of clips."""
-    total = sum(len(each.pieces) for each in work)
-    for receipt in parallel.spread(do, work, crew=team, label=label, total=total, size=lambda receipt: receipt.clips):
-        for about, sentence in receipt.told:
-            errors.warn_once(about, sentence)
-        failures += receipt.failures
+    """Have batches extracted, report them as finished, and collect failures; return the number of clips."""
+    total = sum(len(batch.tasks) for batch in work)
+    for result in parallel.spread(
+        process, work, crew=executor, label=label, total=total, size=lambda result: result.clips
+    ):
+        for subject, message in result.warnings:
+            errors.warn_once(subject, message)
+        failures += result.failures
         if failures:
-            front.stop()
-        if not receipt.busy:
-            front.finish(receipt.first)
+            progress.stop()
+        if not result.busy:
+            progress.finish(result.first)
     return total
 
 
 def forecast(corpus: str, clips: int, todo: int, settings: extractor.Recipe, views: Mapping[str, Path]) -> str:
-    """Say before the work what there is to do."""
-    layouts = [extractor.layout(settings, view) for view in views]
-    a_row = sum(layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize for layout in layouts)
-    copies = len(variants(settings.augment))
-    work = f"{todo} to extract (at most {todo * copies * a_row / 2**20:.0f} MiB)"
-    return f"{corpus}: {clips} clips × {copies} rows, {clips - todo} from the clip cache, {work}"
+    """Return the line that is printed before the work."""
+    size = todo * sum(extractor.layout(settings, view).clip_bytes for view in views)
+    rows = len(variants(settings.augment))
+    work = f"{todo} to extract (at most {size / 2**20:.0f} MiB)"
+    return f"{corpus}: {clips} clips × {rows} rows, {clips - todo} from the clip cache, {work}"
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """Read ``i/N``.
+    """Parse ``i/N``.
 
     >>> part_of("2/8")
     (2, 8)
@@ -187,10 +182,10 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Read params.yaml and extract the corpus named on the command line."""
+    """Extract the corpus named on the command line with the settings of params.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.extract", description=__doc__)
     parser.add_argument("corpus")
-    parser.add_argument("--shard", type=part_of, metavar="i/N", help="make this part of the rows, write no shard")
+    parser.add_argument("--shard", type=part_of, metavar="i/N", help="extract this part of the clips, write no shard")
     options = parser.parse_args()
     params = config.read()
     execute = config.section(parallel.Execute, params, "execute")
@@ -199,7 +194,7 @@ def main() -> None:
         Path(f"data/manifest/{options.corpus}.parquet"),
         {view: Path(f"features/{view}/{options.corpus}.parquet") for view in extractor.DTYPES},
         settings=extractor.from_params(params),
-        place=config.section(storage.Store, params, "store").place,
-        team=parallel.Crew(execute.processes, cluster.at(execute.address)),
+        storage=config.section(Store, params, "store").storage,
+        executor=parallel.Crew(execute.processes, cluster.at(execute.address)),
         part=options.shard,
     )

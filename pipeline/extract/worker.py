@@ -1,29 +1,26 @@
-"""What a worker process does: compute the missing rows of a batch of clips and store them as segments.
+"""What a worker process does: extract the missing rows of a batch of clips and store them as segments.
 
-Arrays never travel: a worker gets paths and keys, and returns a receipt.
+Arrays never travel between processes: a worker gets paths and keys, and returns a `BatchResult`.
 """
 
-import ctypes
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core import errors
+from pipeline.core import errors, machine
 from pipeline.core.errors import AudioError
+from pipeline.dataset.shards import Rows
 from pipeline.extract import cache as extract_cache
-from pipeline.extract import storage
+from pipeline.extract.storage import Place
 from pipeline.signal import extractor
-
-TRIM, MMAP = -1, -3  # what mallopt calls its two thresholds
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One clip: where it is, what it is, and the keys of its missing rows, by view and variant."""
+    """One clip to extract, and the keys of its missing rows by view and variant."""
 
     path: str
     sha256: str
@@ -33,99 +30,86 @@ class Piece:
 
 @dataclass(frozen=True)
 class Batch:
-    """A run of clips."""
+    """Consecutive clips to extract."""
 
-    pieces: tuple[Piece, ...]
-    first: int = 0  # number of the clip at which the run begins
+    tasks: tuple[Piece, ...]
+    first: int = 0  # index in the manifest of the first clip of the batch
 
     @property
     def keys(self) -> dict[str, list[str]]:
-        """All rows, by view, clip by clip."""
-        views = dict.fromkeys(view for piece in self.pieces for view in piece.keys)
-        return {view: [key for piece in self.pieces for key in piece.keys.get(view, {}).values()] for view in views}
+        """All missing rows by view, clip by clip."""
+        views = dict.fromkeys(view for task in self.tasks for view in task.keys)
+        return {view: [key for task in self.tasks for key in task.keys.get(view, {}).values()] for view in views}
 
     @property
     def name(self) -> str:
-        """Name the work, the same in every process that means to do it."""
+        """Name of the batch, the same in every process that plans it."""
         return hashlib.sha256("".join(key for keys in self.keys.values() for key in keys).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a batch: its clips, how many of them were made here, and a sentence for each that could not be."""
+    """The outcome of a batch."""
 
     clips: int
-    made: int
-    failures: tuple[str, ...] = ()
-    first: int = 0  # number of the clip at which the run begins
-    busy: bool = False  # another process is making it
-    told: tuple[tuple[str, str], ...] = ()  # what stopped nothing: what it is about, and a sentence
+    made: int  # clips extracted by this process
+    failures: tuple[str, ...] = ()  # a message for each clip that could not be read
+    first: int = 0  # index in the manifest of the first clip of the batch
+    busy: bool = False  # whether another process is extracting it
+    warnings: tuple[tuple[str, str], ...] = ()  # subject and message, see `errors.warn_once`
 
 
-def work(
-    batch: Batch, *, folder: Path, settings: extractor.Recipe, place: storage.Place, patient: bool = True
-) -> Receipt:
-    """Make a batch, or what of it no other process has made by now, be it one that was killed.
+def work(batch: Batch, *, folder: Path, settings: extractor.Recipe, storage: Place, wait: bool = True) -> Receipt:
+    """Extract the rows of a batch that are not in the clip cache yet, and store them as segments.
 
-    While another process makes it, be ``patient`` or say that it is busy.
+    If another process is extracting the batch, ``wait`` for it, or return at once that it is busy.
     """
-    with errors.gather_warnings() as told:
-        receipt = attempt(batch, folder, settings, place, patient=patient)
-    return replace(receipt, told=tuple(told.items()))
+    with errors.gather_warnings() as warnings:
+        result = work_locked(batch, folder, settings, storage, wait=wait)
+    return replace(result, warnings=tuple(warnings.items()))
 
 
-def attempt(batch: Batch, folder: Path, settings: extractor.Recipe, place: storage.Place, *, patient: bool) -> Receipt:
-    """Make a batch; what could not be shared is told."""
-    keep_memory()
+def work_locked(batch: Batch, folder: Path, settings: extractor.Recipe, storage: Place, *, wait: bool) -> Receipt:
+    machine.keep_freed_memory()
     identities = {view: extractor.identity(settings, view) for view in batch.keys}
-    with place.lock(batch.name, patient=patient) as held:
+    with storage.lock(batch.name, wait=wait) as held:
         if not held:
             return Receipt(0, 0, first=batch.first, busy=True)
         missing = {
-            view for view, keys in batch.keys.items() if not extract_cache.is_there(place, identities[view], keys)
+            view for view, keys in batch.keys.items() if not extract_cache.is_there(storage, identities[view], keys)
         }
-        todo = [only(piece, missing) for piece in batch.pieces if missing & piece.keys.keys()]
-        made = [make(piece, folder, settings) for piece in todo]
-        done = [(piece, rows) for piece, rows in zip(todo, made, strict=True) if not isinstance(rows, str)]
-        rows = {view: some for view in identities if (some := gather(done, view))}
-        written = [extract_cache.write(place, identities[view], some) for view, some in rows.items()]
-        for drawer, name in written:  # when all are on this machine, for the shared place may be out of reach
-            place.send(drawer, name)
-    failures = tuple(each for each in made if isinstance(each, str))
-    return Receipt(len(batch.pieces), len(done), failures, batch.first)
+        tasks = [
+            replace(task, keys={view: keys for view, keys in task.keys.items() if view in missing})
+            for task in batch.tasks
+            if missing & task.keys.keys()
+        ]
+        results = [make(task, folder, settings) for task in tasks]
+        done = [(task, views) for task, views in zip(tasks, results, strict=True) if not isinstance(views, str)]
+        blocks = {view: rows for view in identities if (rows := gather(done, view))}
+        written = [extract_cache.write(storage, identities[view], rows) for view, rows in blocks.items()]
+        for partition, name in written:  # after all are on this machine, since the shared storage may be unreachable
+            storage.upload(partition, name)
+    failures = tuple(result for result in results if isinstance(result, str))
+    return Receipt(len(batch.tasks), len(done), failures, batch.first)
 
 
-def only(piece: Piece, views: Collection[str]) -> Piece:
-    """Leave the rows of other views out."""
-    return replace(piece, keys={view: keys for view, keys in piece.keys.items() if view in views})
-
-
-def make(piece: Piece, folder: Path, settings: extractor.Recipe) -> dict[str, extractor.Entry] | str:
-    """Decode one clip and make its missing rows, or say why that cannot be."""
+def make(task: Piece, folder: Path, settings: extractor.Recipe) -> dict[str, extractor.Entry] | str:
+    """Extract the missing rows of one clip, or return the message why it cannot be read."""
     try:
-        recording = extractor.fetch(folder / piece.path, settings.audio, sha256=piece.sha256)
+        recording = extractor.fetch(folder / task.path, settings.audio, sha256=task.sha256)
     except AudioError as error:
         return str(error)
-    wanted = {view: tuple(keys) for view, keys in piece.keys.items()}
-    return extractor.make(recording, settings, piece.samples_sha256, wanted)
+    wanted = {view: tuple(keys) for view, keys in task.keys.items()}
+    return extractor.make(recording, settings, task.samples_sha256, wanted)
 
 
-def gather(done: Sequence[tuple[Piece, Mapping[str, extractor.Entry]]], view: str) -> extract_cache.Rows | None:
-    """Put the rows of one view together, or nothing where no clip misses any."""
-    some = [(piece.keys[view], rows[view]) for piece, rows in done if view in rows]
-    if not some:
+def gather(done: Sequence[tuple[Piece, Mapping[str, extractor.Entry]]], view: str) -> Rows | None:
+    """Join the rows of one view of several clips; None if there are none."""
+    clips = [(task.keys[view], views[view]) for task, views in done if view in views]
+    if not clips:
         return None
-    return extract_cache.Rows(
-        [key for keys, _ in some for key in keys.values()],
-        np.concatenate([entry.tensors for _, entry in some]),
-        np.concatenate([entry.valid_frames for _, entry in some]),
+    return Rows(
+        key=[key for keys, _ in clips for key in keys.values()],
+        tensors=np.concatenate([features.tensors for _, features in clips]),
+        valid_frames=np.concatenate([features.valid_frames for _, features in clips]),
     )
-
-
-@cache
-def keep_memory() -> None:
-    """Have glibc keep freed memory for the next clip: fresh pages cost a third of the time. Elsewhere, do nothing."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(MMAP, 2**25)  # bytes; 32 MB is the most that glibc takes
-        mallopt(TRIM, 2**28)

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from pipeline import parallel
 from pipeline.audio import decode
-from pipeline.core import config
+from pipeline.core import config, machine
 from pipeline.core.errors import AudioError, SettingError, StoreError
-from pipeline.extract import worker
 from pipeline.serving import inputs
 from pipeline.serving.inputs import Heard, Hearing, Plan, hear
 from pipeline.serving.results import Answer, Span
@@ -236,7 +235,7 @@ def predict_all(
 
 def attempt(source: Source, *, hearings: Sequence[Hearing], plan: Plan) -> Heard | str:
     """Hear one recording, or say why it cannot be read."""
-    worker.keep_memory()
+    machine.keep_freed_memory()
     try:
         recording = source.read()
     except AudioError as error:

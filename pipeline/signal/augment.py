@@ -1,6 +1,6 @@
-"""Augmentation: noise, pitch shift and time stretch. Random numbers are drawn first, then applied.
+"""Augmentation by noise, pitch shift and time stretch. Random numbers are drawn first, then applied.
 
-A copy is named after its steps in order, ``pitch+noise``; ``pitch+noise#2`` is another draw of the same.
+A copy is named after its steps in order, such as ``pitch+noise``; ``pitch+noise#2`` is a second draw of the same steps.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from pipeline.signal import vocoder
 from pipeline.signal.settings import Augment, Strength, bounds, steps
 from pipeline.signal.stft import Array
 
-LEVELS = 2**16  # values a sample takes: what 16 random bits tell apart
+LEVELS = 2**16  # values a noise sample can take: one for each 16 random bits
 
 
 @lru_cache
 def quantiles() -> Array:
-    """Give the normal distribution as evenly likely values of mean 0 and variance 1, up to 4.3. Shape ``(LEVELS,)``."""
-    from scipy.special import ndtri  # here, because what comes out of a cache needs none
+    """Return equally likely normal values of mean 0 and variance 1, up to 4.3. Shape ``(LEVELS,)``."""
+    from scipy.special import ndtri  # late: features from the clip cache don't need it
 
     values = ndtri((np.arange(LEVELS) + 0.5) / LEVELS)
     normal: Array = (values / values.std()).astype(np.float32)
@@ -32,31 +32,31 @@ def quantiles() -> Array:
 
 
 def white(size: int, *, seed: int) -> Array:
-    """Make white normal noise of standard deviation 1. Shape ``(size,)``.
+    """Generate white Gaussian noise of standard deviation 1. Shape ``(size,)``.
 
-    Looked up by raw random bits, which takes a fifth of the time of ``standard_normal``; its kurtosis is 2.999.
+    Raw random bits index a table, which takes a fifth of the time of ``standard_normal``. The kurtosis is 2.999.
     """
     bits = np.random.default_rng(seed).bit_generator.random_raw(-(-size // 4)).astype("<u8", copy=False)
     return quantiles().take(bits.view("<u2")[:size])
 
 
 def add_by_snr(signal: Array, snr_db: float, *, seed: int) -> Array:
-    """Add noise ``snr_db`` dB below the mean power of the whole signal. Same shape."""
+    """Add white noise ``snr_db`` dB below the mean power of the whole signal. Same shape."""
     power = float(np.mean(np.square(signal), dtype=np.float64)) / 10 ** (snr_db / 10)
     return signal + np.float32(math.sqrt(power)) * white(len(signal), seed=seed)
 
 
 def add_by_share(signal: Array, share: float, *, seed: int) -> Array:
-    """Add noise whose standard deviation is a share of the largest sample. Same shape."""
+    """Add white noise whose standard deviation is ``share`` of the largest sample. Same shape."""
     return signal + np.float32(share * float(signal.max())) * white(len(signal), seed=seed)
 
 
-VERSION = 2  # raise it when the same settings and seed would draw other numbers, or the same numbers give other samples
+VERSION = 2  # raise it if the same settings and seed draw other numbers, or the same numbers give other samples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One drawn step, ready to apply and to store."""
+    """One augmentation step with the numbers drawn for it, ready to apply and to store."""
 
     name: str  # pitch, stretch, noise (by SNR) or noise_share (by share of the peak)
     value: float  # semitones, rate, dB or share
@@ -64,7 +64,7 @@ class Step:
 
 
 def identity(config: Augment, variant: str) -> dict[str, Any]:
-    """Give what decides the samples of a variant: the settings of its own steps and the versions of the code they run.
+    """Return what decides the samples of a variant: the settings of its steps and the versions of the code they run.
 
     >>> identity(Augment(pitch=0.7), "pitch#2")
     {'steps': ['pitch'], 'pitch': 0.7, 'version': 2, 'vocoder': 3}
@@ -80,7 +80,7 @@ def identity(config: Augment, variant: str) -> dict[str, Any]:
 
 
 def generator(seed: int, recording: str, variant: str) -> np.random.Generator:
-    """Give each variant of a recording (the hex hash of its samples) its own stream, whatever the order or the worker.
+    """Return the random generator of one variant of a recording (the hex hash of its samples), for any order or worker.
 
     Raises:
         SettingError: the seed is negative.
@@ -101,45 +101,44 @@ def draw(variant: str, config: Augment, rng: np.random.Generator) -> tuple[Step,
 
 
 def draw_step(name: str, config: Augment, rng: np.random.Generator) -> Step:
-    """Draw one step."""
     if name != "noise":
         return Step(name=name, value=value(getattr(config, name), rng))
     kind = "noise_share" if config.noise.snr_db is None else "noise"
     strength = config.noise.peak_share if config.noise.snr_db is None else config.noise.snr_db
-    assert strength is not None  # Noise lets no other pass
+    assert strength is not None  # `Noise` checks it
     return Step(name=kind, value=value(strength, rng), seed=int(rng.integers(2**32)))
 
 
 def value(strength: Strength, rng: np.random.Generator) -> float:
-    """Draw a number to four decimals that stays in its range; a number alone stays what it is."""
+    """Draw a number to four decimals, clipped to its range; a single number is returned as it is."""
     low, high = bounds(strength)
     return min(max(round(float(rng.uniform(low, high)), 4), low), high)
 
 
 def apply(signal: Array, drawn: tuple[Step, ...]) -> Array:
-    """Take the steps one after the other. Shape ``(samples,)``; a stretch gives ``(round(samples / rate),)``.
+    """Apply steps in order. Shape ``(samples,)``; a stretch gives ``(round(samples / rate),)``.
 
-    Same signal and steps, same samples; silence stays silence.
+    The result depends on signal and steps alone; silence stays silence.
     """
     return apply_all(signal, {"": drawn})[""]
 
 
 def apply_all(signal: Array, drawn: Mapping[str, tuple[Step, ...]]) -> dict[str, Array]:
-    """Make several variants of a signal. What they have in common is worked out once: first steps, and spectra."""
+    """Make several variants of a signal; leading steps and spectra that they share are computed once."""
 
     @cache
-    def after(steps: tuple[Step, ...]) -> Array:
-        return take(after(steps[:-1]), steps[-1], lambda: analysis(steps[:-1])) if steps else signal
+    def augmented(steps: tuple[Step, ...]) -> Array:
+        return take(augmented(steps[:-1]), steps[-1], lambda: analysis(steps[:-1])) if steps else signal
 
     @cache
     def analysis(steps: tuple[Step, ...]) -> vocoder.Analysis:
-        return vocoder.analyse(after(steps))
+        return vocoder.analyse(augmented(steps))
 
-    return {variant: after(steps) for variant, steps in drawn.items()}
+    return {variant: augmented(steps) for variant, steps in drawn.items()}
 
 
 def take(signal: Array, step: Step, analysis: Callable[[], vocoder.Analysis]) -> Array:
-    """Take one step; ``analysis`` gives the spectrum of the signal where a step needs it."""
+    """Apply one step; ``analysis`` returns the phase vocoder analysis of the signal if the step needs it."""
     if step.name == "pitch":
         return vocoder.pitch(signal, step.value, analysis=analysis())
     if step.name == "stretch":

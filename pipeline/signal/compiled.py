@@ -1,4 +1,4 @@
-"""Machine code for the loops that arrays alone do not make fast."""
+"""Compiles with numba the loops that NumPy alone does not make fast."""
 
 from collections.abc import Callable
 from functools import cache, partial, wraps
@@ -13,16 +13,15 @@ def compiled(function: Function) -> Function: ...
 @overload
 def compiled(*, apart: bool) -> Callable[[Function], Function]: ...
 def compiled(function: Any = None, *, apart: bool = False) -> Any:
-    """Compile at the first call, kept on disk for the next process where a folder for it can be had.
+    """Compile a function with numba at its first call; the machine code is cached on disk where that is possible.
 
-    Compiled late because numba takes as long to import as all else together, and what comes out of a cache needs none.
-    Dividing by zero gives infinity, as arrays do: a check for it would keep the loop from doing eight numbers at once.
-    No ``fastmath``: processors would round differently.
+    Compiled late because numba takes as long to import as all else together, and features from the clip cache don't
+    need it. Division by zero gives infinity, as in NumPy: a check would prevent vectorisation. No ``fastmath``: results
+    would depend on the processor.
 
     Args:
-        function: it may call other compiled functions of its module.
-        apart: nothing that it writes through one argument is read or written through another. That spares the checks
-            that otherwise keep a loop over many arrays from doing several numbers at once.
+        function: what to compile; it may call other compiled functions of its module.
+        apart: whether no two array arguments overlap (``noalias``), which lets loops over several arrays be vectorised.
     """
     if function is None:
         return partial(compiled, apart=apart)
@@ -34,7 +33,7 @@ def compiled(function: Any = None, *, apart: bool = False) -> Any:
         options = {"pipeline_class": apart_compiler()} if apart else {}
         try:
             return cast("Callable[..., Any]", numba.njit(cache=True, error_model="numpy", **options)(linked(function)))
-        except RuntimeError:  # neither the folder of this file nor the user's cache can be written
+        except RuntimeError:  # neither the folder of this file nor the user's cache folder is writable
             return cast("Callable[..., Any]", numba.njit(error_model="numpy", **options)(linked(function)))
 
     @wraps(function)
@@ -46,7 +45,7 @@ def compiled(function: Any = None, *, apart: bool = False) -> Any:
 
 
 def linked(function: FunctionType) -> FunctionType:
-    """Have a function call the machine code of the compiled functions that it names."""
+    """Make a function call the machine code of the compiled functions that it names."""
     known: dict[str, Any] = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     machines = {name: each.machine() for name, each in known.items() if hasattr(each, "machine")}
     twin = FunctionType(function.__code__, function.__globals__ | machines, function.__name__, function.__defaults__)
@@ -55,7 +54,7 @@ def linked(function: FunctionType) -> FunctionType:
 
 @cache
 def apart_compiler() -> type:
-    """Make the compiler that takes all arrays of a call for separate memory (numba: "Customizing the Compiler")."""
+    """Return the compiler that assumes arrays do not overlap (numba: "Customizing the Compiler")."""
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
     class Apart(CompilerBase):  # type: ignore[misc]

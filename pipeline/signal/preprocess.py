@@ -1,4 +1,4 @@
-"""Make clips comparable: trim silence, reduce noise, fit to a fixed length."""
+"""Preprocessing of signals: trimming of silence, noise reduction, fixed length."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from pipeline.signal.settings import Audio
 from pipeline.signal.stft import FLOOR, Array
 from pipeline.signal.views import rms
 
-VERSION = 1  # raise it when the same settings would give another signal
-N_FFT, HOP = 2048, 512  # samples: the frames silence is judged by, at any rate, as librosa has them
+VERSION = 1  # raise it if the same settings give another signal
+N_FFT, HOP = 2048, 512  # samples: the frames in which silence is detected at any sample rate, as in librosa
 
 
 def trim(signal: Array, *, top_db: float) -> Array:
-    """Cut off both ends what lies ``top_db`` or more below the loudest frame; an all-silent signal comes back whole.
+    """Remove what is ``top_db`` or more below the loudest frame from both ends; a silent signal is returned whole.
 
-    The samples are those of ``librosa.effects.trim``.
+    Same result as ``librosa.effects.trim``.
 
     >>> trim(np.repeat(np.float32([0, 1, 0]), 8192), top_db=30).shape
     (9728,)
@@ -24,21 +24,21 @@ def trim(signal: Array, *, top_db: float) -> Array:
 
 
 def wiener(signal: Array) -> Array:
-    """Take noise off by the mean and variance of each sample and its two neighbours, as `scipy.signal.wiener` does.
+    """Reduce noise by the mean and variance of each sample and its two neighbours, as `scipy.signal.wiener` does.
 
-    Lim, Two-Dimensional Signal and Image Processing (1990). A signal that never changes comes back as it is, where
-    SciPy divides by zero. Same shape.
+    After Lim, Two-Dimensional Signal and Image Processing (1990). Same shape. A constant signal, for which SciPy
+    divides by zero, is returned as it is.
     """
     if len(signal) < 2 or np.ptp(signal) == 0:
         return signal
-    from scipy.signal import wiener as scipy_wiener  # here, because SciPy takes long to import and few recipes want it
+    from scipy.signal import wiener as scipy_wiener  # late: SciPy takes long to import, and few settings need it
 
-    with np.errstate(divide="ignore", invalid="ignore"):  # in stretches of silence, which it then sets to their mean
+    with np.errstate(divide="ignore", invalid="ignore"):  # in silence, which becomes its mean
         return np.asarray(scipy_wiener(signal.astype(np.float64)), np.float32)
 
 
 def fit_length(signal: Array, size: int) -> Array:
-    """Cut at the end, or append zeros, to shape ``(size,)``.
+    """Truncate, or append zeros, to shape ``(size,)``.
 
     >>> fit_length(np.float32([1, 2]), 3).tolist()
     [1.0, 2.0, 0.0]
@@ -51,7 +51,7 @@ def fit_length(signal: Array, size: int) -> Array:
 
 
 def condition(signal: Array, config: Audio) -> Array:
-    """Trim, filter, skip the offset, keep at most ``seconds``; a shorter signal stays so, none becomes one zero."""
+    """Trim, filter, skip the offset and keep at most ``seconds``; the result has at least one sample, a zero."""
     if config.trim_db is not None and len(signal):
         signal = trim(signal, top_db=config.trim_db)
     if config.wiener:

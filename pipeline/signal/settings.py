@@ -1,6 +1,6 @@
-"""The settings of signals and views: sections audio, augment, features.mfcc and features.logmel of params.yaml.
+"""Settings of signals and views: the sections audio, augment, features.mfcc and features.logmel of params.yaml.
 
-It imports no signal processing, so that a stage that needs the names of the copies does not depend on the FFT.
+It imports no signal processing: a stage that needs only the names of the copies must not depend on the FFT.
 """
 
 import re
@@ -9,36 +9,36 @@ from typing import ClassVar
 
 import numpy as np
 
+from pipeline.core import files
 from pipeline.core.config import expect
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import ORIGINAL
 
-RATES = (1_000, 768_000)  # Hz, what recordings have
-LONGEST = 3_600  # s that are analysed of a clip, or skipped
+LONGEST = 3_600  # s that can be analysed of a clip, or skipped
 PADS = ("signal", "features")
 STEPS = ("noise", "pitch", "stretch")
 REFERENCES = ("one", "max")
-SCALES = ("clip", "rows")  # over all numbers of a clip, or each row by itself
-SAMPLES = 2**16  # of the longest frame
+SCALES = ("clip", "rows")  # over all values of a clip, or for each bin
+SAMPLES = 2**16  # samples
 MELS = 1024  # bands
-NARROWEST = 1.0  # Hz from fmin to fmax
+NARROWEST = 1.0  # Hz, least distance of fmin and fmax
 _REPEAT = re.compile(r"#([2-9]|[1-9]\d+)$")
-Strength = float | tuple[float, float]  # a number, or the range to draw it from
+Strength = float | tuple[float, float]  # a number, or the range from which it is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audio:
-    """File to signal, and to what length. Every field changes what is stored, so every field is in the key."""
+    """From file to signal, and its length. Every field changes what is stored, so every field is in the key."""
 
     sample_rate: int = 16_000  # Hz
     trim_db: float | None = 30.0  # dB below the loudest frame that count as silence, None = no trimming
-    wiener: bool = False  # whether what is left goes through a Wiener filter
+    wiener: bool = False  # whether a Wiener filter follows
     offset: float = 0.0  # s skipped after trimming
     seconds: float = 3.0  # s kept
-    pad: str = "signal"  # what zeros make as long as that: the signal, or the views made of it
+    pad: str = "signal"  # what is padded with zeros to that length: the signal, or its views
 
     def __post_init__(self) -> None:
-        low, high = RATES
+        low, high = files.SAMPLE_RATES
         rules = {
             "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
             "trim_db": (self.trim_db is None or 0.1 <= self.trim_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
@@ -53,7 +53,7 @@ class Audio:
 
 
 def bounds(strength: Strength) -> tuple[float, float]:
-    """Give the range of a strength.
+    """Return the range of a strength.
 
     >>> bounds(0.9), bounds((0.85, 1.15))
     ((0.9, 0.9), (0.85, 1.15))
@@ -62,14 +62,14 @@ def bounds(strength: Strength) -> tuple[float, float]:
 
 
 def within(strength: Strength | None, low: float, high: float) -> tuple[bool, str]:
-    """Say whether a strength lies from ``low`` to ``high``, and what was expected."""
+    """Check that a strength lies from ``low`` to ``high``; return the result and what was expected."""
     first, last = bounds(low if strength is None else strength)
     return low <= first <= last <= high, f"a number or [low, high] from {low:g} to {high:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """How loud white noise is: by its distance to the signal, or by its share of the peak. One of them is None."""
+    """How loud white noise is, by its SNR or by its share of the peak. One of them is None."""
 
     snr_db: Strength | None = (15.0, 30.0)  # dB, mean power of the signal over that of the noise
     peak_share: Strength | None = None  # standard deviation of the noise over the largest sample, as published
@@ -86,7 +86,7 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Which copies are made of a clip, and how strong their steps are. Every field is in the key of what it shapes."""
+    """Which augmented copies are made of a clip, and how strong. Every field is in the key of the copies it affects."""
 
     copies: tuple[str, ...] = ("noise", "pitch", "pitch+noise")
     noise: Noise = Noise()
@@ -106,13 +106,13 @@ class Augment:
 
 
 def steps(variant: str) -> tuple[str, ...]:
-    """Split a variant's name into its steps.
+    """Split the name of a variant into its steps.
 
     >>> steps("pitch+noise#2"), steps("original")
     (('pitch', 'noise'), ())
 
     Raises:
-        UnknownNameError: a step that does not exist.
+        UnknownNameError: a step does not exist.
     """
     if variant == ORIGINAL:
         return ()
@@ -124,7 +124,7 @@ def steps(variant: str) -> tuple[str, ...]:
 
 
 def variants(config: Augment) -> tuple[str, ...]:
-    """Name all signals made of a clip, itself first.
+    """Return the names of all variants of a clip, the original first.
 
     >>> variants(Augment(copies=("noise",)))
     ('original', 'noise')
@@ -134,18 +134,18 @@ def variants(config: Augment) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Bands:
-    """What both views share: waveform to mel bands in dB."""
+    """Settings that both views share, from waveform to mel bands in dB."""
 
     section: ClassVar[str]
-    n_fft: int = 1024  # samples of a frame, even
-    hop: int = 256  # samples from frame to frame
+    n_fft: int = 1024  # samples in a frame, even
+    hop: int = 256  # samples between frames
     n_mels: int = 64  # bands
     fmin: float = 0.0  # Hz
     fmax: float | None = None  # Hz, None = half the sample rate
-    top_db: float | None = 80.0  # dB kept below the loudest value of the signal, None = down to -100 dB re 1
+    top_db: float | None = 80.0  # dB below the loudest value of the signal, None = down to -100 dB re 1
     reference: str = "one"  # what 0 dB is: power 1, or the loudest value of the signal
-    normalise: str | None = None  # by the clip's own mean and deviation: of all its numbers, or of each of its rows
-    limit: float | None = None  # deviations beyond which numbers are cut off, None = no limit
+    normalise: str | None = None  # by mean and standard deviation of the clip: over all values, or for each bin
+    limit: float | None = None  # standard deviations at which values are clipped, None = no clipping
 
     def __post_init__(self) -> None:
         top = np.inf if self.fmax is None else self.fmax
@@ -174,36 +174,36 @@ class Bands:
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(Bands):
-    """Waveform to log-mel bands. Every field changes the values, so every field is in the key."""
+    """Settings of the log-mel view. Every field changes the values, so every field is in the key."""
 
     section: ClassVar[str] = "features.logmel"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mfcc(Bands):
-    """Waveform to rows of ZCR, RMS, MFCC, deltas and chroma, each switched by itself. Every field is in the key."""
+    """Settings of ZCR, RMS, MFCC, deltas and chroma, each of which can be switched off. Every field is in the key."""
 
     section: ClassVar[str] = "features.mfcc"
     n_mfcc: int = 20  # coefficients, from the zeroth on
     mfcc: bool = True
     zcr: bool = True
     rms: bool = True
-    deltas: int = 0  # how many derivatives of the MFCC follow them
-    chroma: bool = False  # whether twelve pitch classes come last
+    deltas: int = 0  # orders of derivatives of the MFCC that follow them
+    chroma: bool = False  # whether twelve pitch classes follow
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        some = self.mfcc or self.zcr or self.rms or self.chroma
+        any_part = self.mfcc or self.zcr or self.rms or self.chroma
         rules = {
             "n_mfcc": (0 < self.n_mfcc <= self.n_mels, f"a whole number from 1 to n_mels ({self.n_mels})"),
-            "mfcc": (some, "true, since zcr, rms and chroma are false too and no row would be left"),
+            "mfcc": (any_part, "true, since zcr, rms and chroma are false too and the view would be empty"),
             "deltas": (self.deltas in (0, 1, 2) if self.mfcc else not self.deltas, "0, 1 or 2, and 0 without mfcc"),
         }
         expect(self, self.section, rules)
 
 
 def check(config: Bands, rate: int) -> None:
-    """Refuse bands that reach beyond half the sample rate in Hz.
+    """Check that the bands do not reach beyond half the sample rate in Hz.
 
     Raises:
         SettingError: ``fmax``, or ``fmin`` where there is no ``fmax``, lies too high.

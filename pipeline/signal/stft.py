@@ -1,9 +1,9 @@
 """Short-time Fourier transform, mel filters and decibels, by librosa's definitions.
 
-Frames are centred, zeros lie beyond the ends, the window is a periodic Hann. Frames of 2^n samples take the fast way of
-`fourier`, others NumPy's.
+Frames are centred, the signal is padded with zeros, and the window is a periodic Hann. Frames of 2^n samples are
+transformed by `fourier`, others by NumPy.
 
-It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where their numbers change.
+This module has no VERSION: raise those of ``views`` and ``preprocess`` if their numbers change.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +21,12 @@ from pipeline.signal.settings import SAMPLES, Bands, LogMel, Mfcc, check
 
 Array = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int64]
-FLOOR = 1e-10  # power, re 1: what digital silence counts as
-BLOCK = 2**21  # bytes of frames that NumPy works on at once
+FLOOR = 1e-10  # power re 1 of digital silence
+BLOCK = 2**21  # bytes of frames that NumPy transforms at once
 
 
 def frames(samples: int, hop: int) -> int:
-    """Count the centred frames of a signal.
+    """Return the number of centred frames of a signal.
 
     >>> frames(48_000, 256)
     188
@@ -36,14 +36,14 @@ def frames(samples: int, hop: int) -> int:
 
 @lru_cache
 def taper(n_fft: int) -> npt.NDArray[np.float64]:
-    """Give the periodic Hann window. Shape ``(n_fft,)``."""
+    """Return the periodic Hann window. Shape ``(n_fft,)``."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     window.flags.writeable = False
     return window
 
 
 def planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
-    """Give real and imaginary part of the STFT. Shape: ``(samples,)`` to two of ``(frames, 1 + n_fft // 2)``.
+    """Compute real and imaginary part of the STFT. Shape: ``(samples,)`` to two of ``(frames, 1 + n_fft // 2)``.
 
     >>> [plane.shape for plane in planes(np.ones(1000, np.float32), n_fft=512, hop=128)]
     [(8, 257), (8, 257)]
@@ -59,7 +59,7 @@ def planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
 
 
 def is_power_of_two(n_fft: int) -> bool:
-    """Say whether `fourier` can transform so many samples.
+    """Say whether `fourier` can transform frames of this length.
 
     >>> is_power_of_two(1024), is_power_of_two(400)
     (True, False)
@@ -68,7 +68,7 @@ def is_power_of_two(n_fft: int) -> bool:
 
 
 def spectra(samples: Array, n_fft: int, hop: int, count: int) -> Iterator[npt.NDArray[np.complex128]]:
-    """Give the spectra of frames of any length, some frames at a time. Shape: several ``(frames, 1 + n_fft // 2)``."""
+    """Yield the spectra of frames of any length in blocks of shape ``(frames, 1 + n_fft // 2)``."""
     pieces = sliding_window_view(samples, n_fft)[::hop][:count]
     step = max(1, BLOCK // (8 * n_fft))
     for first in range(0, count, step):
@@ -76,7 +76,7 @@ def spectra(samples: Array, n_fft: int, hop: int, count: int) -> Iterator[npt.ND
 
 
 def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Turn Hz into mel: linear up to 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998).
+    """Convert Hz to mel: linear up to 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998).
 
     >>> mel([1000.0, 6400.0]).tolist()
     [15.0, 42.0]
@@ -86,7 +86,7 @@ def mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def hertz(mel: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Turn Slaney's mel into Hz, the inverse of `mel`."""
+    """Convert Slaney's mel to Hz, the inverse of `mel`."""
     mel = np.asarray(mel, np.float64)
     return np.where(mel < 15, 200 * mel / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
 
@@ -106,37 +106,37 @@ def mel_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | N
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """Filters without their zeros, which are most of them. Band b has ``weights[starts[b] : starts[b + 1]]``."""
+    """A filter bank without its zeros. Band b has ``weights[starts[b] : starts[b + 1]]``."""
 
     weights: Array
     starts: Whole  # shape (bands + 1,)
-    first: Whole  # the bin that a band's first weight belongs to, shape (bands,)
+    first: Whole  # the bin of the first weight of each band, shape (bands,)
 
 
 def sparse(filters: Array) -> Sparse:
-    """Keep of filters of shape ``(bands, bins)`` what lies from the first weight of each to its last, maybe nothing."""
-    some = filters != 0
-    first = np.argmax(some, axis=1)
-    ends = np.where(some.any(axis=1), some.shape[1] - np.argmax(some[:, ::-1], axis=1), first)
-    weights = [row[low:high] for row, low, high in zip(filters, first, ends, strict=True)]
+    """Keep each filter of a bank of shape ``(bands, bins)`` from its first to its last weight; it may have none."""
+    nonzero = filters != 0
+    first = np.argmax(nonzero, axis=1)
+    ends = np.where(nonzero.any(axis=1), nonzero.shape[1] - np.argmax(nonzero[:, ::-1], axis=1), first)
+    weights = [each[low:high] for each, low, high in zip(filters, first, ends, strict=True)]
     return Sparse(np.concatenate(weights), np.append(0, np.cumsum(ends - first)), first)
 
 
 @lru_cache
 def sparse_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Sparse:
-    """Give `mel_filters` without their zeros; a triangle between two bins has no weight at all."""
+    """Return `mel_filters` without their zeros; a triangle between two bins has no weight at all."""
     return sparse(mel_filters(rate, n_fft, n_mels, fmin, fmax))
 
 
 def join(filters: Sequence[Sparse]) -> Sparse:
-    """Put several sets of filters into one."""
+    """Concatenate several filter banks."""
     sizes = np.concatenate([np.diff(each.starts) for each in filters])
     weights, first = (np.concatenate([getattr(each, name) for each in filters]) for name in ("weights", "first"))
     return Sparse(weights, np.append(0, np.cumsum(sizes)), first)
 
 
 def band_power(signal: Array, filters: Sparse, *, n_fft: int, hop: int) -> Array:
-    """Sum the power of each frame into bands: the one STFT that all views of a signal share.
+    """Sum the power of each frame into bands; all views of a signal share this STFT.
 
     Shape: ``(samples,)`` to ``(frames, bands)``.
     """
@@ -159,32 +159,32 @@ def reduce(bins: npt.NDArray[np.complex128], filters: Sparse) -> Array:
 
 
 def decibel(power: Array, *, top_db: float | None) -> Array:
-    """Turn power into dB re 1, at least -100 dB and at most ``top_db`` below the loudest value of all. Same shape.
+    """Convert power to dB re 1, at least -100 dB and at most ``top_db`` below the loudest value. Same shape.
 
     >>> decibel(np.float32([10.0, 1.0, 0.0]), top_db=80.0).tolist()
     [10.0, 0.0, -70.0]
     """
     level = np.maximum(power, np.float32(FLOOR))
-    np.log(level, out=level)  # in place, and not log10, which does one number at a time
+    np.log(level, out=level)  # in place; log10 is not vectorised
     level *= np.float32(10 / np.log(10))
     return level if top_db is None else np.maximum(level, level.max() - np.float32(top_db))
 
 
 def empty_bands(config: Bands, rate: int) -> int:
-    """Count the bands of a view at ``rate`` Hz whose filter has no weight at all.
+    """Count the mel bands of a view at ``rate`` Hz whose filter has no weight.
 
-    >>> empty_bands(LogMel(n_fft=512, n_mels=200), 16_000), empty_bands(LogMel(n_fft=512, n_mels=64), 16_000)
-    (3, 0)
+    >>> [empty_bands(LogMel(n_fft=512, n_mels=n_mels), 16_000) for n_mels in (200, 64)]
+    [3, 0]
     """
     bank = mel_filters(rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
     return int((~bank.any(axis=1)).sum())
 
 
 def empty_band_notes(configs: Iterable[Bands], rate: int) -> list[str]:
-    """Say which views have bands that never move, and what fills them; views of the same bands together.
+    """Describe the views that have bands without an FFT bin, and the remedies; views with the same bands together.
 
     Raises:
-        SettingError: no band of a view moves, or a view reaches beyond half the sample rate.
+        SettingError: all bands of a view are empty, or a view reaches beyond half the sample rate.
     """
     found: dict[tuple[object, ...], list[Bands]] = {}
     for config in configs:
@@ -195,20 +195,19 @@ def empty_band_notes(configs: Iterable[Bands], rate: int) -> list[str]:
 
 
 def _note(views: list[Bands], empty: int, rate: int) -> str:
-    """Say it of views that share their bands, in two lines."""
     config, names = views[0], " and ".join(view.section for view in views)
     remedies = _fewer(config, rate) + _longer(config, rate)
     if empty == config.n_mels:
         raise SettingError(
             f"params.yaml: {names}: none of the {empty} mel bands from {config.fmin} Hz on holds a bin of the FFT, so "
-            f"all would stand still: {' or '.join(remedies or ['set fmin and fmax farther apart'])}."
+            f"all would be constant: {' or '.join(remedies or ['set fmin and fmax farther apart'])}."
         )
-    said = f"{names}: {empty} of {config.n_mels} mel bands hold no bin of the FFT and never move:"
-    return f"{said}\n  {' or '.join(remedies or ['set fmin and fmax farther apart'])}"
+    note = f"{names}: {empty} of {config.n_mels} mel bands hold no bin of the FFT and are constant:"
+    return f"{note}\n  {' or '.join(remedies or ['set fmin and fmax farther apart'])}"
 
 
 def _fewer(config: Bands, rate: int) -> list[str]:
-    """Propose the largest number of bands found that leaves none empty, by halving the distance to it."""
+    """Suggest the largest ``n_mels`` found by bisection that leaves no band empty."""
     good, bad = 0, config.n_mels
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -217,13 +216,13 @@ def _fewer(config: Bands, rate: int) -> list[str]:
 
 
 def _longer(config: Bands, rate: int) -> list[str]:
-    """Propose the first doubling of the frame that leaves no band empty."""
+    """Suggest the first doubling of ``n_fft`` that leaves no band empty."""
     doubled = takewhile(lambda n_fft: n_fft <= SAMPLES, (config.n_fft * 2**power for power in count(1)))
     filled = (n_fft for n_fft in doubled if not empty_bands(_bands(config, n_fft=n_fft), rate))
     return [f"raise n_fft to {n_fft}" for n_fft in islice(filled, 1)]
 
 
 def _bands(config: Bands, **changed: int) -> LogMel:
-    """Give other bands of a view."""
+    """Return the mel bands of a view with some settings changed."""
     names = ("n_fft", "hop", "n_mels", "fmin", "fmax")
     return LogMel(**{name: getattr(config, name) for name in names} | changed)

@@ -1,17 +1,8 @@
 """The views of a signal: log-mel bands, and MFCC with zero-crossing rate, RMS and chroma, from one STFT.
 
-It has no VERSION of its own: raise ``frontend``'s where this changes its numbers.
-
-It has no VERSION of its own: raise ``frontend``'s where this changes its numbers.
-
-Frames overlap, so each sample is looked at once, in blocks of which every frame is made.
-
-It has no VERSION of its own: raise those of ``frontend`` and ``conditioning`` where this changes their numbers.
-
-Loudness carries emotion and is lost by this, so nothing is scaled unless asked for. It has no VERSION of its own: raise
-``frontend``'s where this changes its numbers.
-
-Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, DCT-II ortho.
+Definitions are librosa's: centred frames, zeros beyond the ends, periodic Hann, Slaney mel, orthonormal DCT-II.
+Zero crossings and RMS are summed over blocks, since overlapping frames would visit each sample several times. Views are
+not standardised by default: loudness carries emotion.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,9 +21,9 @@ from pipeline.signal.stft import Array, Sparse, band_power, decibel, frames, joi
 
 
 def mfcc(levels: Array, *, n_mfcc: int) -> Array:
-    """Turn log-mel bands of shape ``(frames, n_mels)`` into cepstral coefficients in dB. Shape ``(frames, n_mfcc)``.
+    """Compute cepstral coefficients in dB from log-mel bands. Shape: ``(frames, n_mels)`` to ``(frames, n_mfcc)``.
 
-    Only those are worked out; and SciPy, whose DCT makes all, takes longer to import than a hundred clips to extract.
+    SciPy's DCT would compute all coefficients, and takes longer to import than a hundred clips to extract.
     """
     out = np.empty((len(levels), n_mfcc), np.float32)
     sum_cosines(levels, cosines(levels.shape[1], n_mfcc), out)
@@ -41,7 +32,7 @@ def mfcc(levels: Array, *, n_mfcc: int) -> Array:
 
 @lru_cache
 def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
-    """Give the basis of the orthonormal DCT-II, a coefficient a column. Shape ``(n_mels, n_mfcc)``."""
+    """Return the basis of the orthonormal DCT-II, one coefficient per column. Shape ``(n_mels, n_mfcc)``."""
     basis: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(
         np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
     )
@@ -52,24 +43,24 @@ def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
 
 @compiled(apart=True)
 def sum_cosines(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> None:
-    """Write the product of both: BLAS would round differently from one processor to the next."""
+    """Write the matrix product of levels and basis; BLAS would round differently on another processor."""
     sums = np.empty(basis.shape[1])
-    for row in range(len(levels)):
+    for frame in range(len(levels)):
         sums[:] = 0
         for band in range(len(basis)):
-            level, part = levels[row, band], basis[band]
-            for k in range(len(part)):
-                sums[k] += level * part[k]
-        out[row] = sums
+            level, cosines = levels[frame, band], basis[band]
+            for k in range(len(cosines)):
+                sums[k] += level * cosines[k]
+        out[frame] = sums
 
 
 CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
 
 
 def chroma(power: Array) -> Array:
-    """Turn power in `pitch_classes` into shares of the strongest of `CLASSES`. Shape: ``(frames, 12)``, as before.
+    """Scale the power in `pitch_classes` by the strongest of `CLASSES`. Shape ``(frames, 12)``, the same.
 
-    The pitch is that of A = 440 Hz in equal temperament, and digital silence is 0 in all classes: the numbers of
+    Equal temperament with A = 440 Hz; digital silence is 0 in all classes. Same numbers as
     ``librosa.feature.chroma_stft`` with ``tuning=0`` (after Ellis, Chroma feature analysis and synthesis, 2007).
 
     >>> chroma(np.float32([[2, 1] + 10 * [0]])).round(1).tolist()[0][:3]
@@ -81,39 +72,38 @@ def chroma(power: Array) -> Array:
 
 @lru_cache
 def pitch_classes(rate: int, n_fft: int) -> Sparse:
-    """Make a bump a semitone wide in each octave, the middle ones higher: 12 filters."""
-    from librosa.filters import (
-        chroma as filters,
-    )  # here, because it takes longer to import than to extract a hundred clips
+    """Make the chroma filters: a semitone wide in each octave, middle octaves weighted more."""
+    from librosa.filters import chroma as filters
 
     weights: Array = filters(sr=rate, n_fft=n_fft, tuning=0.0)
     return sparse(weights)
 
 
-ZERO = np.float32(1e-10)  # a sample within this of zero has no sign of its own, it counts as positive
+ZERO = np.float32(1e-10)  # samples from minus this on count as positive
 
 
 def zcr(signal: Array, *, n_fft: int, hop: int) -> Array:
-    """Give the share of a frame's samples at which the sign turns, as if the outermost went on. Shape ``(frames,)``.
+    """Compute the share of a frame's samples at which the sign changes, ends repeated. Shape ``(frames,)``.
 
-    >>> zcr(np.tile(np.float32([1, 1, -1, -1]), 64), n_fft=64, hop=64)[1].item()  # 31 of 64: a frame begins on a turn
+    >>> signal = np.tile(np.float32([1, 1, -1, -1]), 64)
+    >>> zcr(signal, n_fft=64, hop=64)[1].item()  # 31 of 64: the frame begins at a change
     0.484375
     """
     inside = framewise(count_turns, signal, n_fft=n_fft, hop=hop)
-    last = hop * np.arange(len(inside)) + n_fft // 2 - 1  # sample of a frame, whose turn belongs to its neighbour
+    last = hop * np.arange(len(inside)) + n_fft // 2 - 1  # last sample of a frame: a change after it does not count
     last = last[last < len(signal) - 1]
     inside[: len(last)] -= (signal[last] < -ZERO) != (signal[last + 1] < -ZERO)
     return (inside / n_fft).astype(np.float32)
 
 
 def rms(signal: Array, *, n_fft: int, hop: int) -> Array:
-    """Give the root mean square of each frame, zeros beyond the ends, of full scale 1. Shape ``(frames,)``."""
+    """Compute the root mean square of each frame re full scale 1, zeros beyond the ends. Shape ``(frames,)``."""
     mean: npt.NDArray[np.float64] = framewise(sum_squares, signal, n_fft=n_fft, hop=hop) / n_fft
     return np.sqrt(mean).astype(np.float32)
 
 
 def framewise(function: Callable[..., None], signal: Array, *, n_fft: int, hop: int) -> npt.NDArray[np.float64]:
-    """Sum up in centred frames what a function writes for blocks of a signal. Shape ``(frames,)``."""
+    """Sum over centred frames what ``function`` writes for blocks of the signal. Shape ``(frames,)``."""
     size = gcd(hop, n_fft // 2)  # the largest blocks at whose edges all frames begin and end
     blocks, sums = np.empty(-(-len(signal) // size)), np.empty(frames(len(signal), hop))
     function(signal, size, blocks)
@@ -123,7 +113,7 @@ def framewise(function: Callable[..., None], signal: Array, *, n_fft: int, hop: 
 
 @compiled
 def count_turns(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
-    """Count of each block of ``size`` samples those that are followed by another sign."""
+    """Count the sign changes from one sample to the next in each block of ``size`` samples."""
     for block in range(len(out)):
         here = signal[block * size : (block + 1) * size]
         after = signal[block * size + 1 : (block + 1) * size + 1]
@@ -138,7 +128,7 @@ def sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
     """Sum the squares of each block of ``size`` samples."""
     for block in range(len(out)):
         piece = signal[block * size : (block + 1) * size]
-        even = odd = 0.0  # two sums, since one would wait for itself
+        even = odd = 0.0  # two independent sums run in parallel
         for i in range(len(piece) // 2):
             first, second = np.float64(piece[2 * i]), np.float64(piece[2 * i + 1])
             even, odd = even + first * first, odd + second * second
@@ -149,7 +139,7 @@ def sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
 
 @compiled
 def sum_frames(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray[Any]) -> None:
-    """Sum ``width`` blocks around every ``step``-th; there are zeros beyond the ends."""
+    """Sum ``width`` blocks around every ``step``-th one, zeros beyond the ends."""
     for frame in range(len(out)):
         total = 0.0
         for value in blocks[max(0, frame * step - width // 2) : max(0, frame * step + width // 2)]:
@@ -157,11 +147,11 @@ def sum_frames(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray
         out[frame] = total
 
 
-SMALLEST = 1e-8  # added to the deviation, so that what never changes becomes zero
+SMALLEST = 1e-8  # added to the standard deviation, so that constant values become zero
 
 
 def standardise(view: Array, by: str | None) -> Array:
-    """Give a view mean 0 and deviation 1. Same shape, ``(frames, rows)``.
+    """Scale a view to mean 0 and standard deviation 1. Same shape, ``(frames, bins)``.
 
     >>> standardise(np.float32([[0, 10], [2, 30]]), "rows").tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
@@ -169,13 +159,13 @@ def standardise(view: Array, by: str | None) -> Array:
     if by is None:
         return view
     axis = 0 if by == "rows" else None
-    exact = view.astype(np.float64)  # the sums of float32 would depend on the processor
+    exact = view.astype(np.float64)  # float32 sums would depend on the processor
     centred = exact - exact.mean(axis=axis, keepdims=True)
     return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + SMALLEST), np.float32)
 
 
 def limit(view: Array, largest: float | None) -> Array:
-    """Cut off what lies beyond ``largest`` on either side of zero. Same shape.
+    """Clip to ±``largest``. Same shape.
 
     >>> limit(np.float32([-7, 0, 6]), 5.0).tolist()
     [-5.0, 0.0, 5.0]
@@ -184,18 +174,18 @@ def limit(view: Array, largest: float | None) -> Array:
 
 
 def lengthen(view: Array, frames: int) -> Array:
-    """Append frames of zeros, to shape ``(frames, rows)``."""
+    """Append frames of zeros, to shape ``(frames, bins)``."""
     return np.pad(view, ((0, frames - len(view)), (0, 0))) if len(view) < frames else view
 
 
-VERSION = 3  # raise it when the same settings would give other numbers, here or in the modules imported above
+VERSION = 3  # raise it if the same settings give other numbers, also in stft, fourier and functionals.delta
 
 
 def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
-    """Make all views of one signal at ``rate`` Hz, time first, out of one STFT for all that share its settings.
+    """Compute all views of a signal at ``rate`` Hz; views with equal settings share one STFT.
 
     >>> out = compute_views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
-    >>> {name: view.shape for name, view in out.items()}
+    >>> {name: tensor.shape for name, tensor in out.items()}
     {'logmel': (188, 64), 'mfcc': (188, 22)}
 
     Raises:
@@ -203,82 +193,84 @@ def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dic
     """
     for config in configs.values():
         check(config, rate)
-    sums = summed(signal, rate, configs.values())
-    made = {each: chroma(some) if isinstance(each, Mfcc) else levels(some, each) for each, some in sums.items()}
-    return {name: scale(view(signal, config, made), config) for name, config in configs.items()}
+    powers = summed(signal, rate, configs.values())
+    parts = {
+        config: chroma(power) if isinstance(config, Mfcc) else levels(power, config) for config, power in powers.items()
+    }
+    return {name: scale(view(signal, config, parts), config) for name, config in configs.items()}
 
 
-def scale(rows: Array, config: Bands) -> Array:
-    """Scale a view by its own clip where its settings say so. Same shape, ``(frames, rows)``."""
-    return limit(standardise(rows, config.normalise), config.limit)
+def scale(view: Array, config: Bands) -> Array:
+    """Standardise and clip a view as its settings say. Same shape, ``(frames, bins)``."""
+    return limit(standardise(view, config.normalise), config.limit)
 
 
 def levels(power: Array, config: Bands) -> Array:
-    """Turn power into dB re 1, or re the loudest value. Same shape."""
+    """Convert power to dB re 1, or re the loudest value. Same shape."""
     level = decibel(power, top_db=config.top_db)
     return level - level.max() if config.reference == "max" else level
 
 
 def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
-    """Sum the spectrum as the views need it: mel power under their `LogMel`, pitch classes under their `Mfcc`."""
+    """Compute the band powers that views need: mel bands by their `LogMel`, pitch classes by their `Mfcc`."""
     wanted: dict[tuple[int, int], dict[Bands, None]] = {}
     for config in configs:
         wanted.setdefault((config.n_fft, config.hop), {}).update(dict.fromkeys(reductions(config)))
     result: dict[Bands, Array] = {}
-    for (n_fft, hop), some in wanted.items():
-        if some:
-            filters, ends = joint_filters(tuple(some), rate)
+    for (n_fft, hop), needed in wanted.items():
+        if needed:
+            filters, ends = joint_filters(tuple(needed), rate)
             power = band_power(signal, filters, n_fft=n_fft, hop=hop)
-            result |= dict(zip(some, np.split(power, ends, axis=1), strict=True))
+            result |= dict(zip(needed, np.split(power, ends, axis=1), strict=True))
     return result
 
 
 def reductions(config: Bands) -> list[Bands]:
-    """Say what sums of the spectrum a view needs: those of a log-mel view, and as an `Mfcc` with chroma its own."""
+    """Return what the view needs of `summed`: its mel bands, and with chroma the view itself."""
     mel: list[Bands] = [bands(config)] if not isinstance(config, Mfcc) or config.mfcc else []
     return [*mel, config] if isinstance(config, Mfcc) and config.chroma else mel
 
 
 @lru_cache
 def joint_filters(wanted: tuple[Bands, ...], rate: int) -> tuple[Sparse, tuple[int, ...]]:
-    """Give the filters of several sums at once, and where all but the first begin."""
-    parts = [
+    """Join the filters of several band powers; return where each but the first begins, too."""
+    banks = [
         pitch_classes(rate, each.n_fft)
         if isinstance(each, Mfcc)
         else sparse_filters(rate, each.n_fft, each.n_mels, each.fmin, each.fmax)
         for each in wanted
     ]
-    return join(parts), tuple(int(end) for end in np.cumsum([len(each.first) for each in parts])[:-1])
+    return join(banks), tuple(int(end) for end in np.cumsum([len(each.first) for each in banks])[:-1])
 
 
-def view(signal: Array, config: Bands, made: Mapping[Bands, Array]) -> Array:
-    """Put one view together out of log-mel bands and chroma. Shape ``(frames, rows)``."""
+def view(signal: Array, config: Bands, parts: Mapping[Bands, Array]) -> Array:
+    """Assemble one view from log-mel bands and chroma. Shape ``(frames, bins)``."""
     if not isinstance(config, Mfcc):
-        return made[bands(config)]
+        return parts[bands(config)]
     blocks = contours(signal, config)
     if config.mfcc:
-        cepstrum = mfcc(made[bands(config)], n_mfcc=config.n_mfcc)
+        cepstrum = mfcc(parts[bands(config)], n_mfcc=config.n_mfcc)
         blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
     if config.chroma:
-        blocks.append(made[config])
+        blocks.append(parts[config])
     return np.concatenate(blocks, axis=1)
 
 
 @cache
 def bands(config: Bands) -> LogMel:
-    """Give the log-mel view that a view stands on, before any scaling by the clip."""
+    """Return the log-mel view on which a view is based, before any scaling by the clip."""
     names = {field.name for field in fields(Bands)} - {"normalise", "limit"}
     return LogMel(**{name: getattr(config, name) for name in names})
 
 
 def contours(signal: Array, config: Mfcc) -> list[Array]:
-    """Give the columns before the MFCC, each of shape ``(frames, 1)``."""
+    """Compute the columns before the MFCC, each of shape ``(frames, 1)``."""
     wanted = [function for function, on in ((zcr, config.zcr), (rms, config.rms)) if on]
     return [function(signal, n_fft=config.n_fft, hop=config.hop)[:, None] for function in wanted]
 
 
 def bin_names(config: Bands) -> tuple[str, ...]:
-    """Name the rows of a view, the second axis of its array.
+    """Name the bins of a view, the second axis of its array.
 
     >>> bin_names(Mfcc(n_mfcc=2, deltas=1)), bin_names(LogMel())[:2]
     (('zcr', 'rms', 'mfcc_01', 'mfcc_02', 'delta_01', 'delta_02'), ('mel_001', 'mel_002'))
@@ -292,7 +284,7 @@ def bin_names(config: Bands) -> tuple[str, ...]:
 
 
 def view_unit(config: Bands) -> str:
-    """Say what the numbers of a view are.
+    """Describe the unit of a view.
 
     >>> view_unit(LogMel()), view_unit(Mfcc(rms=False)), view_unit(LogMel(normalise="clip"))
     ('dB re 1', 'zcr: turns per sample; mfcc: dB re 1', 'deviations of the clip')

@@ -1,4 +1,4 @@
-"""``extract``: features of any audio files as Parquet, NPZ or CSV, without manifest or cache."""
+"""Command ``extract``: features of any audio files as Parquet, npz or CSV, without manifest or clip cache."""
 
 import os
 import zipfile
@@ -16,12 +16,11 @@ import pyarrow.csv
 
 from pipeline import parallel
 from pipeline.audio import decode
-from pipeline.core import files
+from pipeline.core import files, machine
 from pipeline.core.errors import AudioError, SettingError
 from pipeline.core.files import begins
 from pipeline.dataset import shards
 from pipeline.dataset.shards import Layout, Rows
-from pipeline.extract import worker
 from pipeline.signal import extractor
 from pipeline.tools.find_audio import find_audio_files
 
@@ -30,24 +29,21 @@ COLUMNS = ("clip_id", "variant", "key", "valid_frames")
 
 
 def write_npz(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
-    """Write a new npz file without pickled objects, all rows held at once; return their number.
+    """Write a new npz file without pickled objects, all rows at once; return their number.
 
-    Its arrays: x of shape ``(rows, frames, rows of the view)``; clip_id, variant, key and valid_frames of shape
-    ``(rows,)``; rows, the names of the view's rows; layout, all that a shard's metadata says, as JSON.
+    Its arrays: x of shape ``(rows, frames, bins)``; clip_id, variant, key and valid_frames of shape ``(rows,)``; rows,
+    the names of the bins; layout, the metadata of a shard, as JSON.
     """
-    every = list(groups)
-    columns: dict[str, Any] = {
-        name: np.concatenate([np.asarray(getattr(rows, name)) for rows in every]) for name in COLUMNS
-    }
-    x = np.concatenate([rows.tensors for rows in every])
+    rows = shards.concatenate(list(groups))
+    columns: dict[str, Any] = {name: np.asarray(getattr(rows, name)) for name in COLUMNS}
     text = layout.schema().metadata[b"ser"].decode()
     with files.atomic_write(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, x=x, **columns, rows=np.array(layout.rows), layout=np.array(text))
-    return len(x)
+        np.savez_compressed(file, x=rows.tensors, **columns, rows=np.array(layout.rows), layout=np.array(text))
+    return len(rows.tensors)
 
 
 def is_npz(path: Path) -> bool:
-    """Say whether a file is one that `write_npz` wrote."""
+    """Say whether `write_npz` wrote a file."""
     try:
         with zipfile.ZipFile(path) as file:
             return set(file.namelist()) == {f"{name}.npy" for name in ("x", *COLUMNS, "rows", "layout")}
@@ -56,21 +52,20 @@ def is_npz(path: Path) -> bool:
 
 
 def is_csv(path: Path) -> bool:
-    """Say whether a file is one that `write_csv` wrote."""
+    """Say whether `write_csv` wrote a file."""
     return begins(path, ",".join(f'"{name}"' for name in HEAD).encode())
 
 
 def write_csv(path: Path, layout: Layout, groups: Iterable[Rows], times: npt.NDArray[np.float64]) -> int:
-    """Write a new CSV file with a line for each frame, a group at a time; return the number of the shard's rows.
+    """Write a new CSV file with one line per frame, group by group; return the number of rows.
 
-    A number is written in the fewest digits that read back to the stored float32, or to the float32 that a stored
-    float16 is.
+    Numbers have the fewest digits from which the stored value, as float32, can be read back.
 
     Args:
-        path: where to write.
-        layout: what the tensors are.
-        groups: the rows.
-        times: shape ``(frames,)``, seconds of the frames' centres.
+        path: of the file.
+        layout: of the tensors.
+        groups: blocks of rows.
+        times: shape ``(frames,)``, centres of the frames in s.
     """
     schema, count = lines_schema(layout), 0
     with files.atomic_write(path) as part, pa.csv.CSVWriter(part, schema) as writer:
@@ -81,12 +76,12 @@ def write_csv(path: Path, layout: Layout, groups: Iterable[Rows], times: npt.NDA
 
 
 def lines_schema(layout: Layout) -> pa.Schema:
-    """Name the columns of the long form."""
+    """Return the columns of the CSV file."""
     return pa.schema([*HEAD.items(), *((name, pa.float32()) for name in layout.rows)])
 
 
 def lines(rows: Rows, schema: pa.Schema, times: npt.NDArray[np.float64]) -> pa.Table:
-    """Turn rows of a shard into lines, a line for each frame."""
+    """Convert rows to lines, one per frame."""
     count, frames, _ = rows.tensors.shape
     row, frame = np.divmod(np.arange(count * frames), frames)
     values = rows.tensors.reshape(count * frames, -1).T.astype(np.float32, order="C")
@@ -95,133 +90,115 @@ def lines(rows: Rows, schema: pa.Schema, times: npt.NDArray[np.float64]) -> pa.T
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-OURS: Mapping[str, Callable[[Path], bool]] = {  # by suffix: what tells that this command wrote a file
+IS_OURS: Mapping[str, Callable[[Path], bool]] = {  # by suffix: whether this command wrote a file
     ".parquet": shards.is_shard, ".npz": is_npz, ".csv": is_csv,
 }  # fmt: skip
-SUFFIXES = tuple(OURS)
-GROUP = 16 * 2**20  # bytes of tensors written at once
 RUN = 1000  # clips
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many rows were written, and a sentence for each file that gave none."""
+    """How many rows were written, and a message for each file that gave none."""
 
     rows: int
     failures: tuple[str, ...]
     paths: tuple[Path, ...] = field(default=(), compare=False)  # of all files
 
 
-@dataclass(frozen=True)
-class Made:
-    """The rows of one clip."""
-
-    clip_id: str
-    keys: Mapping[str, str]  # by variant
-    entry: extractor.Entry
-
-
 def export(
     paths: Sequence[str], output: Path, *, settings: extractor.Recipe, view: str, copies: bool, processes: int
 ) -> Outcome:
-    """Write the rows of one view for the recordings that ``paths`` name; a bad file stops nothing but itself.
+    """Extract one view of the recordings that ``paths`` name into a file; bad files do not stop the others.
 
     Args:
         paths: files, folders and glob patterns.
-        output: a feature shard, an npz or a CSV file by its suffix; it is not touched when no file gave a row.
-        settings: what decides the numbers.
+        output: a feature shard, an npz or a CSV file, by its suffix; it is not touched if no file gave a row.
+        settings: of the extractor.
         view: mfcc or logmel.
-        copies: whether to write the augmented variants too, as the store draws them.
-        processes: how many to start; they change no byte.
+        copies: whether to write the augmented variants too, as in the clip cache.
+        processes: number of processes, which does not affect the result.
 
     Raises:
         SettingError: another suffix, or a path that matches nothing.
     """
-    if output.suffix not in SUFFIXES:
-        raise SettingError(f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(SUFFIXES)}.")
-    files.refuse_taken(place := to_write(output))
-    wanted = settings if copies else replace(settings, augment=replace(settings.augment, copies=()))
+    if output.suffix not in IS_OURS:
+        raise SettingError(f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(IS_OURS)}.")
+    target = files.Output(path=output, what="a file of features", ours=IS_OURS[output.suffix])
+    files.refuse_taken(target)
+    settings = settings if copies else replace(settings, augment=replace(settings.augment, copies=()))
+    layout = extractor.layout(settings, view)
     failures: list[str] = []
-    found = list(find_audio_files(paths, failures).items())
-    groups = grouped(whole(spread(found, wanted, view, parallel.Crew(processes)), failures), wanted, view)
+    recordings = list(find_audio_files(paths, failures).items())
+    groups = row_groups(extract_all(recordings, settings, view, failures, processes=processes), layout)
     first = next(groups, None)
-    every = tuple(path for _, path in found)
+    every = tuple(path for _, path in recordings)
     if first is None:
         return Outcome(0, tuple(failures), every)
-    with files.replacing(place) as part:
-        rows = write(part, output.suffix, wanted, view, chain([first], groups))
+    groups = chain([first], groups)
+    with files.replacing(target) as part:
+        if output.suffix == ".npz":
+            rows = write_npz(part, layout, groups)
+        elif output.suffix == ".csv":
+            rows = write_csv(part, layout, groups, times(settings, view))
+        else:
+            rows = shards.write(part, layout, groups)
     return Outcome(rows, tuple(failures), every)
 
 
-def to_write(output: Path) -> files.Output:
-    """Describe the file that is written."""
-    return files.Output(path=output, what="a file of features", ours=OURS[output.suffix])
+def extract_all(
+    recordings: Sequence[tuple[str, Path]],
+    settings: extractor.Recipe,
+    view: str,
+    failures: list[str],
+    *,
+    processes: int,
+) -> Iterator[Rows]:
+    """Yield the rows of each clip, in runs of clips, so that rows not yet written never fill the memory.
+
+    ``failures`` gets a message for each file that gave none.
+    """
+    work = partial(extract_rows, settings=settings, view=view)
+    for start in range(0, len(recordings), RUN):
+        run = recordings[start : start + RUN]
+        where = f" {start + 1}–{start + len(run)} of {len(recordings)}" if len(recordings) > RUN else ""
+        for result in parallel.spread(work, run, crew=parallel.Crew(processes), label=f"extract {view}{where}"):
+            if isinstance(result, str):
+                failures.append(result)
+            else:
+                yield result
 
 
-def spread(
-    found: Sequence[tuple[str, Path]], settings: extractor.Recipe, view: str, team: parallel.Crew
-) -> Iterator[Made | str]:
-    """Make clips in runs, so that what is made and not yet written never fills the memory."""
-    work = partial(make, settings=settings, view=view)
-    for start in range(0, len(found), RUN):
-        some = found[start : start + RUN]
-        where = f" {start + 1}–{start + len(some)} of {len(found)}" if len(found) > RUN else ""
-        yield from parallel.spread(work, some, crew=team, label=f"extract {view}{where}")
-
-
-def make(named: tuple[str, Path], *, settings: extractor.Recipe, view: str) -> Made | str:
-    """Make the rows of one clip, or say why there are none."""
-    clip_id, path = named
+def extract_rows(recording: tuple[str, Path], *, settings: extractor.Recipe, view: str) -> Rows | str:
+    """Extract the rows of one clip, given as clip_id and path, or return the message why there are none."""
+    clip_id, path = recording
     if clip_id != clip_id.encode(errors="replace").decode():
         return f"{os.fsencode(path)!r} is no UTF-8 name: rename the file."
-    worker.keep_memory()
+    machine.keep_freed_memory()
     try:
-        recording = decode.fetch(path)
+        decoded = decode.fetch(path)
     except AudioError as error:
         return str(error)
-    if not len(recording.samples):
+    if not len(decoded.samples):
         return f"{path} holds no samples: export it again."
-    sha256 = decode.samples_hash(recording.samples)
-    (keys,) = extractor.keys(settings, [view], [(sha256, recording.sample_rate)])
-    entry = extractor.make(recording, settings, sha256, {view: tuple(keys[view])})[view]
-    return Made(clip_id, keys[view], entry)
+    sha256 = decode.samples_hash(decoded.samples)
+    (keys,) = extractor.keys(settings, [view], [(sha256, decoded.sample_rate)])
+    variants = tuple(keys[view])
+    features = extractor.make(decoded, settings, sha256, {view: variants})[view]
+    return Rows(
+        key=tuple(keys[view].values()),
+        tensors=features.tensors,
+        valid_frames=features.valid_frames,
+        clip_id=(clip_id,) * len(variants),
+        variant=variants,
+    )
 
 
-def whole(results: Iterable[Made | str], failures: list[str]) -> Iterator[Made]:
-    """Let through what could be made, and collect the sentences of what could not."""
-    for result in results:
-        if isinstance(result, str):
-            failures.append(result)
-        else:
-            yield result
-
-
-def grouped(made: Iterator[Made], settings: extractor.Recipe, view: str) -> Iterator[shards.Rows]:
-    """Join clips to groups of rows, as they come."""
-    layout = extractor.layout(settings, view)
-    a_clip = len(layout.augment) * layout.shape[0] * layout.shape[1] * np.dtype(layout.dtype).itemsize
-    size = max(1, GROUP // a_clip)
-    while some := list(islice(made, size)):
-        yield shards.Rows(
-            clip_id=[each.clip_id for each in some for _ in each.keys],
-            variant=[variant for each in some for variant in each.keys],
-            key=[key for each in some for key in each.keys.values()],
-            valid_frames=np.concatenate([each.entry.valid_frames for each in some]),
-            tensors=np.concatenate([each.entry.tensors for each in some]),
-        )
-
-
-def write(output: Path, suffix: str, settings: extractor.Recipe, view: str, groups: Iterable[shards.Rows]) -> int:
-    """Write rows in the format that the suffix names; return their number."""
-    layout = extractor.layout(settings, view)
-    if suffix == ".npz":
-        return write_npz(output, layout, groups)
-    if suffix == ".csv":
-        return write_csv(output, layout, groups, times(settings, view))
-    return shards.write(output, layout, groups)
+def row_groups(clips: Iterator[Rows], layout: Layout) -> Iterator[Rows]:
+    """Join the rows of clips to row groups."""
+    while group := list(islice(clips, layout.clips_per_group)):
+        yield shards.concatenate(group)
 
 
 def times(settings: extractor.Recipe, view: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Give the seconds of the frames' centres, counted from what trimming kept. Shape ``(frames,)``."""
-    frames, _ = extractor.layout(settings, view).shape
-    return np.arange(frames) * settings.view(view).hop / settings.audio.sample_rate
+    """Return the centres of the frames in s, counted from where trimming begins. Shape ``(frames,)``."""
+    return np.arange(settings.frames(view)) * settings.view(view).hop / settings.audio.sample_rate

@@ -1,4 +1,4 @@
-"""From the paths that a person types to the recordings they mean and their names."""
+"""Find audio files by paths, folders and glob patterns."""
 
 import errno
 import glob
@@ -13,27 +13,28 @@ from pipeline.core import paths
 from pipeline.core.errors import SettingError
 from pipeline.core.files import is_audio, is_system
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def find_audio_files(paths: Sequence[str], failures: list[str] | None = None) -> dict[str, Path]:
-    """Find the recordings that files, folders and glob patterns name, each one once.
+    """Find the recordings that files, folders and glob patterns name, each once.
 
-    A folder stands for all audio below it, except behind links to other folders. A file named by itself is taken
-    whatever it is called.
+    A folder stands for all audio below it; links to other folders are not followed. A file given by its path may have
+    any name.
 
     Args:
-        paths: what was typed; ``~`` is the home folder.
-        failures: gets a sentence for each path and folder that the system cannot look at; the others are found.
+        paths: as typed; ``~`` is the home folder.
+        failures: gets a message for each path and folder that cannot be read; the others are searched.
 
     Returns:
-        clip_id to absolute path, in order of clip_id: the path, with slashes, from the folder that all ``paths`` share.
+        Absolute paths by clip_id, sorted. The clip_id is the path, with slashes, relative to the common folder of
+        ``paths``.
 
     Raises:
-        SettingError: a path matches nothing; without ``failures`` also where the system cannot look.
+        SettingError: a path matches nothing, or without ``failures`` cannot be read.
     """
-    say = refuse if failures is None else failures.append
-    started = [expand(text, say) for text in paths]
+    report = refuse if failures is None else failures.append
+    started = [expand(text, report) for text in paths]
     files = {path.parent.resolve() / path.name for _, found in started for path in found}
     if not files:
         return {}
@@ -41,38 +42,38 @@ def find_audio_files(paths: Sequence[str], failures: list[str] | None = None) ->
     return dict(sorted((path.relative_to(shared).as_posix(), path) for path in files))
 
 
-def expand(text: str, say: Say) -> tuple[Path, list[Path]]:
-    """Give the folder that one path starts from, and the recordings it names; ``say`` is told of what cannot be seen.
+def expand(text: str, report: Report) -> tuple[Path, list[Path]]:
+    """Return the folder from which a path starts and the recordings it names; ``report`` gets what cannot be read.
 
     Raises:
-        SettingError: there are none, and there was nothing to tell.
+        SettingError: there are none, and all folders could be read.
     """
-    path, told = paths.named(text), list[str]()
+    path, messages = paths.named(text), list[str]()
     try:
-        top, found = start(path, told.append)
+        top, found = start(path, messages.append)
     except SettingError as error:
         top, found = path, []
-        told.append(str(error))
-    if not found and not told:
+        messages.append(str(error))
+    if not found and not messages:
         word = "holds" if path.exists() else "matches"
         raise SettingError(f"{paths.short(text)} {word} no audio file: check the path.")
-    for sentence in told:
-        say(sentence)
+    for message in messages:
+        report(message)
     return top, found
 
 
-def start(path: Path, say: Say) -> tuple[Path, list[Path]]:
-    """Find what a path names: a folder, a file, or a pattern."""
-    facts = paths.look(path)
-    if facts is None and not path.is_symlink():
-        return fixed(path), list(matches(path, say))
-    if facts is not None and stat.S_ISDIR(facts.st_mode):
-        return path, list(below(path, lambda error: say(unlisted(error))))
-    return path.parent, [path]  # before patterns, for a file may be called take[1].wav
+def start(path: Path, report: Report) -> tuple[Path, list[Path]]:
+    """Find the recordings that a path names: a folder, a file, or a pattern."""
+    status = paths.look(path)
+    if status is None and not path.is_symlink():
+        return fixed(path), list(matches(path, report))
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        return path, list(below(path, lambda error: report(unlisted(error))))
+    return path.parent, [path]  # not a pattern: a file may be called take[1].wav
 
 
 def fixed(pattern: Path) -> Path:
-    """Give the folder before the first wildcard.
+    """Return the folder before the first wildcard.
 
     >>> fixed(Path("clips/2024/take*/**/*.wav")).as_posix()
     'clips/2024'
@@ -80,33 +81,33 @@ def fixed(pattern: Path) -> Path:
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
-def matches(pattern: Path, say: Say) -> Iterator[Path]:
-    """List the recordings that match, or lie below a folder that does."""
+def matches(pattern: Path, report: Report) -> Iterator[Path]:
+    """Yield the recordings that match a pattern, or are below a folder that does."""
     for folder in closed(pattern):
-        say(unlisted(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))))
+        report(unlisted(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))))
     files = []
     for match in expanded(pattern):
         if os.path.isdir(match):  # noqa: PTH112 - Path's raises
-            yield from below(match, lambda error: say(unlisted(error)))
+            yield from below(match, lambda error: report(unlisted(error)))
         elif is_recording(match):
             files.append(match)
     yield from formats.unconverted(files)
 
 
 def expanded(pattern: Path) -> Iterator[Path]:
-    """List what a pattern matches; ``glob`` passes over folders that it cannot list."""
+    """Yield the paths that match a pattern; ``glob`` skips folders that it cannot list."""
     return map(Path, glob.iglob(str(pattern), recursive=True))  # noqa: PTH207 - Path.glob raises on '**.wav'
 
 
 def closed(pattern: Path) -> set[Path]:
-    """List the folders that a pattern leads through and that cannot be listed."""
+    """Return the folders on the way of a pattern that cannot be listed."""
     tops = {fixed(pattern), *pattern.parents} - set(fixed(pattern).parents)
     through = chain.from_iterable(expanded(top) if glob.has_magic(str(top)) else [top] for top in tops)
     return {path for path in through if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK)}  # noqa: PTH112 - Path's raises
 
 
 def below(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """List the recordings below a folder.
+    """Yield the recordings below a folder.
 
     Raises:
         SettingError: a folder cannot be listed, unless ``onerror`` takes it.
@@ -116,25 +117,23 @@ def below(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Ite
 
 
 def is_recording(path: Path) -> bool:
-    """Say whether a file is worth a look by its name; pipes and devices, which may never end, are not.
+    """Say whether a file may be a recording by its name; pipes and devices, which may never end, are not.
 
-    One that cannot be looked at, as a link to nothing, is: to read it fails, and is told. So is sound in a format that
-    is not read: it is named instead of passed over.
+    Unreadable files such as broken links count, so that they are reported, as do files in unsupported formats.
     """
     named = is_audio(path) or formats.by_name(path) is not None
     return named and not is_system(path) and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113 - Path's raise
 
 
 def stop(error: OSError) -> None:
-    """Stop at a folder that cannot be listed, which ``os.walk`` would pass over."""
+    """Raise the error for a folder that cannot be listed, which ``os.walk`` would skip."""
     refuse(unlisted(error))
 
 
 def unlisted(error: OSError) -> str:
-    """Say that a folder cannot be listed."""
+    """Return the message that a folder cannot be listed."""
     return f"{error.filename} cannot be listed ({error.strerror}): make it readable."
 
 
-def refuse(sentence: str) -> None:
-    """Stop at what cannot be looked at."""
-    raise SettingError(sentence)
+def refuse(message: str) -> None:
+    raise SettingError(message)

@@ -1,4 +1,4 @@
-"""``inspect``: pictures of recordings, the waveform and the views that a network sees."""
+"""Command ``inspect``: pictures of recordings, with the waveform and the views that are model inputs."""
 
 import warnings
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ CHANNELS = {1: "mono", 2: "stereo"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The pictures that were drawn, and a sentence for each file that gave none."""
+    """The pictures that were drawn, and a message for each file that gave none."""
 
     pictures: tuple[Path, ...]
     failures: tuple[str, ...]
@@ -36,36 +36,36 @@ class Outcome:
 
 
 def inspect(paths: Sequence[str], output: Path | None, *, settings: extractor.Recipe, processes: int) -> Outcome:
-    """Draw one picture for each recording that ``paths`` name; a bad file stops nothing but itself.
+    """Draw one picture for each recording that ``paths`` name; bad files do not stop the others.
 
     Args:
         paths: files, folders and glob patterns.
-        output: a picture, or a folder for them; without it they go into the current folder.
-        settings: what decides the numbers.
-        processes: how many to start.
+        output: a picture, or a folder; by default the current folder.
+        settings: of the extractor.
+        processes: number of processes.
 
     Raises:
-        SettingError: a path matches nothing, two clips would share a picture, or something else has its name.
+        SettingError: a path matches nothing, two clips have the same picture, or its path is taken by another file.
     """
     failures: list[str] = []
     found = find_audio_files(paths, failures)
-    places = pictures(list(found), output)
-    for place in places:
-        files.refuse_taken(to_draw(place))
-    items = [(path, place.absolute()) for path, place in zip(found.values(), places, strict=True)]
+    targets = pictures(list(found), output)
+    for target in targets:
+        files.refuse_taken(to_draw(target))
+    items = [(path, target.absolute()) for path, target in zip(found.values(), targets, strict=True)]
     work = partial(attempt, settings=settings)
     results = list(parallel.spread(work, items, crew=parallel.Crew(processes), label="inspect"))
-    good = tuple(place for place, failure in zip(places, results, strict=True) if not failure)
+    good = tuple(target for target, failure in zip(targets, results, strict=True) if not failure)
     return Outcome(good, tuple(filter(None, [*failures, *results])), tuple(found.values()))
 
 
-def to_draw(place: Path) -> files.Output:
-    """Describe the picture that is written."""
-    return files.Output(path=place, what="a picture", ours=figures.is_ours)
+def to_draw(target: Path) -> files.Output:
+    """Describe the picture to be written."""
+    return files.Output(path=target, what="a picture", ours=figures.is_ours)
 
 
 def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:
-    """Say where the picture of each clip goes.
+    """Return the path of the picture of each clip.
 
     >>> [path.as_posix() for path in pictures(["a/x.wav", "b/x.wav"], Path("out"))]
     ['out/a/x.png', 'out/b/x.png']
@@ -81,26 +81,26 @@ def pictures(clips: Sequence[str], output: Path | None) -> list[Path]:
     return [output]
 
 
-def apart(clips: Sequence[str], places: Sequence[Path]) -> list[Path]:
-    """Refuse two clips in one picture."""
+def apart(clips: Sequence[str], targets: Sequence[Path]) -> list[Path]:
+    """Check that no two clips have the same picture."""
     first: dict[Path, str] = {}
-    for clip, place in zip(clips, places, strict=True):
-        if first.setdefault(place, clip) != clip:
-            raise SettingError(f"{first[place]} and {clip} would both become {place}: draw one of them with -o.")
-    return list(places)
+    for clip, target in zip(clips, targets, strict=True):
+        if first.setdefault(target, clip) != clip:
+            raise SettingError(f"{first[target]} and {clip} would both become {target}: draw one of them with -o.")
+    return list(targets)
 
 
 def attempt(item: tuple[Path, Path], *, settings: extractor.Recipe) -> str:
-    """Draw one clip; return what went wrong, else an empty text."""
-    path, place = item
+    """Draw one clip; return what went wrong, or an empty text."""
+    path, target = item
     try:
         recording = decode.fetch(path)
     except AudioError as error:
         return str(error)
     if not len(recording.samples):
         return f"{path} holds no samples: export it again."
-    with files.replacing(to_draw(place)) as part, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a letter of the file name that the font lacks becomes a box
+    with files.replacing(to_draw(target)) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # characters that the font lacks become boxes
         stamp = STAMP if is_synthetic(path) else ""
         figures.save_figure(picture(recording, settings, name=path.name, stamp=stamp), part)
     return ""
@@ -112,41 +112,43 @@ def is_synthetic(path: Path) -> bool:
 
 
 def picture(recording: decode.Recording, settings: extractor.Recipe, *, name: str, stamp: str = "") -> Figure:
-    """Draw a recording and its views in the numbers that the store would hold."""
+    """Draw a recording and its views, with the values that the clip cache holds."""
     rate, features = settings.audio.sample_rate, settings.features
     signal = decode.signal(recording, rate)
     kept = span(signal, settings.audio)
-    rows = original(recording, settings)
-    spectrogram = sheet.spectrogram(rows["logmel"], features.logmel, rate)
-    others = sheet.cepstral(rows["mfcc"], features.mfcc, rate)
+    views = original(recording, settings)
+    spectrogram = sheet.spectrogram(views["logmel"], features.logmel, rate)
+    others = sheet.cepstral(views["mfcc"], features.mfcc, rate)
     lines = (describe(recording), describe_kept(kept, settings.audio))
     return draw(
         Sound(name=name, facts=lines, waveform=signal, rate=rate, kept=kept), [spectrogram, *others], stamp=stamp
     )
 
 
-def original(recording: decode.Recording, settings: extractor.Recipe) -> dict[str, sheet.Rows]:
-    """Make all views of a clip itself, as named rows without the padding."""
+def original(recording: decode.Recording, settings: extractor.Recipe) -> dict[str, sheet.Bins]:
+    """Extract all views of the original clip, as named bins without padding."""
     wanted = dict.fromkeys(extractor.DTYPES, (ORIGINAL,))
     made = extractor.make(recording, settings, decode.samples_hash(recording.samples), wanted)
     return {
-        view: dict(zip(extractor.layout(settings, view).rows, entry.tensors[0, : entry.valid_frames[0]].T, strict=True))
-        for view, entry in made.items()
+        view: dict(
+            zip(extractor.layout(settings, view).rows, features.tensors[0, : features.valid_frames[0]].T, strict=True)
+        )
+        for view, features in made.items()
     }
 
 
 def span(signal: decode.Array, settings: Audio) -> tuple[float, float]:
-    """Say which seconds of a signal are analysed; twice the same where nothing is left."""
+    """Return start and end in s of the part of a signal that is analysed; they are equal if nothing is left."""
     rate, size = settings.sample_rate, len(signal)
     kept = preprocess.condition(signal, settings)
-    if not np.shares_memory(kept, signal):  # it only ever cuts, so that this is the zero that stands for nothing
+    if not np.shares_memory(kept, signal):  # nothing is left: the result is a new zero
         return size / rate, size / rate
     first = (kept.ctypes.data - signal.ctypes.data) // signal.itemsize
     return first / rate, (first + len(kept)) / rate
 
 
 def describe(recording: decode.Recording) -> str:
-    """Write what a file is, with the levels that the manifest has.
+    """Describe a recording, with the levels in the manifest.
 
     >>> describe(decode.Recording(np.float32([[0.5, 0.5], [0, 0]]), 22_050, "WAV"))
     '22.05 kHz · stereo · 0.00 s · peak −6.0 dBFS · RMS −9.0 dBFS'
@@ -160,7 +162,7 @@ def describe(recording: decode.Recording) -> str:
 
 
 def describe_kept(kept: tuple[float, float], settings: Audio) -> str:
-    """Write what the views are made of.
+    """Describe the part that is analysed.
 
     >>> describe_kept((1.0, 2.5), Audio())
     'analysed: 1.50 s at 16 kHz, trimmed at 30 dB, padded to 3 s'

@@ -25,10 +25,10 @@ class Statistics(Protocol):
     """
 
     @property
-    def mean(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+    def mean(self) -> npt.NDArray[np.float32]: ...
 
     @property
-    def variance(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+    def variance(self) -> npt.NDArray[np.float32]: ...
 
 
 def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequence[int]) -> None:

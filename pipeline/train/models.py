@@ -24,7 +24,7 @@ class Model(Protocol):
     """What train makes, the bundle keeps and evaluate asks."""
 
     @property
-    def size(self) -> int: ...  # numbers it consists of  # noqa: D102
+    def size(self) -> int: ...  # numbers it consists of
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
         """Give probabilities of rows of a table. Shape: ``(rows,)`` to ``(rows, classes)``."""

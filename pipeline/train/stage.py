@@ -4,7 +4,6 @@ The C library of Linux gives large blocks back to the system at once and takes t
 by the kernel, which costs a convolution on a CPU a good part of its time.
 """
 
-import ctypes
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core import config, files, tables
+from pipeline.core import config, files, machine, tables
 from pipeline.core.dependencies import files_reached
 from pipeline.dataset import inputs
 from pipeline.dataset import table as dataset_table
@@ -253,18 +252,14 @@ def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # of mallopt(3)
 ALL = 2**31 - 1  # bytes
 STEP = 2**26  # bytes taken from the system at once
 
 
 def keep_freed() -> bool:
-    """Tell the C library of this process to hold on to freed memory; say whether it could be told.
+    """Have the C library of this process keep freed memory; return whether it can, which only glibc does.
 
-    Only glibc can be. Call it before threads are made, or they have pools of their own.
+    Call it before threads are made, or they have pools of their own.
     """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
-        return False
-    wanted = {ARENA_MAX: 1, MMAP_MAX: 0, TRIM_THRESHOLD: ALL, TOP_PAD: STEP}
-    return all(library.mallopt(name, value) == 1 for name, value in wanted.items())
+    options = {machine.ARENA_MAX: 1, machine.MMAP_MAX: 0, machine.TRIM_THRESHOLD: ALL, machine.TOP_PAD: STEP}
+    return machine.set_malloc_options(options)

@@ -1,6 +1,6 @@
 """Inventory of the clip cache: every file, partition, shard and unpacked table.
 
-What does not bear a folder and a name of a form that we give is not ours: it is neither listed nor deleted.
+Files whose folder and name have none of the known forms are neither listed nor deleted.
 """
 
 import json
@@ -19,46 +19,46 @@ from typing import Any
 from pipeline.core import config, files
 from pipeline.core.errors import StoreError
 from pipeline.dataset import shards
-from pipeline.extract import cache, storage
-from pipeline.extract.storage import Place, Reference
+from pipeline.extract import cache
+from pipeline.extract.storage import REFERENCES, Place, Reference, Store, filesystem, reached
 
 UNPACKED, TRAINING = "unpacked", "training"
 FORMS = {  # folder and name of each kind of file
     "segment": r"[a-z0-9_]+-[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{32}\.arrow",
-    "note": rf"{storage.DRAWER}/[0-9a-f]{{32}}\.json",
+    "note": rf"{REFERENCES}/[0-9a-f]{{32}}\.json",
     "unpacked": rf"{UNPACKED}/[0-9a-f]{{64}}(-[0-9a-f]{{32}})?\.npy",  # older versions gave them no checksum
     "hash": rf"{UNPACKED}/[0-9a-f]{{64}}\.sha256",
     "checkpoint": rf"{TRAINING}/[0-9a-f]{{32}}-fold-\d+(-seed-\d+)?\.npz",
     "lock": r"locks/[0-9a-f]{32}\.lock",
 }
-Notes = dict[str, Reference | None]  # by name; None for one that cannot be read
+Notes = dict[str, Reference | None]  # by name; None if unreadable
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file."""
+    """One file of the clip cache or of training."""
 
     kind: str  # a key of FORMS, or unfinished
-    drawer: str
+    drawer: str  # its folder, such as a partition
     name: str
-    path: str  # absolute, or the URL of what lies in the shared place
+    path: str  # absolute, or a URL in the shared storage
     size: int  # bytes
     written: float  # s since 1970
     shared: bool = False
 
 
 def place(params: Mapping[str, Any]) -> Place:
-    """Find the clip cache. Parameters without a section ``store`` leave it to the environment."""
-    return config.build(storage.Store, params.get("store", {}), "store").place
+    """Return the storage of the clip cache. Without a section ``store`` the environment decides."""
+    return config.build(Store, params.get("store", {}), "store").storage
 
 
-def kind(drawer: str, name: str) -> str:
-    """Say what a file is, or nothing if it is not ours.
+def kind(partition: str, name: str) -> str:
+    """Return the kind of a file, empty if it is none of this program.
 
     >>> kind("references", "271a413bd339c5709fdceaec41f14f11.json"), kind("references", "notes.txt")
     ('note', '')
     """
-    path = f"{drawer}/{name}"
+    path = f"{partition}/{name}"
     whole = re.sub(r"\.[\w-]+\.tmp\Z", "", path)
     found = next((kind for kind, form in FORMS.items() if re.fullmatch(form, whole)), "")
     return found and ("unfinished" if whole != path else found)
@@ -71,124 +71,124 @@ def is_drawer(name: str) -> bool:
     )
 
 
-def here(place: Place) -> list[Item]:
-    """List our files in the folder on this machine."""
-    return [item for root in place.roots for path in inside(root) if is_drawer(path.name) for item in scan(path)]
+def here(storage: Place) -> list[Item]:
+    """List the files of the clip cache on this machine."""
+    return [item for root in storage.roots for path in inside(root) if is_drawer(path.name) for item in scan(path)]
 
 
 def unpacked_items() -> list[Item]:
-    """List what training keeps, which all caches of this machine have in common: unpacked files, and its own states."""
-    drawers = [home for drawer in (UNPACKED, TRAINING) for home in files.homes(files.cache_folder() / drawer)]
-    return [item for drawer in drawers for item in scan(drawer)]
+    """List the files of training, which all clip caches of this machine share: unpacked shards and checkpoints."""
+    folders = [home for name in (UNPACKED, TRAINING) for home in files.homes(files.cache_folder() / name)]
+    return [item for folder in folders for item in scan(folder)]
 
 
-def scan(drawer: Path) -> list[Item]:
-    """List our files in one folder; what vanishes meanwhile is left out."""
+def scan(folder: Path) -> list[Item]:
+    """List the files of this program in one folder; files deleted meanwhile are left out."""
     found = []
-    for path in inside(drawer):
-        if what := kind(drawer.name, path.name):
+    for path in inside(folder):
+        if what := kind(folder.name, path.name):
             with suppress(FileNotFoundError, PermissionError):
-                facts = path.stat()
-                found.append(Item(what, drawer.name, path.name, str(path), facts.st_size, facts.st_mtime))
+                status = path.stat()
+                found.append(Item(what, folder.name, path.name, str(path), status.st_size, status.st_mtime))
     return found
 
 
 def inside(folder: Path) -> list[Path]:
-    """List a folder, in order; nothing if it is none, or if this user may not look into it."""
+    """List a folder in order; empty if it does not exist or this user may not read it."""
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 
-def closed(place: Place) -> list[str]:
-    """Name the folders of notes into which this user may not look."""
-    folders = [root / storage.DRAWER for root in place.roots]
+def closed(storage: Place) -> list[str]:
+    """List the folders of notes that this user may not read."""
+    folders = [root / REFERENCES for root in storage.roots]
     return [str(folder) for folder in folders if folder.exists() and not files.is_allowed(folder, os.R_OK | os.X_OK)]
 
 
-def shared(place: Place) -> list[Item]:
-    """List our files in the shared place; none where there is no such place.
+def shared(storage: Place) -> list[Item]:
+    """List the files of the shared storage, if there is one.
 
     Raises:
         StoreError: it cannot be reached.
     """
-    if not place.remote:
+    if not storage.remote:
         return []
-    with storage.reached(place.url):
-        system, root = storage.filesystem(place.url)
+    with reached(storage.url):
+        system, root = filesystem(storage.url)
         system.invalidate_cache()
-        drawers = [entry["name"].rstrip("/") for entry in entries(system, root) if entry["type"] == "directory"]
-        ours = [drawer for drawer in drawers if is_drawer(drawer.rpartition("/")[2])]
-        found = [item(place, entry) for drawer in ours for entry in entries(system, drawer)]
+        folders = [entry["name"].rstrip("/") for entry in entries(system, root) if entry["type"] == "directory"]
+        ours = [folder for folder in folders if is_drawer(folder.rpartition("/")[2])]
+        found = [item(storage, entry) for folder in ours for entry in entries(system, folder)]
     return [each for each in found if each.kind]
 
 
 def entries(system: Any, path: str) -> list[dict[str, Any]]:
-    """List a folder of a shared place, in order."""
+    """List a folder of a shared storage, in order."""
     try:
         return sorted(system.ls(path, detail=True), key=lambda entry: str(entry["name"]))
     except FileNotFoundError:
         return []
 
 
-def item(place: Place, entry: dict[str, Any]) -> Item:
-    """Read an entry of a listing by fsspec."""
-    drawer, name = entry["name"].rsplit("/", 2)[-2:]
-    path = f"{place.url.rstrip('/')}/{drawer}/{name}"
-    return Item(kind(drawer, name), drawer, name, path, entry["size"] or 0, moment(entry), shared=True)
+def item(storage: Place, entry: dict[str, Any]) -> Item:
+    """Convert an entry of an fsspec listing."""
+    folder, name = entry["name"].rsplit("/", 2)[-2:]
+    path = f"{storage.url.rstrip('/')}/{folder}/{name}"
+    return Item(kind(folder, name), folder, name, path, entry["size"] or 0, moment(entry), shared=True)
 
 
 def moment(entry: dict[str, Any]) -> float:
-    """When an entry was written, in s since 1970, or now if nobody knows: each file system has its own word for it.
+    """Return when an entry was written, in s since 1970, or now if unknown; file systems have different keys for it.
 
     >>> moment({"name": "bucket/ser/x", "LastModified": "1970-01-02T00:00:00+00:00"})
     86400.0
     """
-    words = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
-    value = next((entry[word] for word in words if entry.get(word)), time.time())
+    keys = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
+    value = next((entry[key] for key in keys if entry.get(key)), time.time())
     with suppress(ValueError):
         value = datetime.fromisoformat(value) if isinstance(value, str) else value
         return value.timestamp() if isinstance(value, datetime) else float(value)
     return time.time()
 
 
-def content(place: Place, item: Item) -> Iterator[bytes]:
-    """Read a file, a piece at a time.
+def content(storage: Place, item: Item) -> Iterator[bytes]:
+    """Yield the bytes of a file in pieces.
 
     Raises:
         OSError: it is gone or cannot be read.
-        StoreError: the shared place cannot be reached.
+        StoreError: the shared storage cannot be reached.
     """
     if not item.shared:
         with Path(item.path).open("rb") as file:
             yield from iter(partial(file.read, 2**20), b"")
         return
-    with storage.reached(place.url):
-        system, root = storage.filesystem(place.url)
+    with reached(storage.url):
+        system, root = filesystem(storage.url)
         with system.open(f"{root}/{item.drawer}/{item.name}", "rb") as file:
             yield from iter(partial(file.read, 2**20), b"")
 
 
-def read_notes(place: Place, items: Iterable[Item]) -> Notes:
-    """Read the notes among these files; of a copy here and one in the shared place the newer one counts."""
+def read_notes(storage: Place, items: Iterable[Item]) -> Notes:
+    """Read the notes among these files; of a local copy and one in the shared storage the newer one counts."""
     found: Notes = {}
-    for each in items:
-        if each.kind == "note":
-            new, old = note(place, each), found.get(each.name)
-            found[each.name] = new if old is None or (new and new.written > old.written) else old
+    for item in items:
+        if item.kind == "note":
+            new, old = note(storage, item), found.get(item.name)
+            found[item.name] = new if old is None or (new and new.written > old.written) else old
     return found
 
 
-def note(place: Place, item: Item) -> Reference | None:
-    """Read one note, or nothing where that cannot be."""
+def note(storage: Place, item: Item) -> Reference | None:
+    """Read one note; None if it is unreadable."""
     with suppress(OSError):
-        return parse(b"".join(content(place, item)))
+        return parse(b"".join(content(storage, item)))
     return None
 
 
 def parse(text: bytes) -> Reference | None:
-    """Read the text of a note, or nothing where it is none."""
+    """Parse a note; None if it is invalid."""
     try:
         return Reference(**json.loads(text))
     except (ValueError, TypeError):
@@ -196,17 +196,17 @@ def parse(text: bytes) -> Reference | None:
 
 
 def living(found: Notes) -> list[Reference]:
-    """Pick the notes of shards that are still there; what this user may not look at counts as there."""
+    """Return the notes of shards that exist; a shard that this user may not see counts as existing."""
     return [reference for reference in found.values() if reference and is_alive(reference)]
 
 
 def dead_owners(found: Notes) -> set[str]:
-    """Name the notes of shards that are gone."""
+    """Return the names of notes of shards that are gone."""
     return {name for name, reference in found.items() if reference and not is_alive(reference)}
 
 
 def is_alive(reference: Reference) -> bool:
-    """Say whether a shard is still there, or may be."""
+    """Say whether a shard exists, or may exist."""
     try:
         return reference.alive
     except PermissionError:
@@ -218,27 +218,27 @@ WORKSPACE = "features/*/*.parquet"  # shards in the folder that holds params.yam
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard that was made of a drawer."""
+    """A shard made from a partition."""
 
     path: str
     machine: str
     written: float  # s since 1970
-    alive: bool  # whether it is there, or may be, on another machine
-    clips: int | None  # None where it cannot be read from here
+    alive: bool  # whether it exists, or may exist on another machine
+    clips: int | None  # None if it cannot be read from here
 
 
 @dataclass(frozen=True)
 class Drawer:
-    """The segments of one view under one identity, on this machine or in the shared place. Sizes in bytes."""
+    """Summary of the segments of one view and identity, on this machine or in the shared storage. Sizes in bytes."""
 
     name: str
     shared: bool
-    identity: dict[str, Any]  # empty where no segment of it can be read on this machine
+    identity: dict[str, Any]  # empty if no segment can be read on this machine
     rows: int
     segments: int
-    unreadable: int  # segments that cannot be opened; in the shared place none is opened
+    unreadable: int  # segments that cannot be opened; those in the shared storage are not opened
     size: int
-    unused: int  # bytes of those segments that no living shard was made of
+    unused: int  # bytes of segments from which no existing shard was made
     first_written: float  # s since 1970
     last_written: float
     shards: tuple[Shard, ...]
@@ -246,54 +246,55 @@ class Drawer:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A file unpacked for training, and the shard that it belongs to, if that is still there."""
+    """A file unpacked for training."""
 
     path: str
     size: int  # bytes
     written: float  # s since 1970
-    shard: str | None
+    shard: str | None  # None if it is gone
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """All that is there."""
+    """All files of a clip cache and of training."""
 
-    url: str  # of the shared place; empty where there is none
+    url: str  # of the shared storage; empty if there is none
     folder: str
     drawers: tuple[Drawer, ...]
     unpacked: tuple[Unpacked, ...]
     leftovers: tuple[Item, ...]  # on this machine: unfinished files, locks, notes of shards that are gone
 
 
-def take_inventory(place: Place) -> Inventory:
-    """Look at everything, without reading tensors.
+def take_inventory(storage: Place) -> Inventory:
+    """List and summarise everything, without reading tensors.
 
     Raises:
-        StoreError: the shared place cannot be reached.
+        StoreError: the shared storage cannot be reached.
     """
-    own, training = here(place), unpacked_items()
-    items = [*own, *shared(place)]
-    found = read_notes(place, items)
+    own, training = here(storage), unpacked_items()
+    items = [*own, *shared(storage)]
+    found = read_notes(storage, items)
     return Inventory(
-        url=place.url if place.remote else "",
-        folder=str(place.folder),
+        url=storage.url if storage.remote else "",
+        folder=str(storage.folder),
         drawers=tuple(drawers(items, found)),
-        unpacked=tuple(unpacked(training, place)),
+        unpacked=tuple(unpacked(training, storage)),
         leftovers=tuple(leftovers([*own, *training], found)),
     )
 
 
 def drawers(items: Sequence[Item], found: Notes) -> list[Drawer]:
-    """Sum up the segments, drawer by drawer, those of this machine first."""
+    """Summarise the segments by partition, those of this machine first."""
     grouped: dict[tuple[bool, str], list[Item]] = {}
     for item in items:
         if item.kind == "segment":
             grouped.setdefault((item.shared, item.drawer), []).append(item)
-    return [drawer(some, [note for note in found.values() if note]) for _, some in sorted(grouped.items())]
+    notes = [note for note in found.values() if note]
+    return [drawer(group, notes) for _, group in sorted(grouped.items())]
 
 
 def drawer(items: Sequence[Item], notes: Sequence[Reference]) -> Drawer:
-    """Sum up one drawer."""
+    """Summarise one partition."""
     name, shared = items[0].drawer, items[0].shared
     opened = [] if shared else [open_segment(item) for item in items]
     own = [shard(note) for note in notes if note.drawer == name]
@@ -314,7 +315,7 @@ def drawer(items: Sequence[Item], notes: Sequence[Reference]) -> Drawer:
 
 
 def open_segment(item: Item) -> tuple[dict[str, Any], int] | None:
-    """Read identity and number of rows of a segment, or nothing where it is damaged."""
+    """Read identity and number of rows of a segment; None if it is damaged."""
     try:
         table = cache.open_segment(Path(item.path))
         about = json.loads(table.schema.metadata[b"ser"])
@@ -324,13 +325,13 @@ def open_segment(item: Item) -> tuple[dict[str, Any], int] | None:
 
 
 def shard(note: Reference) -> Shard:
-    """Look at the shard of a note."""
-    alive, near = is_alive(note), note.machine == platform.node()
-    return Shard(note.shard, note.machine, note.written, alive, clips(Path(note.shard)) if alive and near else None)
+    """Describe the shard of a note."""
+    alive, local = is_alive(note), note.machine == platform.node()
+    return Shard(note.shard, note.machine, note.written, alive, clips(Path(note.shard)) if alive and local else None)
 
 
 def clips(path: Path) -> int | None:
-    """Count the clips of a shard, if it can be read from here."""
+    """Count the clips of a shard; None if it cannot be read from here."""
     try:
         file, layout = shards.open_shard(path)
     except (StoreError, OSError):
@@ -338,29 +339,29 @@ def clips(path: Path) -> int | None:
     return int(file.metadata.num_rows) // max(1, len(layout.augment))
 
 
-def unpacked(items: Sequence[Item], place: Place) -> list[Unpacked]:
-    """Find the shards that unpacked files belong to."""
-    whole = [item for item in items if item.kind == "unpacked"]
-    owners = hashes(place) if whole else {}
-    return [Unpacked(item.path, item.size, item.written, owners.get(item.name.partition("-")[0])) for item in whole]
+def unpacked(items: Sequence[Item], storage: Place) -> list[Unpacked]:
+    """Find the shards to which unpacked files belong."""
+    found = [item for item in items if item.kind == "unpacked"]
+    owners = hashes(storage) if found else {}
+    return [Unpacked(item.path, item.size, item.written, owners.get(item.name.partition("-")[0])) for item in found]
 
 
-def hashes(place: Place) -> dict[str, str]:
-    """Hash all shards known on this machine: those of the current folder, which DVC may have brought, and by the notes.
+def hashes(storage: Place) -> dict[str, str]:
+    """Hash all shards known on this machine: those below the current folder, and those with notes.
 
-    The notes are those of all clip caches of this machine, because their shards unpack into one folder.
+    All clip caches of this machine are searched for notes, because their shards are unpacked into one folder.
     """
     caches = [home.parent for home in files.homes(files.cache_folder() / "clips")]
     own = [folder for cache in caches for folder in (cache / "clips", *sorted(cache.glob("mirror/*")))]
-    folders = dict.fromkeys([*place.roots, *own])
-    notes = read_notes(place, [item for folder in folders for item in scan(folder / storage.DRAWER)])
+    folders = dict.fromkeys([*storage.roots, *own])
+    notes = read_notes(storage, [item for folder in folders for item in scan(folder / REFERENCES)])
     known = [Path(note.shard) for note in living(notes)]
     paths = dict.fromkeys([*(path.absolute() for path in Path().glob(WORKSPACE)), *known])
     return {found: str(path) for path in paths if (found := shard_hash(path))}
 
 
 def shard_hash(path: Path) -> str:
-    """Hash a shard, or give nothing where it is not there."""
+    """Hash a shard; empty if it does not exist."""
     try:
         return files.file_hash(path)
     except OSError:
@@ -368,6 +369,6 @@ def shard_hash(path: Path) -> str:
 
 
 def leftovers(items: Iterable[Item], found: Notes) -> list[Item]:
-    """Pick what nobody needs any more, or only while an extraction runs."""
+    """List what nobody needs any more, or only while an extraction runs."""
     dead = dead_owners(found)
     return [item for item in items if item.kind in ("unfinished", "lock") or item.name in dead]
