@@ -80,7 +80,7 @@ def test_a_changed_byte_in_the_weights_is_refused(bundle, name, place):
     data[round(place * (len(data) - 1))] ^= 1
     path.write_bytes(data)
     said, shown = refused(bundle)
-    assert f"{path} is not as it was when the bundle was written" in said
+    assert f"{path} has changed since the bundle was written" in said
     assert shown.exit_code == 1
 
 
@@ -117,9 +117,9 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
 def test_a_bundle_of_an_older_format_is_refused(bundle):
     path = bundle / train_bundle.NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert "is no bundle of format 5: train again" in refused(bundle)[0]
+    assert "is not a bundle of format 5: train again" in refused(bundle)[0]
     path.write_text("[]")
-    assert "is no bundle of format 5" in refused(bundle)[0]
+    assert "is not a bundle of format 5" in refused(bundle)[0]
     path.write_text("{")
     assert "is damaged" in refused(bundle)[0]
 

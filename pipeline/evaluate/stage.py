@@ -89,7 +89,7 @@ def predict(
         here = np.flatnonzero(tested["fold"] == fold)
         inputs = inputs_of(clips, table, card, fold, arch or card.arch)
         for number, place in enumerate(card.places(fold)[: len(out)]):
-            model = models.load_model(folder, place, arch or card.arch)
+            model = models.load_model_files(folder / place, arch or card.arch)
             out[number, here] = model.probabilities(inputs, numbers[here])
     return out
 
