@@ -204,7 +204,7 @@ def test_the_page_has_the_head_that_hubs_read(judged):
     assert {metric["name"]: metric["value"] for metric in result["metrics"]} == {
         "UAR": 0.5321, "Accuracy": 0.55, "Macro F1": 0.51,
     }  # fmt: skip
-    for title in ("How well it does", "What it is good for, and what not", "How to use it", "What it heard"):
+    for title in ("How well it does", "What it is good for, and what not", "How to use it", "Training data"):
         assert f"\n## {title}\n" in body
 
 
@@ -238,7 +238,7 @@ def test_a_model_of_recordings_names_their_licence_and_the_demo_says_what_it_is(
     assert "synthesised by the demo" in model_card.body(card)
     assert "CC BY-NC-SA 4.0" in model_card.body(replace(card, synthetic=[]))
     assert "ravdess (synthetic demo)" in model_card.head(replace(card, scores=SCORES))
-    assert "It was never evaluated." in model_card.body(card)
+    assert "It has not been evaluated." in model_card.body(card)
 
 
 def test_the_labels_number_is_that_of_the_models_answers(bundle):

@@ -24,7 +24,7 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "PJRT_NPROC", "OMP_NUM_THREADS")
 
 
 def load_backend() -> None:
-    """Import the backend that KERAS_BACKEND names, TensorFlow by default, with as many threads as this process has cores.
+    """Import the backend that KERAS_BACKEND names, by default TensorFlow, with one thread for each core of the process.
 
     Raises:
         UnknownNameError: KERAS_BACKEND is none of `BACKENDS`.
@@ -39,7 +39,7 @@ def load_backend() -> None:
     with extras.needed(name) if name in extras.USES else nullcontext():
         backend = importlib.import_module(name)
     if name == "tensorflow":
-        backend.config.list_physical_devices()  # looks for GPUs, and reports here, not at the first operation, if it fails
+        backend.config.list_physical_devices()  # otherwise the first operation looks for GPUs and reports failures
 
 
 @contextmanager

@@ -30,8 +30,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
     """Batches of ``({"clip": patches}, targets, weights)``, as a `Learner` takes them.
 
     Shapes: ``(batch, frames, bins)``, ``(batch, classes)``, ``(batch,)``. Labels are classes of shape ``(rows,)``, or
-    shares of votes of shape ``(rows, classes)``; the weight of a row is that of its classes. With ``shuffle`` each epoch
-    has another order, which depends on this seed and the number of the epoch alone.
+    shares of votes of shape ``(rows, classes)``; the weight of a row is that of its classes. With ``shuffle`` each
+    epoch has another order, which depends on this seed and the number of the epoch alone.
 
     The next batch is prepared while a step is computed: TensorFlow's pipeline does so by itself, and on JAX and torch a
     call to the device returns before it is done. The threads of Keras (``workers``) are not used: on JAX they mix up
@@ -103,7 +103,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         return numbers.astype(np.int32) if self.resident else self.inputs.gather(numbers)
 
     def _padded(self, some: Numbers, targets: Any, weights: Any) -> Any:
-        """Pad a batch to a multiple of the devices with rows of weight 0, and scale the other weights to keep the mean."""
+        """Pad a batch to a multiple of the devices with rows of weight 0; scale the other weights to keep the mean."""
         missing, total = -len(some) % self.parts, len(self.order)
         padded = total + -total % self.parts  # rows of an epoch, by which Keras divides
         some = np.concatenate([some, np.repeat(some[:1], missing)])
