@@ -28,7 +28,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of text. The first cell of a row is its header; ``align`` has l (words) or r (numbers) for each column."""
+    """A table of text. The first cell of a row is its header; ``align`` has l (words) or r (numbers) by column."""
 
     caption: str
     head: tuple[str, ...]
