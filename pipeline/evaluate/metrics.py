@@ -117,8 +117,10 @@ def interval(
 def cast(speakers: Sequence[str]) -> list[str]:
     """Speakers to resample; none if they are fewer than five or one is unknown.
 
-    >>> cast(["e", "d", "c", "b", "a", "a"]), cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
-    (['a', 'b', 'c', 'd', 'e'], [], [])
+    >>> cast(["e", "d", "c", "b", "a", "a"])
+    ['a', 'b', 'c', 'd', 'e']
+    >>> cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
+    ([], [])
     """
     names = sorted(set(speakers))
     return [] if len(names) < FEWEST or "" in names else names

@@ -314,8 +314,8 @@ def parameters(params: Values, bundle: Values) -> Table:
 def plain(value: Any) -> str:
     """Format a setting as in YAML; paths on this machine are private.
 
-    >>> plain(True), plain(["noise", "pitch"]), plain(None), plain("/home/me/corpus")
-    ('true', '[noise, pitch]', 'null', '(a folder)')
+    >>> [plain(value) for value in (True, ["noise", "pitch"], None, "/home/me/corpus")]
+    ['true', '[noise, pitch]', 'null', '(a folder)']
     """
     if isinstance(value, list):
         return f"[{', '.join(map(plain, value))}]"
@@ -338,7 +338,7 @@ def describe_picture(evaluation: Values, training: Values, mistakes: Table, clas
     f1 = ", ".join(f"{row[0]} {row[3]}" for row in by_class(evaluation, classes).rows)
     return {
         "uar_by_corpus": f"Bars of UAR by corpus beside chance: {', '.join(bars(evaluation))}.",
-        "recall_by_corpus": f"Matrix of recall, corpora by emotions, UAR first. {' '.join(lowest(evaluation))}".strip(),
+        "recall_by_corpus": " ".join(["Matrix of recall, corpora by emotions, UAR first.", *lowest(evaluation)]),
         "confusion": f"Confusion matrix of {len(classes)} emotions, rows actual, columns predicted.{''.join(worst)}",
         "f1_by_class": f"Bars of F1 by emotion: {f1}.",
         "curves": f"Loss and share recognised in training and validation, {epochs(training)}.",

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from math import prod
 from typing import Any
 
+from pipeline.core import machine
 from pipeline.core.errors import SettingError
 from pipeline.train.backend import keras, layers, ops
 from pipeline.train.settings import Device
@@ -128,17 +129,19 @@ def data_parallel(count: int) -> Iterator[Replicas]:
     Raises:
         SettingError: there are fewer devices, or Keras cannot use several with this backend.
     """
-    if count == 1:
-        yield Replicas(1)
-        return
     backend = keras.backend.backend()
-    if backend == "torch":
+    if count > 1 and backend == "torch":
         raise SettingError(
             f"params.yaml: device.count is {count}, but with torch Keras trains on one device: set it to 1, or "
             "KERAS_BACKEND to jax."
         )
-    split(count)
-    names = every()
+    with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
+        if count > 1:
+            split(count)
+        names = every()
+    if count == 1:
+        yield Replicas(1)
+        return
     if len(names) < count:
         raise SettingError(
             f"params.yaml: device.count is {count}, but {backend} finds {len(names)} here: {', '.join(names)}."

@@ -104,13 +104,13 @@ def check_shares(settings: Train, device: Device) -> None:
         )
 
 
-def fit_machine(task: Task, settings: svm.Svm) -> models.Machine:
+def fit_machine(data: Task, settings: svm.Svm) -> models.Machine:
     """Fit the SVM on the training rows, and calibrate its probabilities on the validation rows."""
-    inputs, (rows, labels) = task.inputs(train_settings.SVM), task.training
-    validation, truth = task.validation
-    values, own = inputs.gather(rows), models.own_statistics(train_settings.SVM, task.settings)
+    inputs, (rows, labels) = data.inputs(train_settings.SVM), data.training
+    validation, truth = data.validation
+    values, own = inputs.gather(rows), models.own_statistics(train_settings.SVM, data.settings)
     statistics = dataset_inputs.statistics_over(values) if own else dataset_inputs.neutral_statistics(values.shape[1])
-    balanced = task.settings.class_weights
+    balanced = data.settings.class_weights
     known = labels != dataset_inputs.UNLABELLED
-    fitted = svm.fit(values[known], labels[known], task.classes, settings, balanced=balanced, statistics=statistics)
+    fitted = svm.fit(values[known], labels[known], data.classes, settings, balanced=balanced, statistics=statistics)
     return models.Machine(svm.calibrated(fitted, inputs.gather(validation), truth) if len(validation) else fitted)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.core import machine
 from pipeline.core.errors import StoreError
 from pipeline.dataset.inputs import Inputs
 from pipeline.dataset.table import Table
@@ -108,7 +109,8 @@ def load_model_files(folder: Path, arch: str) -> Model:
             return Machine(svm.load(folder / MACHINE))
         from pipeline.train.backend import keras  # late: an svm is loaded without Keras
 
-        return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
+        with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
+            return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
     except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder} holds no model that may be loaded ({first}): copy or train it again.") from error

@@ -55,14 +55,14 @@ def run(
         statistics: dict[str, Any] = {}
         for fold, seed in [(fold, seed) for fold in chosen for seed in seeds]:
             print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(chosen) * len(seeds)})", flush=True)
-            task = folds.Task(table=table, clips=clips[clips["fold"] == fold], settings=settings, seed=(seed, fold))
+            data = folds.Task(table=table, clips=clips[clips["fold"] == fold], settings=settings, seed=(seed, fold))
             name = bundle.place(fold, seed, seeds)
             checkpoint = checkpoints.checkpoint_path(cache, own_key, name)
-            trained, own = train_one(task, params, trainer, checkpoint, first=seed == seeds[0])
+            trained, own = train_one(data, params, trainer, checkpoint, first=seed == seeds[0])
             models.write_fold(part / name, trained)
             statistics[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
-            rows, size = len(task.targets(arch)[0]), trained.model.size
-            validated = len(task.validation[0])
+            rows, size = len(data.targets(arch)[0]), trained.model.size
+            validated = len(data.validation[0])
             done[fold, seed] = training_figures(trained.history, settings, rows=rows, validated=validated)
         figures = summary(params, settings, trainer, size, fold_figures(done), stamp)
         bundle.write(part, card(part, clips, table, params, statistics, seeds, figures))
@@ -131,7 +131,7 @@ def print_header(
 
 
 def train_one(
-    task: folds.Task, params: Mapping[str, Any], trainer: "FoldTrainer | None", checkpoint: Path, *, first: bool
+    data: folds.Task, params: Mapping[str, Any], trainer: "FoldTrainer | None", checkpoint: Path, *, first: bool
 ) -> tuple[models.Fold, Statistics]:
     """Train the model of one fold and seed, and with the first seed its baseline.
 
@@ -139,10 +139,10 @@ def train_one(
         The models, and the statistics that standardise the inputs of the first.
     """
     if trainer is None:
-        machine = folds.fit_machine(task, svm.read_settings(params))
-        return models.Fold(machine, pd.DataFrame()), Statistics(machine.fitted.mean, machine.fitted.variance)
-    baseline = folds.fit_machine(task, svm.read_settings(params)) if first else None
-    network, history, statistics = trainer.train(task, config.get(params, "model.arch"), checkpoint)
+        model = folds.fit_machine(data, svm.read_settings(params))
+        return models.Fold(model, pd.DataFrame()), Statistics(model.fitted.mean, model.fitted.variance)
+    baseline = folds.fit_machine(data, svm.read_settings(params)) if first else None
+    network, history, statistics = trainer.train(data, config.get(params, "model.arch"), checkpoint)
     return models.Fold(network, history, baseline), statistics
 
 

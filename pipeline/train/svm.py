@@ -163,7 +163,7 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def calibrated(machine: Machine, values: Array, labels: Integers) -> Machine:
+def calibrated(fitted: Machine, values: Array, labels: Integers) -> Machine:
     """Fit the temperature by the likelihood of validation clips; the predicted classes stay the same.
 
     Guo et al. (2017), On calibration of modern neural networks, section 4.2. Clips of classes without training clips
@@ -171,10 +171,10 @@ def calibrated(machine: Machine, values: Array, labels: Integers) -> Machine:
     """
     from scipy.optimize import minimize_scalar
 
-    known = np.isin(labels, machine.columns)
+    known = np.isin(labels, fitted.columns)
     if not known.any():
-        return machine
-    scores, truth = machine.scores(values[known]), np.searchsorted(machine.columns, labels[known])
+        return fitted
+    scores, truth = fitted.scores(values[known]), np.searchsorted(fitted.columns, labels[known])
 
     def negative_log_likelihood(log_temperature: float) -> float:
         found = softmax(scores / np.exp(log_temperature))[np.arange(len(truth)), truth]
@@ -182,4 +182,4 @@ def calibrated(machine: Machine, values: Array, labels: Integers) -> Machine:
 
     low, high = np.log(TEMPERATURES)
     best = minimize_scalar(negative_log_likelihood, bounds=(low, high), method="bounded").x
-    return replace(machine, temperature=np.array(np.exp(best)))
+    return replace(fitted, temperature=np.array(np.exp(best)))

@@ -278,79 +278,79 @@ class FoldTrainer:
     settings: Train
     device: Device
     replicas: devices.Replicas
-    learner: Learner | None = None
+    model: Learner | None = None
     rates: list[float] = field(default_factory=list)  # clips a second, of each network trained by this process
 
     @property
     def backend(self) -> dict[str, str]:
         return devices.describe_backend()
 
-    def train(self, task: Task, arch: str, path: Path) -> tuple[models.Network, pd.DataFrame, Statistics]:
+    def train(self, data: Task, arch: str, path: Path) -> tuple[models.Network, pd.DataFrame, Statistics]:
         """Train the network of one fold and seed, from its checkpoint at ``path`` if there is one.
 
         Returns:
             The network, its history with a row an epoch, and the statistics that standardise its inputs.
         """
-        inputs, shape = task.inputs(arch), task.table.layout.shape
+        inputs, shape = data.inputs(arch), data.table.layout.shape
         own = models.own_statistics(arch, self.settings)
-        statistics = inputs.measure(task.training[0]) if own else dataset_inputs.neutral_statistics(shape[1])
-        seed = network_seed(task.seed)
-        fresh = registry.build(self.params, shape, task.classes, statistics=statistics, seed=seed)
-        learner = self._prepare(task, inputs, statistics)
-        learner.restart(fresh, statistics, seed=seed)
+        statistics = inputs.measure(data.training[0]) if own else dataset_inputs.neutral_statistics(shape[1])
+        seed = network_seed(data.seed)
+        fresh = registry.build(self.params, shape, data.classes, statistics=statistics, seed=seed)
+        model = self._prepare(data, inputs, statistics)
+        model.restart(fresh, statistics, seed=seed)
         checkpoint = Checkpoint(path, self.backend)
         state, message = checkpoint.load()
         if message:
             print(message, flush=True)
-        training, validation = self._batches(task, inputs, arch)
+        training, validation = self._batches(data, inputs, arch)
         result = fit_network(
-            learner, training, validation, self.settings, rows=len(training.order), resume=state, save=checkpoint.save,
+            model, training, validation, self.settings, rows=len(training.order), resume=state, save=checkpoint.save,
             write=partial(print, flush=True),
         )  # fmt: skip
         if result.rate is not None:
             self.rates.append(result.rate)
-        fresh.set_weights(learner.get_weights())
+        fresh.set_weights(model.get_weights())
         return models.Network(fresh), result.history, statistics
 
-    def _prepare(self, task: Task, inputs: Inputs, statistics: Statistics) -> Learner:
+    def _prepare(self, data: Task, inputs: Inputs, statistics: Statistics) -> Learner:
         """Build the model for the first network, and put the fold's features on the device if they are held there."""
-        shape, resident = task.table.layout.shape, devices.holds_features(self.device, inputs.size)
-        if self.learner is None:
+        shape, resident = data.table.layout.shape, devices.holds_features(self.device, inputs.size)
+        if self.model is None:
             neutral = dataset_inputs.neutral_statistics(shape[1])
-            self.learner = build_learner(
-                lambda: registry.build(self.params, shape, task.classes, statistics=neutral),
+            self.model = build_learner(
+                lambda: registry.build(self.params, shape, data.classes, statistics=neutral),
                 statistics.mean.shape,
                 self.settings,
                 table=inputs.everything() if resident else None,
                 replicas=self.replicas,
                 steps=devices.steps_per_call(self.device),
             )
-        elif self.learner.table is not None and inputs.speakers is not None:
-            self.learner.table.assign(inputs.everything())
-        return self.learner
+        elif self.model.table is not None and inputs.speakers is not None:
+            self.model.table.assign(inputs.everything())
+        return self.model
 
-    def _batches(self, task: Task, inputs: Inputs, arch: str) -> tuple[batches.Batches, batches.Batches | None]:
+    def _batches(self, data: Task, inputs: Inputs, arch: str) -> tuple[batches.Batches, batches.Batches | None]:
         """Training batches and, where the fold has validation rows, validation batches."""
         config, parts = self.settings, self.replicas.count
-        (rows, labels), (validation, truth) = task.targets(arch), task.validation
+        (rows, labels), (validation, truth) = data.targets(arch), data.validation
         common: dict[str, Any] = {"resident": devices.holds_features(self.device, inputs.size), "parts": parts}
-        weights = dataset_inputs.class_weights(labels, task.classes, balanced=config.class_weights)
+        weights = dataset_inputs.class_weights(labels, data.classes, balanced=config.class_weights)
         training = batches.Batches(
-            inputs, rows, labels, weights=weights, batch_size=config.batch_size, shuffle=task.seed,
+            inputs, rows, labels, weights=weights, batch_size=config.batch_size, shuffle=data.seed,
             mixup=config.augment.mixup, **common,
         )  # fmt: skip
         if not len(validation):
             return training, None
-        even = np.ones(task.classes, np.float32)
+        even = np.ones(data.classes, np.float32)
         size = VALIDATION_BATCH + -VALIDATION_BATCH % parts
         return training, batches.Batches(inputs, validation, truth, weights=even, batch_size=size, **common)
 
     def speed(self) -> dict[str, Any]:
         """Speed of the training relative to that of large matrix products on the device, and peak memory."""
-        if self.learner is None:
+        if self.model is None:
             return {}
         kind = self.settings.precision.removeprefix("mixed_")
-        flops, peak = devices.training_flops(self.learner.network), devices.matrix_rate(kind) * self.replicas.count
+        flops, peak = devices.training_flops(self.model.network), devices.matrix_rate(kind) * self.replicas.count
         found: dict[str, Any] = {
             "gigaflops_per_clip": round(flops / 1e9, 4),
             "matrix_gigaflops_per_second": round(peak / 1e9, 1),
