@@ -58,6 +58,8 @@ def own_home() -> Iterator[None]:
 # TensorFlow reads keras.json too. It, absl, oneDNN and CUDA write to standard error while they start, before any
 # setting of theirs can be made.
 with own_home(), machine.suppress_stderr():
+    from pipeline.core import plotting  # noqa: F401  before Keras, which imports pyplot with any settings of matplotlib
+
     if "keras" not in sys.modules:
         load_backend()
     import keras
