@@ -604,7 +604,7 @@ def test_what_is_missing_is_named_with_the_stage_that_makes_it(tmp_path, missing
 def test_predictions_of_another_model_are_refused(tmp_path):
     arguments = fabricate(tmp_path)
     write_predictions(arguments["predictions"], labels=["sad", "neutral", "angry"])
-    with pytest.raises(StoreError, match=r"written for the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
+    with pytest.raises(StoreError, match=r"has the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
         report_stage.run(**arguments)
 
 

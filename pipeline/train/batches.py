@@ -27,7 +27,7 @@ class Patches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
-    """Batches of ``({"clip": patches}, targets, weights)``, as a `Learner` takes them.
+    """Batches of ``({"clip": patches}, targets, weights)`` for training and validation.
 
     Shapes: ``(batch, frames, bins)``, ``(batch, classes)``, ``(batch,)``. Labels are classes of shape ``(rows,)``, or
     shares of votes of shape ``(rows, classes)``; the weight of a row is that of its classes. With ``shuffle`` each
