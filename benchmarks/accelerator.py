@@ -23,7 +23,7 @@ from pipeline.dataset.inputs import Inputs
 from pipeline.signal import extractor
 from pipeline.train import batches, devices, registry, trainer
 from pipeline.train.backend import keras
-from pipeline.train.settings import Train
+from pipeline.train.settings import Device, Train
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         plain.mean.shape,
         own,
         table=None if options.mapped else inputs.everything(),
-        steps=devices.Device().steps,
+        steps=devices.steps_per_call(Device()),
     )
     numbers, weights = np.arange(options.rows), np.ones(CLASSES, np.float32)
     feed = batches.Batches(

@@ -63,14 +63,14 @@ def model(params: dict[str, Any], classes: int, *, seed: int) -> Any:
     """Make a model with random weights."""
     from pipeline.dataset.inputs import Statistics
     from pipeline.signal import extractor
-    from pipeline.train import models, registry, svm
+    from pipeline.train import models, svm
 
     shape = extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
     rng = np.random.default_rng(seed)
     if params["model"]["arch"] == SVM:
         values = rng.normal(-20, 20, (40 * classes, 4 * shape[1])).astype(np.float32)
         own = Statistics(values.mean(axis=0), values.var(axis=0))
-        settings = registry.machine(params)
+        settings = svm.read_settings(params)
         machine = svm.fit(values, np.arange(len(values)) % classes, classes, settings, balanced=True, statistics=own)
         return models.Machine(machine)
     network = untrained.network(params, classes, seed=seed).network

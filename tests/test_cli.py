@@ -61,7 +61,7 @@ def test_a_leak_fails_with_the_share_and_the_remedy(audited):
 def test_information_is_no_fault(audited):
     result = audited(leak={"seen_statement": 1.0, "contaminated": 0.0})
     assert result.exit_code == 0
-    assert "   100 %  say a sentence that was heard in training  (information)" in result.output
+    assert "   100 %  say a sentence that is in the training data  (information)" in result.output
 
 
 def test_the_published_fault_is_shown_and_let_pass(audited):

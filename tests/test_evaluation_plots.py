@@ -76,7 +76,7 @@ def test_confusion_rows_are_what_was_spoken_and_sum_to_one():
     assert share.sum(axis=1) == pytest.approx([1, 1, 1])
     assert share[0] == pytest.approx([0.75, 0, 0.25])
     assert share[2] == pytest.approx([0, 0.2, 0.8])
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "spoken")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
     assert labels(axes.xaxis) == labels(axes.yaxis) == CLASSES
 
 

@@ -3,8 +3,10 @@
 import ast
 import builtins
 import importlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,6 +22,7 @@ from pipeline.core.errors import SerError, SettingError
 from pipeline.export import runtimes
 from pipeline.extract import cluster, storage
 from pipeline.serving import stream
+from tests.training import artefacts, params
 
 ROOT = Path(__file__).parents[1]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -144,12 +147,30 @@ BACKENDS = {
 }
 
 
+def prepared(folder: Path, bundle: Path) -> None:
+    """Write what train and evaluate read before they import Keras."""
+    made = artefacts(folder / "made")
+    for source, target in (
+        ("clips.parquet", "data/clips.parquet"),
+        ("manifest.parquet", "data/manifest/own.parquet"),
+        ("own.parquet", "features/logmel/own.parquet"),
+        ("audit.json", "metrics/audit.json"),
+    ):
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made / source, folder / target)
+    shutil.copytree(bundle, folder / "models/trained")
+    values = params()
+    values["data"]["corpora"] = {"own": "data/raw/own"}
+    (folder / "params.yaml").write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+
+
 @pytest.mark.parametrize(
     ("program", "backend"),
     [*(("train", backend) for backend in BACKENDS), *((program, "jax") for program in [*PROGRAMS][1:])],
 )
 def test_a_backend_that_is_not_there(program, backend, tiny_bundle, tmp_path):
-    """Stages and benchmarks import Keras before they begin; a command afterwards."""
+    """Stages and commands import Keras for networks alone, benchmarks at once."""
+    prepared(tmp_path, tiny_bundle)
     blocked = "import sys\nsys.modules.update(jax=None, torch=None)\n"
     (tmp_path / "sitecustomize.py").write_text(blocked, encoding="utf-8")
     places = os.pathsep.join(map(str, (tmp_path, ROOT)))

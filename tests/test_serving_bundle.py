@@ -80,7 +80,7 @@ def test_a_changed_byte_in_the_weights_is_refused(bundle, name, place):
     data[round(place * (len(data) - 1))] ^= 1
     path.write_bytes(data)
     said, shown = refused(bundle)
-    assert f"{path} is not as it was when the bundle was written" in said
+    assert f"{path} has changed since the bundle was written" in said
     assert shown.exit_code == 1
 
 
@@ -88,7 +88,7 @@ def test_a_renamed_label_is_refused(bundle):
     path = bundle / train_bundle.NAME
     path.write_text(path.read_text().replace('"angry"', '"happy!"'))
     said, shown = refused(bundle)
-    assert f"{path} is not as it was" in said
+    assert f"{path} has changed since" in said
     assert shown.exit_code == 1
 
 
@@ -100,26 +100,26 @@ def test_a_card_of_other_fields_is_refused(bundle, change):
     if change == "less":
         del values["stamp"]
     path.write_text(json.dumps(values | {"sha256": train_bundle.fingerprint(values)} if change == "more" else values))
-    assert "is not as it was" in refused(bundle)[0]
+    assert "has changed since" in refused(bundle)[0]
 
 
 def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_not(bundle, tmp_path):
     (bundle / "fold-0/.DS_Store").write_bytes(b"")
     predictors.open_all([bundle])
     (bundle / "fold-0/more.py").write_text("print()")
-    assert f"{bundle / 'fold-0/more.py'} is not as it was" in refused(bundle)[0]
+    assert f"{bundle / 'fold-0/more.py'} has changed since" in refused(bundle)[0]
     (bundle / "fold-0/more.py").unlink()
     (bundle / "fold-0/model.keras").unlink()
-    assert f"{bundle / 'fold-0/model.keras'} is not as it was" in refused(bundle)[0]
+    assert f"{bundle / 'fold-0/model.keras'} has changed since" in refused(bundle)[0]
     assert "is no bundle, for it holds no bundle.json" in refused(tmp_path / "nothing")[0]
 
 
 def test_a_bundle_of_an_older_format_is_refused(bundle):
     path = bundle / train_bundle.NAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert "is no bundle of format 5: train again" in refused(bundle)[0]
+    assert "is not a bundle of format 5: train again" in refused(bundle)[0]
     path.write_text("[]")
-    assert "is no bundle of format 5" in refused(bundle)[0]
+    assert "is not a bundle of format 5" in refused(bundle)[0]
     path.write_text("{")
     assert "is damaged" in refused(bundle)[0]
 
@@ -204,7 +204,7 @@ def test_the_page_has_the_head_that_hubs_read(judged):
     assert {metric["name"]: metric["value"] for metric in result["metrics"]} == {
         "UAR": 0.5321, "Accuracy": 0.55, "Macro F1": 0.51,
     }  # fmt: skip
-    for title in ("How well it does", "What it is good for, and what not", "How to use it", "What it heard"):
+    for title in ("How well it does", "What it is good for, and what not", "How to use it", "Training data"):
         assert f"\n## {title}\n" in body
 
 
@@ -216,7 +216,7 @@ def test_model_show_says_what_must_be_known(judged):
     assert "| ravdess | 53.2 % | 48.6 to 58.0 % | 55.0 % | 0.510 | 6 | 240 |" in said
     assert "| female | 58.0 % | 120 |" in said
     assert "| svm | 45.0 % |" in said
-    assert "does not say what anybody feels" in said
+    assert "not what a person feels" in said
     marked = CliRunner().invoke(main, ["model", "show", str(judged), "--markdown"])
     assert marked.output == (judged / "README.md").read_text()
     whole = CliRunner().invoke(main, ["model", "show", str(judged), "--json"])
@@ -238,7 +238,7 @@ def test_a_model_of_recordings_names_their_licence_and_the_demo_says_what_it_is(
     assert "synthesised by the demo" in model_card.body(card)
     assert "CC BY-NC-SA 4.0" in model_card.body(replace(card, synthetic=[]))
     assert "ravdess (synthetic demo)" in model_card.head(replace(card, scores=SCORES))
-    assert "It was never evaluated." in model_card.body(card)
+    assert "It has not been evaluated." in model_card.body(card)
 
 
 def test_the_labels_number_is_that_of_the_models_answers(bundle):

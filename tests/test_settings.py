@@ -22,7 +22,7 @@ from pipeline.ingest import measure
 from pipeline.signal import extractor, stft
 from pipeline.signal.settings import Augment, variants
 from pipeline.split.protocols import Split
-from pipeline.train import devices, folds, registry, trainer
+from pipeline.train import folds, registry, svm, trainer
 from pipeline.train import settings as train_settings
 from pipeline.train.settings import Train
 
@@ -59,11 +59,11 @@ def reads_extract(params):
 
 def reads_train(params):
     config.seed(params)
-    settings, device = config.section(Train, params, "train"), config.section(devices.Device, params, "device")
+    settings, device = config.section(Train, params, "train"), config.section(train_settings.Device, params, "device")
     settings.chosen([0, 1, 2])
     folds.check_shares(settings, device)
     train_settings.view_of(params)
-    registry.machine(params)
+    svm.read_settings(params)
     arch = config.text(params, "model.arch")
     if arch != train_settings.SVM:
         config.section(registry.arch(arch).config, params, f"model.{arch}")
@@ -149,7 +149,9 @@ def test_a_seed_that_is_read_seeds_every_stage(seed):
     assert refused_by(params) == (None, "")
     assert extractor.from_params(params).seed == seed
     fresh = [
-        registry.build(params, (8, 4), 3, statistics=inputs.neutral_statistics(4), seed=folds.seed_of((seed, fold)))
+        registry.build(
+            params, (8, 4), 3, statistics=inputs.neutral_statistics(4), seed=trainer.network_seed((seed, fold))
+        )
         for fold in (0, 1, 0)
     ]
     one, other, again = (network.get_weights()[0] for network in fresh)
@@ -158,7 +160,7 @@ def test_a_seed_that_is_read_seeds_every_stage(seed):
     learner = trainer.build_learner(
         lambda: registry.build(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)), (4,), Train(augment=SHIFTED)
     )
-    learner.restart(fresh[0], inputs.neutral_statistics(4), seed=folds.seed_of((seed, 1)))
+    learner.restart(fresh[0], inputs.neutral_statistics(4), seed=trainer.network_seed((seed, 1)))
 
 
 SHIFTED = config.build(Train, PARAMS["train"] | {"augment": PARAMS["train"]["augment"] | {"shift": 1}}, "train").augment
@@ -166,17 +168,17 @@ SHIFTED = config.build(Train, PARAMS["train"] | {"augment": PARAMS["train"]["aug
 
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 3])
 def test_small_seeds_give_the_networks_they_always_gave(seed):
-    assert [folds.seed_of((seed, fold)) for fold in range(3)] == [seed, seed + 1, seed + 2]
+    assert [trainer.network_seed((seed, fold)) for fold in range(3)] == [seed, seed + 1, seed + 2]
 
 
 @pytest.mark.parametrize(
     ("arch", "shape", "words"),
     [
         ("conv2d", (1, 64), r"model\.conv2d\.filters has 4 widths, .* the frames .* 1 where 16 are needed"),
-        ("conv2d", (151, 15), r"halves the rows of the view, and there are 15 where 16"),
+        ("conv2d", (151, 15), r"halves the bins of the view, and there are 15 where 16"),
         ("crnn2d", (15, 64), r"model\.crnn2d\.filters .* there are 15 where 16"),
         ("crnn1d", (7, 3), r"model\.crnn1d\.filters has 3 widths, .* there are 7 where 8 .* audio\.seconds"),
-        ("conv1d", (9, 1), r"model\.conv1d\.contours is 2, expected 0 to the 1 rows"),
+        ("conv1d", (9, 1), r"model\.conv1d\.contours is 2, expected 0 to the 1 bins"),
     ],
 )
 def test_a_patch_too_small_for_a_network_is_told_before_anything_is_trained(arch, shape, words):
@@ -193,7 +195,7 @@ def test_the_smallest_patches_that_are_let_pass_are_built(arch, shape):
 
 @pytest.mark.parametrize(("name", "value"), [("model.cnn.filters", [65536] * 4), ("model.conv2d.units", [65536] * 2)])
 def test_a_network_larger_than_a_machine_is_counted_and_not_made(name, value):
-    with pytest.raises(SettingError, match=r"makes a network of \d+,\d+,\d+,\d+ weights on 151 frames of 64 rows"):
+    with pytest.raises(SettingError, match=r"makes a network of \d+,\d+,\d+,\d+ weights on 151 frames of 64 bins"):
         registry.check(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
 
 

@@ -273,7 +273,7 @@ def test_the_other_tables_hold_the_metrics_and_leave_null_empty(made):
         "0 64.2 % 5 321 3 2 50.0 %", "3 58.1 % 8 324 2 1 –", "Mean 61.1 %, standard deviation 4.3 %",
         "female 63.4 % 720", "worst ravdess/07 31.2 %", "best tess/OAF 98.8 %",
         "ravdess 6 3 2 silent, 1 empty 2 stereo, 1 clipped", "1,384 (label scheme)",
-        "say a sentence that was heard in training 100 % information", "No test row has a fault",
+        "say a sentence that is in the training data 100 % information", "No test row has a fault",
         "come from a speaker heard in training 0 % fault",
         "angry sad 33.3 % 1",
         "dvc repro", "keras 3.12.7", "device cpu:0", "seed 4242", "model.crnn.units 64", "train.folds [0, 3]",
@@ -373,15 +373,15 @@ def test_without_a_stamp_no_table_has_a_column_for_it(made):
 @pytest.mark.parametrize(
     ("change", "said", "unsaid"),
     [
-        ({}, "never heard in training: this is what a stranger can expect", "worthless"),
-        ({"synthetic": {"ravdess": True, "tess": True}}, "never heard in training.", "can expect"),
-        ({"leak": {"contaminated": 0.2, "seen_speaker": 0.2}}, "CONTAMINATED", "never heard in training"),
-        ({"protocol": "random"}, "a stranger gets less than this", "can expect"),
-        ({"protocol": "published"}, "worthless as a forecast", "can expect"),
-        ({"transductive": True, "normalise": "speaker"}, "never heard in training. Transductive: each", "can expect"),
-        ({"protocol": "corpus", "transductive": True}, "no forecast for a single clip of a stranger", "can expect"),
-        ({"protocol": "random", "transductive": True}, "a stranger gets less than this. Transductive:", "can expect"),
-        ({"shuffled": True}, "The interval misses chance: with random labels", "can expect"),
+        ({}, "not in the training data: expect this UAR for new speakers", "comparable"),
+        ({"synthetic": {"ravdess": True, "tess": True}}, "not in the training data.", "expect this"),
+        ({"leak": {"contaminated": 0.2, "seen_speaker": 0.2}}, "CONTAMINATED", "not in the training data"),
+        ({"protocol": "random"}, "expect less for new speakers", "expect this"),
+        ({"protocol": "published"}, "no estimate for new recordings", "expect this"),
+        ({"transductive": True, "normalise": "speaker"}, "not in the training data. Transductive: each", "expect this"),
+        ({"protocol": "corpus", "transductive": True}, "no estimate for a single clip of a new speaker", "expect this"),
+        ({"protocol": "random", "transductive": True}, "expect less for new speakers. Transductive:", "expect this"),
+        ({"shuffled": True}, "The interval misses chance: with random labels", "expect this"),
         ({"shuffled": True}, "SHUFFLED", "points above"),
     ],
 )
@@ -395,7 +395,7 @@ def test_no_more_is_promised_than_the_split_and_the_speech_allow(page_of, change
 def test_what_stands_twice_is_counted_in_rows(page_of, drawn, times, unit):
     text = page_of(scores=changed(SCORES, test=SCORES["test"] | {"rows": times * SCORES["test"]["clips"]})).text
     assert f"precision F1 {unit}" in text
-    assert f"taken for share of spoken {unit}" in text
+    assert f"predicted share of class {unit}" in text
     assert f"test {unit} of the class" in " ".join(axes.get_xlabel() for figure in drawn for axes in figure.axes)
 
 
@@ -468,7 +468,7 @@ def test_the_intention_of_the_actors_needs_no_word(page):
 
 def test_a_speakers_own_statistics_are_information_and_no_fault(page_of):
     page = page_of(scores=changed(SCORES, leak={"own_statistics": 1.0, "seen_speaker": 0.0, "contaminated": 0.0}))
-    assert "mean and deviation of their own speaker's test clips 100 % information" in page.text
+    assert "mean and SD of their own speaker's test clips 100 % information" in page.text
     assert "loud" not in [row.get("class") for row in page.all("tr")]
     assert "CONTAMINATED" not in page.text
 
@@ -604,7 +604,7 @@ def test_what_is_missing_is_named_with_the_stage_that_makes_it(tmp_path, missing
 def test_predictions_of_another_model_are_refused(tmp_path):
     arguments = fabricate(tmp_path)
     write_predictions(arguments["predictions"], labels=["sad", "neutral", "angry"])
-    with pytest.raises(StoreError, match=r"written for the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
+    with pytest.raises(StoreError, match=r"has the classes sad, neutral, angry.*run 'dvc repro evaluate'"):
         report_stage.run(**arguments)
 
 

@@ -84,7 +84,7 @@ def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole
         here = (frame["fold"] == fold).to_numpy()
         assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
         numbers = table.find(frame[here].assign(variant="original"))
-        again = models.load_model(whole, f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
+        again = models.load_model_files(whole / f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
 
@@ -105,7 +105,7 @@ def test_the_svm_can_be_the_model(base):
     assert figures["test"]["uar"] > 0.9
     assert set(figures["baseline"]) == {"chance"}
     assert figures["leak"]["statistics"] == 0
-    assert told(folder)["parameters"] == models.load_model(folder, "fold-1", "svm").size
+    assert told(folder)["parameters"] == models.load_model_files(folder / "fold-1", "svm").size
     assert told(folder)["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
     assert json.loads((base / "svm.json").read_text()) == {}
     headline = json.loads((base / "eval.json").read_text())
@@ -301,7 +301,7 @@ def test_the_bundle_says_what_it_is(base, whole):
     assert card.params["model"]["cnn"]["filters"] == [4, 8]
     assert set(card.files) == {f"fold-{k}/{name}" for k in (0, 1) for name in ("model.keras", "svm.npz", "history.csv")}
     assert not [path for path in whole.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib", ".h5"}]
-    epochs = list(models.read_history(whole, "fold-0")["epoch"])
+    epochs = list(pd.read_csv(whole / "fold-0/history.csv")["epoch"])
     assert epochs == list(range(1, len(epochs) + 1))
 
 
@@ -387,16 +387,16 @@ def test_figures_of_training_are_written(base, whole):
     fold = figures["folds"]["1"]
     assert (fold["train_rows"], fold["validation_rows"]) == (72, 12)
     assert 1 <= fold["best_epoch"] <= fold["epochs"] <= 15
-    assert fold["val_uar"] == pytest.approx(models.read_history(whole, "fold-1")["val_uar"].max(), abs=1e-4)
+    assert fold["val_uar"] == pytest.approx(pd.read_csv(whole / "fold-1/history.csv")["val_uar"].max(), abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_network(base):
     one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
     patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
-    networks = (models.load_model(folder, "fold-0", "cnn").network for folder in (one, two))
+    networks = (models.load_model_files(folder / "fold-0", "cnn").network for folder in (one, two))
     first, second = (network.predict(patch, verbose=0) for network in networks)
     np.testing.assert_allclose(first, second, atol=1e-6)
-    assert models.read_history(one, "fold-0").equals(models.read_history(other, "fold-0"))
+    assert pd.read_csv(one / "fold-0/history.csv").equals(pd.read_csv(other / "fold-0/history.csv"))
 
 
 def test_no_test_row_is_touched_while_training(base, monkeypatch):
@@ -438,7 +438,7 @@ def test_a_model_with_code_inside_is_refused(tmp_path):
     (tmp_path / "fold-0").mkdir()
     model.save(tmp_path / "fold-0/model.keras")
     with pytest.raises(StoreError, match="holds no model that may be loaded .*Lambda"):
-        models.load_model(tmp_path, "fold-0", "cnn")
+        models.load_model_files(tmp_path / "fold-0", "cnn")
 
 
 def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):

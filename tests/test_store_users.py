@@ -29,8 +29,8 @@ from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
 from pipeline.signal.settings import Augment
-from pipeline.train import callbacks
-from pipeline.train.callbacks import Checkpoint, State
+from pipeline.train import checkpoints
+from pipeline.train.checkpoints import Checkpoint, TrainingState
 
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
@@ -286,22 +286,22 @@ def test_training_reads_and_keeps_what_it_can(corpus, hall, monkeypatch, capsys,
     path = shard(corpus)
     monkeypatch.setenv("SER_CACHE_DIR", str(common))
     expected = opened(path)
-    kept = Checkpoint(callbacks.checkpoint_path(common, "a" * 64, "fold-0"), {})
-    kept.keep(State(rows=[{"loss": 1.0}]))
+    kept = Checkpoint(checkpoints.checkpoint_path(common, "a" * 64, "fold-0"), {})
+    kept.save(TrainingState(rows=[{"loss": 1.0}]))
     modes(common, *STATES[state])
     before = tree(common)
-    own = Checkpoint(callbacks.checkpoint_path(common, "b" * 64, "fold-0"), {})
+    own = Checkpoint(checkpoints.checkpoint_path(common, "b" * 64, "fold-0"), {})
     with other_user():
         np.testing.assert_array_equal(opened(path), expected)
         np.testing.assert_array_equal(opened(path), expected)
-        own.keep(State(rows=[{"loss": 2.0}]))
-        assert own.find()[0].rows == [{"loss": 2.0}]
-        kept.keep(State(rows=[{"loss": 3.0}]))
-        found, word = kept.find()
-        assert found.epochs or "may not be read by you: this training starts anew" in word
-        callbacks.clear_checkpoints(common, "b" * 64)
-        assert own.find()[0] == State()
-        callbacks.clear_checkpoints(common, "a" * 64)  # the other user may still be at it
+        own.save(TrainingState(rows=[{"loss": 2.0}]))
+        assert own.load()[0].rows == [{"loss": 2.0}]
+        kept.save(TrainingState(rows=[{"loss": 3.0}]))
+        found, word = kept.load()
+        assert found.epochs or "You may not read the checkpoint" in word
+        checkpoints.clear_checkpoints(common, "b" * 64)
+        assert own.load()[0] == TrainingState()
+        checkpoints.clear_checkpoints(common, "a" * 64)  # the other user may still be at it
     after = tree(common)
     if state != "everybody may write":
         assert {name: after[name] for name in before} == before
@@ -397,12 +397,12 @@ def test_a_full_disk_ends_no_training(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(np, "savez", full)
     checkpoint = Checkpoint(tmp_path / "training/fold-0.npz", {})
-    checkpoint.keep(State(rows=[{"loss": 1.0}]))
-    checkpoint.keep(State(rows=[{"loss": 1.0}]))
+    checkpoint.save(TrainingState(rows=[{"loss": 1.0}]))
+    checkpoint.save(TrainingState(rows=[{"loss": 1.0}]))
     (sentence,) = capsys.readouterr().err.splitlines()
     assert "No space left on device" in sentence
     assert sentence.endswith("If this training is killed, it starts anew: make room.")
-    assert checkpoint.find() == (State(), "")
+    assert checkpoint.load() == (TrainingState(), "")
     assert not list(tmp_path.rglob("*.tmp"))
 
 

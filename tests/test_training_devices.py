@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.core.errors import SettingError
 from pipeline.train import devices
-from pipeline.train.devices import Device
+from pipeline.train.settings import Device
 from tests.training import ROOT, artefacts
 
 BACKENDS = ("tensorflow", "jax")
@@ -78,11 +78,11 @@ def test_rows_that_cannot_be_shared_are_passed_over_or_weigh_nothing(tmp_path, b
 
 def test_what_cannot_be_is_said(monkeypatch):
     monkeypatch.setattr(devices, "split", lambda _: None)  # or this process would have 64 devices from here on
-    with pytest.raises(SettingError, match=r"device\.count is 0, expected 1 or more"):
+    with pytest.raises(SettingError, match=r"device\.count is 0, expected 1 to 1024"):
         Device(count=0)
     with pytest.raises(SettingError, match=r"device\.steps_per_call is 0"):
         Device(steps_per_call=0)
-    with pytest.raises(SettingError, match=r"device\.count is 64, and "), devices.spread(64):
+    with pytest.raises(SettingError, match=r"device\.count is 64, but "), devices.data_parallel(64):
         raise AssertionError
 
 
@@ -93,20 +93,20 @@ def test_the_device_is_named():
 def test_features_stay_where_they_are_on_a_cpu():
     if devices.on_accelerator():
         pytest.skip("there is an accelerator here")
-    assert not Device().keeps(1)
-    assert Device(resident=True).keeps(2**60)
+    assert not devices.holds_features(Device(), 1)
+    assert devices.holds_features(Device(resident=True), 2**60)
 
 
 def test_features_go_to_an_accelerator_that_holds_them(monkeypatch):
     monkeypatch.setattr(devices, "name", lambda: "gpu:0")
     monkeypatch.setattr(devices, "capacity", lambda: 1000)
-    assert Device().keeps(500)
-    assert not Device().keeps(501)
-    assert not Device(resident=False).keeps(1)
+    assert devices.holds_features(Device(), 500)
+    assert not devices.holds_features(Device(), 501)
+    assert not devices.holds_features(Device(resident=False), 1)
 
 
 def test_several_steps_are_one_call_where_the_backend_has_such_calls(monkeypatch):
     torch = keras.backend.backend() == "torch"
-    assert Device(steps_per_call=8).steps == (1 if torch else 8)
+    assert devices.steps_per_call(Device(steps_per_call=8)) == (1 if torch else 8)
     monkeypatch.setattr(devices, "name", lambda: "gpu:0")
-    assert Device().steps == (1 if torch else devices.CALL)
+    assert devices.steps_per_call(Device()) == (1 if torch else devices.CALL)

@@ -49,7 +49,7 @@ def trained(base, name, *, device=None, **settings):
 
 def history(base, name, *, device=None, **settings):
     folder, _ = trained(base, name, device=device, **settings)
-    return models.read_history(folder, "fold-0")
+    return pd.read_csv(folder / "fold-0/history.csv")
 
 
 @pytest.mark.parametrize("normalise", ["train", "speaker"])
@@ -90,8 +90,8 @@ def test_networks_of_all_folds_and_seeds_are_compiled_once(base, monkeypatch):
     assert len(made) == 2
     if keras.backend.backend() != "torch":  # which compiles nothing
         assert traced.count(made[0]) == traced.count(made[1]) > 0
-    one = models.load_model(together, "fold-1-seed-6", "cnn").network.get_weights()
-    other = models.load_model(alone, "fold-1", "cnn").network.get_weights()
+    one = models.load_model_files(together / "fold-1-seed-6", "cnn").network.get_weights()
+    other = models.load_model_files(alone / "fold-1", "cnn").network.get_weights()
     for mine, theirs in zip(one, other, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
     fold = figures["folds"]["1"]
@@ -115,7 +115,7 @@ def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys, monke
         each[seed] = np.empty_like(probabilities)
         for fold in (0, 1):
             here = (frame["fold"] == fold).to_numpy()
-            network = models.load_model(folder, f"fold-{fold}{end}", "cnn").network
+            network = models.load_model_files(folder / f"fold-{fold}{end}", "cnn").network
             patches = table.gather(table.find(frame[here].assign(variant="original")))
             each[seed][here] = network.predict(patches, verbose=0)
     np.testing.assert_allclose(probabilities, (each[5] + each[6]) / 2, atol=1e-6)
@@ -221,8 +221,12 @@ def test_random_changes_follow_from_the_seed():
 
 def test_a_bundle_knows_nothing_of_random_changes(base):
     folder, _ = trained(base, "changed", augment=vars(EVERYTHING) | {"mixup": 0.2})
-    network = models.load_model(folder, "fold-0", "cnn").network
-    assert not {type(layer).__name__ for layer in network.layers} & {"Roll", "Spans", "GaussianNoise"}
+    network = models.load_model_files(folder / "fold-0", "cnn").network
+    assert not [
+        layer
+        for layer in network.layers
+        if isinstance(layer, train_layers.Roll | train_layers.Spans | layers.GaussianNoise)
+    ]
 
 
 def test_mixtures_are_of_clips_and_labels_alike(base):
@@ -311,7 +315,7 @@ def test_half_precision_learns_as_much_and_its_bundle_is_whole(base, policy):
     folder, figures = trained(base, policy, precision=policy, epochs=15, patience=15)
     assert figures["precision"] == policy
     assert figures["folds"]["0"]["val_uar"] > 0.9
-    network = models.load_model(folder, "fold-0", "cnn").network
+    network = models.load_model_files(folder / "fold-0", "cnn").network
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
 
@@ -355,7 +359,7 @@ def test_figures_of_speed_are_written(base):
     assert speed["clips_per_second"] > 0
     assert 0 < speed["share_of_peak"] < 1
     assert 0.1 < speed["peak_memory_gigabytes"]["host"] < 64
-    flops = devices.training_flops(models.load_model(base / "speed", "fold-0", "cnn").network)
+    flops = devices.training_flops(models.load_model_files(base / "speed" / "fold-0", "cnn").network)
     assert speed["gigaflops_per_clip"] == pytest.approx(flops / 1e9, abs=1e-4)
 
 
@@ -381,7 +385,7 @@ def test_a_bar_is_shown_on_a_terminal_alone(base, capsys, monkeypatch):
 
 
 def test_the_time_of_validation_is_not_that_of_training():
-    lines = callbacks.Lines(100, 3)
+    lines = callbacks.EpochLines(100, 3)
     lines.on_epoch_begin(0)
     lines.start -= 10
     lines.on_test_begin()

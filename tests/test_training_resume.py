@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from pipeline.extract.storage import Place
-from pipeline.train import callbacks, models, stage
-from pipeline.train.callbacks import Checkpoint, State
+from pipeline.train import checkpoints, models, stage
+from pipeline.train.checkpoints import Checkpoint, TrainingState
 from pipeline.upkeep import gc, inventory
 from tests.training import ROOT, artefacts, params
 
@@ -81,17 +81,17 @@ def weights(folder: Path, place: str) -> list[np.ndarray]:
 
 def test_three_kills_change_nothing(tmp_path):
     calm, shaken = workplace(tmp_path / "calm"), workplace(tmp_path / "shaken")
-    assert "goes on" not in finish(calm)
-    assert "goes on" not in kill(shaken, "epoch 2 of 9")
+    assert "Resuming" not in finish(calm)
+    assert "Resuming" not in kill(shaken, "epoch 2 of 9")
     assert not (shaken / "models/trained").exists()
     second = kill(shaken, "epoch 5 of 9")
-    assert "It goes on after epoch " in second
+    assert "Resuming after epoch " in second
     assert "epoch 1 of 9" not in second
     kill(shaken, "fold 0, seed 4")
     fourth = kill(shaken, "epoch 3 of 9")  # of the second network
-    assert fourth.index("It goes on after epoch ") < fourth.index("fold 0, seed 4") < fourth.index("epoch 1 of 9")
+    assert fourth.index("Resuming after epoch ") < fourth.index("fold 0, seed 4") < fourth.index("epoch 1 of 9")
     last = finish(shaken)
-    assert last.count("It goes on after epoch ") == 2  # the first network was done, the second begun
+    assert last.count("Resuming after epoch ") == 2  # the first network was done, the second begun
     for place in ("fold-0", "fold-0-seed-4"):
         for one, other in zip(weights(calm, place), weights(shaken, place), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -103,7 +103,7 @@ def test_three_kills_change_nothing(tmp_path):
 @pytest.fixture
 def state():
     rng = np.random.default_rng(0)
-    return State(
+    return TrainingState(
         rows=[{"loss": 0.1 + 0.2, "val_uar": 1 / 3}, {"loss": 1e-9, "val_uar": 0.5}],
         stopped=True,
         counters={"EarlyStopping": {"wait": 2, "best": 0.1}, "ReduceLROnPlateau": {}},
@@ -113,28 +113,28 @@ def state():
 
 
 def test_a_state_is_read_as_it_was_written(state, tmp_path):
-    checkpoint = Checkpoint(callbacks.checkpoint_path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
-    second = Checkpoint(callbacks.checkpoint_path(tmp_path, "b" * 64, "fold-0"), HERE)
-    assert checkpoint.find() == (State(), "")
-    checkpoint.keep(state)
-    found, word = checkpoint.find()
-    assert word == "It goes on after epoch 2, where it was stopped."
+    checkpoint = Checkpoint(checkpoints.checkpoint_path(tmp_path, "a" * 64, "fold-0-seed-7"), HERE)
+    second = Checkpoint(checkpoints.checkpoint_path(tmp_path, "b" * 64, "fold-0"), HERE)
+    assert checkpoint.load() == (TrainingState(), "")
+    checkpoint.save(state)
+    found, word = checkpoint.load()
+    assert word == "Resuming after epoch 2."
     assert replace(found, arrays=(), best=()) == replace(state, arrays=(), best=())
     for one, other in zip([*state.arrays, *state.best], [*found.arrays, *found.best], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    second.keep(state)
+    second.save(state)
     assert [inventory.kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
-    callbacks.clear_checkpoints(tmp_path, "a" * 64)
+    checkpoints.clear_checkpoints(tmp_path, "a" * 64)
     assert not checkpoint.path.exists()
     assert second.path.exists()
 
 
 def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path, monkeypatch):
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
-    old, young = (callbacks.checkpoint_path(tmp_path, letter * 64, "fold-0") for letter in "ab")
+    old, young = (checkpoints.checkpoint_path(tmp_path, letter * 64, "fold-0") for letter in "ab")
     for path in (old, young):
-        Checkpoint(path, HERE).keep(state)
+        Checkpoint(path, HERE).save(state)
     week = time.time() - 7.1 * 86_400
     os.utime(old, (week, week))
     found = gc.find_garbage(Place())
@@ -144,16 +144,19 @@ def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path,
 
 
 def test_another_device_starts_anew_and_says_why(state, tmp_path):
-    Checkpoint(tmp_path / "fold-0.npz", HERE).keep(state)
-    found, word = Checkpoint(tmp_path / "fold-0.npz", HERE | {"device": "gpu:0"}).find()
-    assert found == State()
-    assert word == "This training was begun with device cpu:0, where the same steps give other digits: it starts anew."
+    Checkpoint(tmp_path / "fold-0.npz", HERE).save(state)
+    found, word = Checkpoint(tmp_path / "fold-0.npz", HERE | {"device": "gpu:0"}).load()
+    assert found == TrainingState()
+    assert word == (
+        "The checkpoint was written with device cpu:0, where the same steps give other digits: this training starts "
+        "anew."
+    )
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "other"])
 def test_a_damaged_state_starts_anew(state, tmp_path, harm):
     path = tmp_path / "fold-0.npz"
-    Checkpoint(path, HERE).keep(state)
+    Checkpoint(path, HERE).save(state)
     data = bytearray(path.read_bytes())
     if harm == "cut":
         path.write_bytes(data[: len(data) // 2])
@@ -162,7 +165,10 @@ def test_a_damaged_state_starts_anew(state, tmp_path, harm):
         path.write_bytes(data)
     else:
         np.savez(path, other=np.zeros(3))
-    assert Checkpoint(path, HERE).find() == (State(), f"{path} is damaged: this training starts anew.")
+    assert Checkpoint(path, HERE).load() == (
+        TrainingState(),
+        f"The checkpoint {path} is damaged: this training starts anew.",
+    )
 
 
 @pytest.mark.parametrize("change", [{"epochs": 8}, {"seeds": [3]}, {"augment": {"mixup": 0.2}}])

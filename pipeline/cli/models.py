@@ -314,13 +314,10 @@ def export(
     and quoted patterns; without any, 64 test clips of the pipeline's own data are taken. litert-int8 is calibrated on
     every other one: name clips like those that it will hear.
     """
-    from pipeline.core import machine  # late: --help starts in a blink
+    from pipeline.core import files  # late: --help starts in a blink
+    from pipeline.export import command, convert, parity
 
-    with machine.suppress_stderr():
-        from pipeline.core import files
-        from pipeline.export import command, convert, parity
-
-        convert.one_thread()
+    convert.one_thread()
     for target in targets:
         files.refuse_taken(command.to_write(output / target), [model])
     samples = inputs(clips, model)

@@ -1,1 +1,1 @@
-"""Stage ``evaluate``: scores on speakers that the networks have not heard."""
+"""Stage ``evaluate``: scores on speakers that the models were not trained on."""

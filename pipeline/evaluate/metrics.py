@@ -1,6 +1,7 @@
-"""The metrics: recall, precision, F1, calibration, intervals over speakers, and their summary.
+"""Metrics: recall, precision, F1, calibration, bootstrap intervals over speakers, and their summary.
 
-The primary one is UAR, the mean of the recalls (Schuller et al. 2009), because the classes are not equally frequent.
+The primary one is the unweighted average recall (UAR; Schuller et al. 2009), because the classes are not equally
+frequent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,11 @@ from pipeline.core.errors import StoreError, UnknownNameError
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-FEWEST = 5  # speakers below which a bootstrap over speakers says nothing
+FEWEST = 5  # speakers for a bootstrap over speakers; with fewer its interval is meaningless
 
 
 def positions(names: Sequence[str], classes: Sequence[str]) -> Counts:
-    """Number class names by their place in ``classes``.
+    """Indices of class names in ``classes``.
 
     Raises:
         UnknownNameError: a name is none of the classes.
@@ -31,26 +32,22 @@ def positions(names: Sequence[str], classes: Sequence[str]) -> Counts:
 
 
 def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Counts:
-    """Count clips by spoken and predicted class. Shape: ``(classes, classes)``, rows are what was spoken.
+    """Confusion matrix. Shape: ``(classes, classes)``, true class by predicted class.
 
     >>> confusion(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]).tolist()
     [[1, 1], [0, 1]]
     """
-    return tally(positions(truth, classes), positions(predicted, classes), len(classes))
-
-
-def tally(truth: Counts, predicted: Counts, classes: int) -> Counts:
-    """Count pairs of class numbers. Shape: ``(classes, classes)``."""
-    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    n, pairs = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
+    return np.bincount(pairs, minlength=n**2).reshape(n, n)
 
 
 def recalls(matrix: Counts) -> Floats:
-    """Share of each class' clips that were recognised; NaN for a class that nobody spoke. Shape: ``(classes,)``."""
+    """Recall of each class, NaN for a class without clips. Shape: ``(classes,)``."""
     return ratio(np.diagonal(matrix), matrix.sum(axis=1))
 
 
 def uar(matrix: Counts) -> float:
-    """Mean of the recalls of the classes that occur.
+    """Unweighted average recall (UAR): mean recall of the classes that occur.
 
     >>> uar(np.array([[3, 1], [0, 2]]))
     0.875
@@ -59,39 +56,39 @@ def uar(matrix: Counts) -> float:
 
 
 def wa(matrix: Counts) -> float:
-    """Weighted accuracy: the share of clips that were recognised."""
+    """Share of clips whose class was predicted, also called weighted accuracy."""
     return float(np.trace(matrix) / matrix.sum())
 
 
 def precision(matrix: Counts) -> Floats:
-    """Share of each class' predictions that were right; 0 for a class never predicted. Shape: ``(classes,)``."""
+    """Precision of each class, 0 for a class never predicted. Shape: ``(classes,)``."""
     return np.nan_to_num(ratio(np.diagonal(matrix), matrix.sum(axis=0)))
 
 
 def f1(matrix: Counts) -> Floats:
-    """Harmonic mean of precision and recall; NaN for a class neither spoken nor predicted. Shape: ``(classes,)``."""
+    """F1 score of each class, NaN for a class that neither occurs nor is predicted. Shape: ``(classes,)``."""
     return ratio(2 * np.diagonal(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
 def macro_f1(matrix: Counts) -> float:
-    """Mean F1 of the classes that occur."""
+    """Mean F1 score of the classes that occur."""
     return float(f1(matrix)[matrix.sum(axis=1) > 0].mean())
 
 
 def ratio(part: Counts, whole: Counts) -> Floats:
-    """Divide, with NaN for 0 by 0."""
+    """Quotient, NaN where ``whole`` is 0."""
     result: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return result
 
 
 def ece(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence is from accuracy, averaged over clips (Guo et al. 2017, eq. 3).
+    """Expected calibration error: mean distance of confidence and accuracy over clips (Guo et al. 2017, eq. 3).
 
     The confidence is the largest probability; bins are equally wide, open below and closed above.
 
     Args:
-        probabilities: shape ``(clips, classes)``, rows sum to 1.
-        truth: the column of the spoken class. Shape: ``(clips,)``.
+        probabilities: shape ``(clips, classes)``.
+        truth: index of the true class. Shape: ``(clips,)``.
         bins: number of bins over (0, 1].
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -104,10 +101,10 @@ def ece(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 1
 def interval(
     truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], *, seed: int, repeats: int = 1000
 ) -> tuple[float, float] | None:
-    """95 % interval of the UAR: percentiles of a bootstrap that draws whole speakers with replacement.
+    """95 % interval of the UAR: percentiles of a bootstrap over speakers.
 
-    Clips of one speaker resemble each other, so drawing clips would promise too much. None with fewer than five
-    speakers, or where the speaker of a clip is unknown.
+    Clips of a speaker resemble each other, so an interval from a bootstrap over clips would be too narrow. None with
+    fewer than five speakers, or where the speaker of a clip is unknown.
     """
     names = cast(speakers)
     if not names:
@@ -118,36 +115,38 @@ def interval(
 
 
 def cast(speakers: Sequence[str]) -> list[str]:
-    """Name the speakers that a bootstrap draws from; none where it would say nothing.
+    """Speakers to resample; none if they are fewer than five or one is unknown.
 
-    >>> cast(["e", "d", "c", "b", "a", "a"]), cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
-    (['a', 'b', 'c', 'd', 'e'], [], [])
+    >>> cast(["e", "d", "c", "b", "a", "a"])
+    ['a', 'b', 'c', 'd', 'e']
+    >>> cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
+    ([], [])
     """
     names = sorted(set(speakers))
     return [] if len(names) < FEWEST or "" in names else names
 
 
-def draw(people: int, *, seed: int, repeats: int) -> Counts:
-    """Say how often each speaker is taken when as many as there are are drawn with replacement.
+def draw(speakers: int, *, seed: int, repeats: int) -> Counts:
+    """Bootstrap samples of speakers, drawn with replacement: how often each one occurs.
 
-    Shape: ``(repeats, people)``.
+    Shape: ``(repeats, speakers)``.
     """
-    return np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=repeats)
+    return np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=repeats)
 
 
 def redrawn(matrices: Counts, draws: Counts) -> Floats:
-    """UAR of each draw of speakers, from one confusion matrix a speaker. Shape: ``(repeats,)``."""
-    hits, spoken = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
-    uars: Floats = np.nanmean(ratio(hits, spoken), axis=1)
+    """UAR of each bootstrap sample, from the confusion matrices of the speakers. Shape: ``(repeats,)``."""
+    hits, clips = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
+    uars: Floats = np.nanmean(ratio(hits, clips), axis=1)
     return uars
 
 
 def by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) -> Counts:
-    """One confusion matrix per speaker, classes in alphabetical order. Shape: ``(speakers, classes, classes)``."""
+    """Confusion matrix of each speaker, classes in alphabetical order. Shape: ``(speakers, classes, classes)``."""
     classes = sorted({*truth, *predicted})
-    n, pair = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
-    people = int(speaker.max()) + 1
-    return np.bincount(speaker * n**2 + pair, minlength=people * n**2).reshape(people, n, n)
+    n, pairs = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
+    speakers = int(speaker.max()) + 1
+    return np.bincount(speaker * n**2 + pairs, minlength=speakers * n**2).reshape(speakers, n, n)
 
 
 Probabilities = npt.NDArray[np.floating]
@@ -156,17 +155,17 @@ Probabilities = npt.NDArray[np.floating]
 def summarize(
     predictions: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
 ) -> dict[str, Any]:
-    """Gather all scores: pooled, by fold, corpus, class, sex and speaker.
+    """Compute all scores: pooled, by fold, corpus, class, sex and speaker.
 
     Args:
-        predictions: a row per tested clip: ``clip_id fold corpus speaker sex label``.
+        predictions: a row per test row: ``clip_id fold corpus speaker sex label``.
         probabilities: shape ``(rows, classes)``, in the order of the rows.
         classes: class names in the order of the columns.
         seed: of the bootstrap.
 
     Returns:
-        Nested dicts of plain numbers in four digits, shares from 0 to 1, None where a score is undefined. The SD over
-        folds divides by one less than their number.
+        Nested dicts of numbers rounded to four digits, shares from 0 to 1, None where a score is undefined. SDs are
+        those of a sample (n - 1).
 
     Raises:
         StoreError: the shapes do not fit, or a probability is not finite.
@@ -187,10 +186,10 @@ def summarize(
 
 
 def headline(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Give the few figures of ``metrics/eval.json``, flat; an interval that is unknown is left out.
+    """Content of ``metrics/eval.json``, flat; without an interval its ends are left out.
 
-    ``svm`` is the UAR of the baseline on the same rows, which is the model itself where no other stands beside it;
-    ``leaks`` is the share of test rows with a fault.
+    ``svm`` is the UAR of the baseline on the same rows, or of the model if that is the svm; ``leaks`` is the share of
+    test rows with a fault.
     """
     test = figures["test"]
     found = {
@@ -206,7 +205,7 @@ def headline(figures: Mapping[str, Any]) -> dict[str, float]:
 
 
 def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
-    """Refuse probabilities that do not belong to the table, or are no numbers."""
+    """Refuse probabilities of another shape, or that are not finite."""
     if probabilities.shape != shape:
         raise StoreError(
             f"the probabilities are {probabilities.shape}, expected {shape} (rows, classes): evaluate again."
@@ -219,12 +218,11 @@ def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
 
 
 def matrix(rows: pd.DataFrame, classes: Sequence[str]) -> Counts:
-    """Confusion matrix of some rows. Shape: ``(classes, classes)``."""
     return confusion(list(rows["label"]), list(rows["predicted"]), classes)
 
 
 def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
-    """Score some rows; their index points into ``probabilities``."""
+    """Scores of some rows; their index selects rows of ``probabilities``."""
     counts = matrix(rows, classes)
     truth = positions(list(rows["label"]), classes)
     span = interval(list(rows["label"]), list(rows["predicted"]), list(rows["speaker"]), seed=seed)
@@ -243,13 +241,13 @@ def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[
 
 
 def corpus(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
-    """Score one corpus, the recall of each class too."""
+    """Scores of one corpus, with the recall of each class."""
     recall = recalls(matrix(rows, classes)).tolist()
     return {**figures(rows, probabilities, classes, seed=seed), "recall": dict(zip(classes, recall, strict=True))}
 
 
 def chance(labels: "pd.Series[str]") -> dict[str, float]:
-    """Give what guessing is worth: UAR of any guess, accuracy of always saying the most frequent class.
+    """Scores by chance: UAR of any constant or random guess, accuracy of always predicting the most frequent class.
 
     >>> chance(pd.Series(["sad", "sad", "sad", "happy"]))
     {'uar': 0.5, 'wa': 0.75}
@@ -260,36 +258,34 @@ def chance(labels: "pd.Series[str]") -> dict[str, float]:
 
 def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """UAR and accuracy of each fold, their means and SDs; the SD of a single fold is undefined."""
-    counts = {str(fold): matrix(part, classes) for fold, part in rows.groupby("fold")}
-    each = {fold: {"uar": uar(found), "wa": wa(found)} for fold, found in counts.items()}
-    values = pd.DataFrame(each).T
-    spread = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
-    return {"count": len(each), **spread, "each": each}
+    return with_means({str(fold): matrix(part, classes) for fold, part in rows.groupby("fold")})
 
 
 def spread(
     predictions: pd.DataFrame, probabilities: Mapping[int, Probabilities], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """UAR and accuracy of the networks of each seed alone, their means and SDs; that of a single seed is undefined.
+    """UAR and accuracy of the networks of each seed, their means and SDs; the SD of a single seed is undefined.
 
     Args:
-        predictions: a row per tested clip, with its ``label``.
+        predictions: a row per test row, with its ``label``.
         probabilities: of each seed, of shape ``(rows, classes)``.
         classes: class names in the order of the columns.
     """
-    each = {}
-    for seed, own in probabilities.items():
-        counts = matrix(predictions.assign(predicted=np.asarray(classes)[own.argmax(axis=1)]), classes)
-        each[str(seed)] = {"uar": uar(counts), "wa": wa(counts)}
-    values = pd.DataFrame(each).T
-    both = {f"{name}_{word}": value for name in ("uar", "wa") for word, value in middle(values[name]).items()}
-    found: dict[str, Any] = rounded({"count": len(each), **both, "each": each})
+    predicted = {str(seed): np.asarray(classes)[own.argmax(axis=1)] for seed, own in probabilities.items()}
+    found: dict[str, Any] = rounded(
+        with_means({seed: matrix(predictions.assign(predicted=own), classes) for seed, own in predicted.items()})
+    )
     return found
 
 
-def middle(values: "pd.Series[float]") -> dict[str, float]:
-    """Give mean and SD."""
-    return {"mean": values.mean(), "sd": values.std(ddof=1)}
+def with_means(matrices: Mapping[str, Counts]) -> dict[str, Any]:
+    """UAR and accuracy of each confusion matrix, their means and SDs."""
+    each = {name: {"uar": uar(counts), "wa": wa(counts)} for name, counts in matrices.items()}
+    values = pd.DataFrame(each).T
+    found: dict[str, Any] = {"count": len(each)}
+    for name in ("uar", "wa"):
+        found |= {f"{name}_mean": values[name].mean(), f"{name}_sd": values[name].std(ddof=1)}
+    return found | {"each": each}
 
 
 def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -305,7 +301,7 @@ def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """UAR and clips of each sex; speakers whose sex nobody wrote down are ``unknown``."""
+    """UAR and clips of each sex, ``unknown`` where the corpus does not state it."""
     return {
         str(sex or "unknown"): {"uar": uar(matrix(part, classes)), "clips": part["clip_id"].nunique()}
         for sex, part in rows.groupby("sex")
@@ -313,7 +309,7 @@ def by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """The speakers with the lowest and the highest UAR, the first by name of several."""
+    """Speakers with the lowest and the highest UAR; of several the first by name."""
     each = {str(name): uar(matrix(part, classes)) for name, part in rows.groupby("speaker")}
     names = {
         "worst": min(each, key=lambda name: (each[name], name), default=""),
@@ -323,7 +319,7 @@ def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Make a tree fit for JSON: numpy to plain numbers, floats to four digits, NaN to None.
+    """Convert nested scores for JSON: numpy scalars to numbers, floats to four digits, NaN to None.
 
     >>> rounded({"a": np.float64(0.123456), "b": float("nan"), "c": np.int64(2)})
     {'a': 0.1235, 'b': None, 'c': 2}

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: score the bundle on speakers that its networks have not heard."""
+"""Stage ``evaluate``: score the bundle on speakers that its models were not trained on."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ def run(
     seed: int,
     cache: Path,
 ) -> dict[str, Any]:
-    """Predict the test rows of every trained fold; write predictions, the headline, and the bundle with all scores.
+    """Predict the test rows of every trained fold; write predictions, ``metrics``, and the bundle with all scores.
 
     Raises:
-        StoreError: an artefact is missing or does not fit the others; the sentence names the stage to run.
+        StoreError: an artefact is missing or does not fit the others; the message names the stage to run.
     """
     clips = tables.read_splits(source)
     card = bundle.read(folder, stage="train")
@@ -60,12 +60,12 @@ def run(
 
 
 def sexes(manifests: Sequence[Path]) -> pd.DataFrame:
-    """Gather the sex of each clip's speaker."""
+    """Sex of each clip's speaker. Columns: clip_id, sex."""
     return pd.concat([tables.read_manifest(path)[["clip_id", "sex"]] for path in manifests], ignore_index=True)
 
 
 def longest(manifests: Sequence[Path], clips: pd.DataFrame) -> float:
-    """Give the seconds of the longest clip that is used."""
+    """Length of the longest clip of the splits in seconds."""
     found = pd.concat([tables.read_manifest(path)[["clip_id", "seconds"]] for path in manifests], ignore_index=True)
     return round(float(found.loc[found["clip_id"].isin(clips["clip_id"]), "seconds"].fillna(0).max()), 3)
 
@@ -79,9 +79,9 @@ def predict(
     *,
     arch: str = "",
 ) -> npt.NDArray[np.float32]:
-    """Give each row the probabilities of models that have not heard its speaker: the bundle's, or another's by name.
+    """Predict each test row by the models of its fold: the bundle's own, or its baseline ``arch``, which has one seed.
 
-    Shape: ``(seeds, rows, classes)``; what stands beside the bundle's model has one seed.
+    Shape: ``(seeds, rows, classes)``.
     """
     numbers = table.find(tested)
     out = np.empty((1 if arch else len(card.seeds), len(tested), len(card.labels)), np.float32)
@@ -89,25 +89,24 @@ def predict(
         here = np.flatnonzero(tested["fold"] == fold)
         inputs = inputs_of(clips, table, card, fold, arch or card.arch)
         for number, place in enumerate(card.places(fold)[: len(out)]):
-            model = models.load_model(folder, place, arch or card.arch)
+            model = models.load_model_files(folder / place, arch or card.arch)
             out[number, here] = model.probabilities(inputs, numbers[here])
     return out
 
 
 def inputs_of(clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card, fold: int, arch: str) -> Inputs:
-    """Prepare the rows of a fold as train did."""
     return models.inputs(table, clips[clips["fold"] == fold], arch, trained_by(card))
 
 
 def trained_by(card: bundle.Card) -> Train:
-    """Read the settings of the training from the bundle: params.yaml may have moved on."""
+    """Settings of the training, from the bundle: params.yaml may have changed since."""
     return config.build(Train, card.params["train"], "train")
 
 
 def baseline(
     tested: pd.DataFrame, clips: pd.DataFrame, table: dataset_table.Table, folder: Path, card: bundle.Card, *, seed: int
 ) -> dict[str, Any]:
-    """Score what stands beside the model: chance, and the support vector machine where the model is another."""
+    """Scores of the baselines: chance and, unless it is the model itself, the svm."""
     found: dict[str, Any] = {"chance": chance(tested["label"])}
     if card.arch != settings.SVM:
         [probabilities] = predict(tested, clips, table, folder, card, arch=settings.SVM)
@@ -118,7 +117,7 @@ def baseline(
 def leaks_of(
     audit: Mapping[str, Any], clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card
 ) -> dict[str, float]:
-    """Add to the split's audit what only the bundle can tell: on which rows its statistics were fitted."""
+    """Add to the split's audit on which rows the bundle's statistics were fitted."""
     own = float(trained_by(card).normalise == "speaker")
     folds = {}
     for fold in card.folds:
@@ -130,19 +129,19 @@ def leaks_of(
 
 
 def fitted_on_training(clips: pd.DataFrame, table: dataset_table.Table, card: bundle.Card, fold: int) -> bool:
-    """Compute the statistics of a fold anew and say whether the bundle's come from its training rows alone."""
+    """Recompute the statistics of a fold, and check whether the bundle's come from its training rows alone."""
     if not models.own_statistics(card.arch, trained_by(card)):
         return True
-    kept = Statistics(*(np.array(card.statistics[str(fold)][name], np.float32) for name in ("mean", "variance")))
+    stored = Statistics(*(np.array(card.statistics[str(fold)][name], np.float32) for name in ("mean", "variance")))
     here = clips[clips["fold"] == fold]
     inputs = inputs_of(clips, table, card, fold, card.arch)
     training_rows = inputs.measure(table.find(here[here["role"] == "train"])).joined
     everything = inputs.measure(table.find(here)).joined
-    return leakage.fitted_on(kept.joined, training_rows, everything) == "training"
+    return leakage.fitted_on(stored.joined, training_rows, everything) == "training"
 
 
 def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
-    """Say by which protocol, which corpora are no people, and what must be read before any number."""
+    """Protocol, synthetic corpora, labels and normalisation, and the stamp that warns of them."""
     normalise = trained_by(card).normalise
     found = {
         "protocol": card.split["protocol"],
@@ -156,31 +155,31 @@ def stamp(card: bundle.Card, leak: Mapping[str, float]) -> dict[str, Any]:
 
 
 def source(card: bundle.Card) -> str:
-    """Name who decided what was spoken: the actor's intention, or a majority of listeners."""
+    """Source of the labels: the actor's intention, or a majority of listeners."""
     return str(card.split.get("labels", {}).get("source", "intended"))
 
 
 def soft(card: bundle.Card) -> str | None:
-    """Name whose shares of votes the model learnt; the support vector machine takes one class a clip."""
+    """Listeners whose shares of votes were the targets; the svm takes one class a clip."""
     return None if card.arch == settings.SVM else trained_by(card).soft_labels
 
 
 def result_line(figures: Mapping[str, Any]) -> str:
-    """Put the result into one line."""
-    test, span = figures["test"], figures["test"]["uar_ci95"]
-    known = span["low"] is not None
-    interval = f"95 % interval {span['low']:.1%} to {span['high']:.1%}" if known else f"no interval: {wording.INTERVAL}"
+    """Summarise the result for the terminal."""
+    test, ends = figures["test"], figures["test"]["uar_ci95"]
+    known = ends["low"] is not None
+    interval = f"95 % interval {ends['low']:.1%} to {ends['high']:.1%}" if known else f"no interval: {wording.INTERVAL}"
     where = f"{text.format_things(test['clips'], 'clip')} of {text.format_speakers(test['speakers'])}"
     svm = figures["baseline"].get("svm")
-    beside = f"svm {svm['uar']:.1%}, " if svm else ""
-    protocol = f"{beside}chance {test['chance']:.1%}, protocol {figures['protocol']}"
+    compared = f"svm {svm['uar']:.1%}, " if svm else ""
+    protocol = f"{compared}chance {test['chance']:.1%}, protocol {figures['protocol']}"
     own = ", speaker-normalised (transductive)" if figures["transductive"] else ""
     labels = wording.label_source(figures)
-    judged = f"\nlabels: {labels}" if labels else ""
+    labelled = f"\nlabels: {labels}" if labels else ""
     several = wording.several(figures)
-    together = f"\n{several}" if several else ""
+    ensemble = f"\n{several}" if several else ""
     warning = f"\n{figures['stamp']}" if figures["stamp"] else ""
-    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{together}{judged}{warning}"
+    return f"UAR {test['uar']:.1%} ({interval}) on {where}, {protocol}{own}{ensemble}{labelled}{warning}"
 
 
 def main() -> None:
@@ -202,16 +201,16 @@ def main() -> None:
 
 
 def release(trained: Path, output: Path, scores: Mapping[str, Any], *, longest: float) -> None:
-    """Copy a bundle, its scores on the card and the page for people beside it.
+    """Copy a bundle, with the scores in its card and README.md, the model card for people.
 
     Args:
-        trained: a bundle without scores.
+        trained: the bundle without scores.
         output: the bundle to write.
-        scores: all that evaluate found.
-        longest: s, of the clips it was trained and tested on.
+        scores: of all test rows and groups.
+        longest: s, the longest clip it was trained and tested on.
     """
-    judged = replace(bundle.read(trained, stage="train"), scores=scores, longest=longest)
+    card = replace(bundle.read(trained, stage="train"), scores=scores, longest=longest)
     with files.atomic_write(output) as part:
         shutil.copytree(trained, part)
-        (part / model_card.NAME).write_text(model_card.page(judged), encoding="utf-8")
-        bundle.write(part, replace(judged, files=bundle.checksums(part)))
+        (part / model_card.NAME).write_text(model_card.page(card), encoding="utf-8")
+        bundle.write(part, replace(card, files=bundle.checksums(part)))

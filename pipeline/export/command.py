@@ -75,7 +75,7 @@ class Job:
 
     def network(self, place: str) -> models.Model:
         """Load one network."""
-        return models.load_model(self.source, place, self.card.arch)
+        return models.load_model_files(self.source / place, self.card.arch)
 
 
 def export(source: Path, output: Path, *, target: str, samples: Array, tolerance: float | None = None) -> list[Made]:

@@ -1,1 +1,1 @@
-"""Stage ``report``: figures, tables and the page; and the words that all outputs share."""
+"""Stage ``report``: figures, tables and the report page; also the model card and the wording of results."""

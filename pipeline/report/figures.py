@@ -1,4 +1,4 @@
-"""The figures of the report and the tables behind them."""
+"""The figures of the report, and the tables that they show."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -19,19 +19,19 @@ CORPUS = ("corpus", "uar", "low", "high", "clips", "speakers", "chance", "svm")
 
 
 def history_table(folds: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-    """Put the histories of the folds together, a row per fold and epoch."""
+    """Concatenate the histories of the folds, a row per fold and epoch."""
     parts = [rows.assign(fold=fold) for fold, rows in folds.items()]
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return rows.reindex(columns=list(HISTORY))  # dvc plots asks for val_loss even where nothing was validated
+    return rows.reindex(columns=list(HISTORY))  # 'dvc plots' needs val_loss even without validation
 
 
-def confusion_table(heard: pd.DataFrame) -> pd.DataFrame:
-    """Keep what each tested row was and what it was taken for: columns actual, predicted."""
-    return heard[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
+def confusion_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """True and predicted class of each test row. Columns: actual, predicted."""
+    return predictions[["label", "predicted"]].set_axis(["actual", "predicted"], axis="columns")
 
 
 def f1_table(scores: Values, classes: Sequence[str]) -> pd.DataFrame:
-    """Tabulate the scores of each class, in the order of the classes."""
+    """Scores of each class, in the order of the classes."""
     columns = ("precision", "recall", "f1", "support")
     named = {name: part(scores, "class", name) for name in classes}
     rows = [(name, *(values.get(column) for column in columns)) for name, values in named.items()]
@@ -39,7 +39,7 @@ def f1_table(scores: Values, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def uar_table(scores: Values) -> pd.DataFrame:
-    """Tabulate UAR, its interval and chance, pooled and by corpus; the baseline's UAR stands in the pooled row."""
+    """UAR with its interval and chance, pooled and by corpus; the UAR of the baseline is in the pooled row."""
     pooled = part(scores, "test") | {"svm": part(scores, "baseline", "svm").get("uar")}
     named = {POOLED: pooled} | part(scores, "corpus")
     chance = pooled.get("chance")
@@ -48,15 +48,15 @@ def uar_table(scores: Values) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(CORPUS)).astype(dict.fromkeys(shares, float))
 
 
-def recall_table(scores: Values, heard: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Tabulate recall by corpus and class, NaN where nobody spoke it, and how many clips it stands for.
+def recall_table(scores: Values, predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Recall and number of clips by corpus and class; recall is NaN for a class without clips.
 
     Args:
-        scores: those of the bundle.
-        heard: a row per tested row: corpus, clip_id, label.
+        scores: of the bundle.
+        predictions: a row per test row: corpus, clip_id, label.
         classes: in the order of the rows.
     """
-    clips = heard.groupby(["corpus", "label"])["clip_id"].nunique().to_dict()
+    clips = predictions.groupby(["corpus", "label"])["clip_id"].nunique().to_dict()
     names = [(corpus, name) for corpus in part(scores, "corpus") for name in classes]
     recall = [part(scores, "corpus", corpus, "recall").get(name) for corpus, name in names]
     table = pd.DataFrame(names, columns=["corpus", "class"])
@@ -64,16 +64,16 @@ def recall_table(scores: Values, heard: pd.DataFrame, classes: Sequence[str]) ->
 
 
 def stamped(table: pd.DataFrame, stamp: str) -> pd.DataFrame:
-    """Add the stamp as the last column, so that whoever draws the data reads it too; nothing where there is none."""
+    """Add the stamp, if any, as the last column, so that plots of the data can show it too."""
     return table.assign(stamp=stamp) if stamp else table
 
 
-SOFTWARE = "ser-features"  # in the metadata of a picture, by which it is known as ours
+SOFTWARE = "ser-features"  # in the metadata of our PNG files, by which `is_ours` recognises them
 
-Look = dict[str, Any]  # of a line or a text
+Look = dict[str, Any]  # style of a line or a text
 TRAINING: Look = {"color": VERMILLION, "ls": "--", "lw": 1.0}
 VALIDATION: Look = {"color": BLUE, "lw": 1.0}
-KEPT: Look = {"color": BLUE, "ls": "", "marker": "o", "ms": 7, "mfc": "white", "mew": 1.6}
+BEST: Look = {"color": BLUE, "ls": "", "marker": "o", "ms": 7, "mfc": "white", "mew": 1.6}
 CHANCE: Look = {"color": INK, "ls": "--", "lw": 1.4}
 SVM: Look = {"color": VERMILLION, "ls": "", "marker": "^", "ms": 9, "mec": "white", "mew": 0.8}
 CURVES = {"loss": "Loss", "uar": "UAR", "accuracy": "Accuracy"}  # by column: the title of its panel
@@ -81,21 +81,21 @@ CURVES = {"loss": "Loss", "uar": "UAR", "accuracy": "Accuracy"}  # by column: th
 
 @mpl.rc_context(STYLE)
 def draw_curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None, stamp: str = "") -> Figure:
-    """Draw loss, UAR and accuracy over the epochs, one thin line per fold, and ring the epoch that was kept.
+    """Draw loss, UAR and accuracy over the epochs, one line per fold, with a ring at the best epoch.
 
     Args:
-        history: columns fold, epoch, loss, uar and, where they were noted, accuracy, val_loss, val_uar, val_accuracy.
-        best: the kept epoch of each fold, in the numbers of ``epoch``; else the first one of highest val_uar.
-        stamp: text of the band above the picture, "" for none.
+        history: columns fold, epoch, loss, uar and optionally accuracy, val_loss, val_uar, val_accuracy.
+        best: epoch of each fold whose weights were saved; by default the first one of highest val_uar.
+        stamp: text of the band above the figure, "" for none.
     """
     if history.empty:
         return style.notice("No training history: this model is fitted in one step.", stamp=stamp)
     figure = style.sheet(3.5, stamp=stamp)
-    kept = best_epochs(history) if best is None else best
+    best = best_epochs(history) if best is None else best
     shown = {name: title for name, title in CURVES.items() if noted(history, name)}
     every = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, (name, title) in zip(every, shown.items(), strict=True):
-        draw_folds(axes, history, name, kept)
+        draw_folds(axes, history, name, best)
         axes.set(title=title, xlabel="epoch")
     share_scale(every[1:])
     figure.legend(handles=legend(history), loc="outside lower center", ncols=3)
@@ -103,12 +103,12 @@ def draw_curves(history: pd.DataFrame, *, best: Mapping[int, int] | None = None,
 
 
 def noted(history: pd.DataFrame, name: str) -> bool:
-    """Say whether any epoch has this figure."""
+    """Check whether any epoch has this metric."""
     return name in history and bool(history[name].notna().any())
 
 
 def share_scale(every: Sequence[Axes]) -> None:
-    """Put shares side by side on one scale from 0 to 100 %, written once."""
+    """Give adjacent axes one scale from 0 to 100 %, with tick labels on the first."""
     for axes in every:
         axes.set(ylim=(0, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
@@ -116,7 +116,7 @@ def share_scale(every: Sequence[Axes]) -> None:
 
 
 def best_epochs(history: pd.DataFrame) -> dict[int, int]:
-    """Find each fold's first epoch of highest validation UAR; folds without validation have none.
+    """First epoch of highest validation UAR of each fold; folds without validation are left out.
 
     >>> best_epochs(pd.DataFrame({"fold": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "val_uar": [0.3, 0.4, 0.5, 0.2]}))
     {0: 2, 1: 1}
@@ -124,35 +124,35 @@ def best_epochs(history: pd.DataFrame) -> dict[int, int]:
     if not noted(history, "val_uar"):
         return {}
     rows = history.dropna(subset="val_uar").reset_index(drop=True)
-    kept = rows.loc[rows.groupby("fold")["val_uar"].idxmax()]
-    return {int(fold): int(epoch) for fold, epoch in zip(kept["fold"], kept["epoch"], strict=True)}
+    best = rows.loc[rows.groupby("fold")["val_uar"].idxmax()]
+    return {int(fold): int(epoch) for fold, epoch in zip(best["fold"], best["epoch"], strict=True)}
 
 
-def draw_folds(axes: Axes, history: pd.DataFrame, name: str, kept: Mapping[int, int]) -> None:
-    """Draw one quantity: training dashed, validation solid, a ring at the kept epoch."""
+def draw_folds(axes: Axes, history: pd.DataFrame, name: str, best: Mapping[int, int]) -> None:
+    """Draw one metric: training dashed, validation solid, a ring at the best epoch."""
     dot = "." if len(set(history["epoch"])) == 1 else ""  # a line of one point is invisible
     for fold, rows in history.sort_values("epoch").groupby("fold"):
         axes.plot(rows["epoch"], rows[name], marker=dot, **TRAINING)
         if f"val_{name}" in rows:
             axes.plot(rows["epoch"], rows[f"val_{name}"], marker=dot, **VALIDATION)
-            ring = rows[rows["epoch"] == kept.get(int(str(fold)))]
-            axes.plot(ring["epoch"], ring[f"val_{name}"], **KEPT)
+            ring = rows[rows["epoch"] == best.get(int(str(fold)))]
+            axes.plot(ring["epoch"], ring[f"val_{name}"], **BEST)
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
 def legend(history: pd.DataFrame) -> list[Line2D]:
-    """Name what was drawn."""
-    training, validation, kept = (Line2D([], [], **look) for look in (TRAINING, VALIDATION, KEPT))
+    """Handles of the legend."""
+    training, validation, best = (Line2D([], [], **look) for look in (TRAINING, VALIDATION, BEST))
     training.set_label("training")
     validation.set_label("validation")
-    kept.set_label("epoch kept")
-    return [training, validation, kept] if noted(history, "val_uar") else [training]
+    best.set_label("best epoch")
+    return [training, validation, best] if noted(history, "val_uar") else [training]
 
 
 @mpl.rc_context(STYLE)
 def draw_f1_by_class(table: pd.DataFrame, *, unit: str = "clips", stamp: str = "") -> Figure:
-    """Draw F1 per class, best on top. Columns: class, f1, support (in ``unit``)."""
+    """Draw the F1 score of each class, best on top. Columns: class, f1, support (in ``unit``)."""
     rows = table.sort_values(["f1", "class"], ascending=[False, True])
     labels = [f"{name}  ({format_count(size)})" for name, size in zip(rows["class"], rows["support"], strict=True)]
     figure = style.sheet(1.1 + 0.38 * len(rows), stamp=stamp)
@@ -165,14 +165,13 @@ def draw_f1_by_class(table: pd.DataFrame, *, unit: str = "clips", stamp: str = "
 
 @mpl.rc_context(STYLE)
 def draw_uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
-    """Draw UAR per corpus with its 95 % interval and chance, pooled on top.
+    """Draw the UAR of each corpus with its 95 % interval and chance, pooled on top.
 
-    Columns: corpus, uar, low, high (NaN where too few speakers allow no interval), clips, speakers, chance, svm (UAR of
-    the baseline, in the pooled row alone).
+    Columns: corpus, uar, low, high (NaN with too few speakers for an interval), clips, speakers, chance, svm (UAR of
+    the baseline, in the pooled row only).
     """
-    rows = (
-        table.tail(1).assign(svm=table["svm"].max()) if len(table) == 2 else table
-    )  # of one corpus, pooled says the same
+    single = len(table) == 2  # with one corpus the pooled row is the same
+    rows = table.tail(1).assign(svm=table["svm"].max()) if single else table
     rows = rows.sort_values("corpus", key=lambda names: names != POOLED, kind="stable")
     records = rows.to_dict("records")
     figure = style.sheet(1.3 + 0.55 * len(rows), stamp=stamp)
@@ -186,12 +185,12 @@ def draw_uar_by_corpus(table: pd.DataFrame, *, stamp: str = "") -> Figure:
 
 
 def corpus_label(record: Mapping[Hashable, Any]) -> str:
-    """Name a corpus and, on a second line, its size."""
+    """Label of a bar: the corpus and, on a second line, its size."""
     return f"{record['corpus']}\n{format_speakers(record['speakers'])}, {format_things(record['clips'], 'clip')}"
 
 
 def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
-    """Draw a whisker where there is an interval, write the number beside it, and mark chance and the svm."""
+    """Draw the interval of a bar, if any, write its UAR, and mark chance and the svm."""
     uar, chance, svm, *ends = (record[name] for name in ("uar", "chance", "svm", "low", "high"))
     ends = [end for end in ends if np.isfinite(end)]
     if ends:
@@ -199,17 +198,17 @@ def draw_interval(axes: Axes, row: int, record: Mapping[Hashable, Any]) -> None:
     if np.isfinite(uar):
         axes.text(max([uar, *ends]) + 0.015, row, f"{100 * uar:.1f} %", va="center")
     axes.plot([chance, chance], [row - 0.5, row + 0.5], **CHANCE)
-    axes.plot([svm], [row + 0.31], **SVM)  # at the lower edge of the bar, so that it covers no number
+    axes.plot([svm], [row + 0.31], **SVM)  # at the lower edge of the bar, so that it covers no text
 
 
 def is_ours(path: Path) -> bool:
-    """Say whether a file is a picture that `save_figure` wrote."""
+    """Check whether a file is a PNG that `save_figure` wrote."""
     with path.open("rb") as file:
         return b"tEXtSoftware\0" + SOFTWARE.encode() in file.read(512)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG of 160 dots an inch, the same bytes each time, aside first and then renamed."""
+    """Write a PNG of 160 dpi atomically; the same figure gives the same bytes."""
     part = path.with_name(f"{path.name}.tmp")
     with mpl.rc_context(STYLE):
         figure.savefig(part, format="png", dpi=style.DPI, metadata={"Software": SOFTWARE})
@@ -217,18 +216,18 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 FRAME = "#cccccc"
-APART = -1.25  # middle of the column of UAR; the emotions stand at 0, 1, ...
+APART = -1.25  # position of the UAR column; those of the emotions are 0, 1, ...
 
 
 @mpl.rc_context(STYLE)
 def draw_confusion(table: pd.DataFrame, classes: Sequence[str], *, title: str, stamp: str = "") -> Figure:
-    """Draw which class was taken for which: rows are what was spoken and sum to 100 %, so recall is the diagonal.
+    """Draw the confusion matrix, true class by predicted class; rows sum to 100 %, so the diagonal is recall.
 
     Args:
-        table: a row per test clip, columns actual and predicted.
+        table: a row per test row, columns actual and predicted.
         classes: order of rows and columns.
-        title: heading of the picture.
-        stamp: text of the band above the picture, "" for none.
+        title: heading of the figure.
+        stamp: text of the band above the figure, "" for none.
     """
     clips = counts(table, classes)
     figure = style.sheet(1.25 + 0.52 * len(classes), stamp=stamp)
@@ -237,17 +236,17 @@ def draw_confusion(table: pd.DataFrame, classes: Sequence[str], *, title: str, s
     write_cells(axes, clips)
     axes.set_xticks(range(len(classes)), classes, **slant(len(classes)))
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(title=title, xlabel="predicted", ylabel="spoken")
+    axes.set(title=title, xlabel="predicted", ylabel="actual")
     axes.tick_params(length=0)
     axes.spines[:].set(visible=True, color=FRAME)
     return figure
 
 
 def counts(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Count clips. Shape: ``(classes, classes)``, rows spoken, columns predicted.
+    """Confusion matrix. Shape: ``(classes, classes)``, true class by predicted class.
 
-    >>> heard = pd.DataFrame({"actual": ["sad", "sad"], "predicted": ["fear", "sad"]})
-    >>> counts(heard, ["fear", "sad"]).to_numpy().tolist()
+    >>> predictions = pd.DataFrame({"actual": ["sad", "sad"], "predicted": ["fear", "sad"]})
+    >>> counts(predictions, ["fear", "sad"]).to_numpy().tolist()
     [[0, 0], [1, 1]]
     """
     crossed = pd.crosstab(table["actual"], table["predicted"])
@@ -255,42 +254,42 @@ def counts(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def shares(clips: pd.DataFrame) -> pd.DataFrame:
-    """Divide counts by the sum of their row; a class that was never spoken has NaN."""
+    """Normalise a confusion matrix by row; a class without clips has NaN."""
     return clips.div(clips.sum(axis=1).replace(0, np.nan), axis=0)
 
 
 def write_cells(axes: Axes, clips: pd.DataFrame) -> None:
-    """Write each share in %, and its count below; what never happened stays empty."""
+    """Write share and count into each cell whose count is not 0."""
     number, share = clips.to_numpy(), shares(clips).to_numpy()
     for row, column in np.argwhere(number):
         write_cell(axes, (column, row), share[row, column], number[row, column])
 
 
-def write_cell(axes: Axes, place: tuple[float, float], share: float, clips: int, *, weight: str = "normal") -> None:
-    """Write a share in %, and how many clips it stands for below, in the ink that reads on its shade."""
-    (x, y), ink = place, "white" if share > style.DARK else "black"
+def write_cell(axes: Axes, position: tuple[float, float], share: float, clips: int, *, weight: str = "normal") -> None:
+    """Write a share in %, and below it the number of clips, in a colour that contrasts with its shade."""
+    (x, y), ink = position, "white" if share > style.DARK else "black"
     look: Look = {"ha": "center", "va": "center", "color": ink, "weight": weight}
     axes.text(x, y - 0.14, f"{100 * share:.0f}", fontsize=11, **look)
     axes.text(x, y + 0.26, f"{clips:,}", fontsize=9, **look | {"weight": "normal"})
 
 
 def slant(columns: int) -> Look:
-    """Turn the names below the columns where they would run into each other."""
+    """Text settings that rotate the labels of many columns, which would overlap."""
     return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if columns > 7 else {}
 
 
 @mpl.rc_context(STYLE)
 def draw_recall_by_corpus(table: pd.DataFrame, uar: Mapping[str, float], *, title: str, stamp: str = "") -> Figure:
-    """Draw the recall of each emotion in each corpus, and UAR set apart before them.
+    """Draw the recall of each emotion in each corpus, and to the left its UAR.
 
     Args:
-        table: a row per corpus and class, in the order to draw: corpus, class, recall (NaN: nobody spoke it), clips.
+        table: a row per corpus and class, in the order to draw: corpus, class, recall (NaN without clips), clips.
         uar: by corpus.
-        title: heading of the picture.
-        stamp: text of the band above the picture, "" for none.
+        title: heading of the figure.
+        stamp: text of the band above the figure, "" for none.
     """
     if table.empty:
-        return style.notice("No corpus was scored by itself.", stamp=stamp)
+        return style.notice("No scores by corpus.", stamp=stamp)
     recall, clips = wide(table, "recall"), wide(table, "clips")
     mean = pd.DataFrame({"UAR": [uar[corpus] for corpus in recall.index]}, index=recall.index, dtype=float)
     figure = style.sheet(1.25 + 0.52 * len(recall), stamp=stamp)
@@ -302,7 +301,7 @@ def draw_recall_by_corpus(table: pd.DataFrame, uar: Mapping[str, float], *, titl
     axes.set_yticks(range(len(recall)), recall.index)
     axes.set(
         title=title,
-        xlabel="recall of each spoken emotion; below it: clips",
+        xlabel="recall of each emotion; below it: clips",
         xlim=(APART - 0.52, len(recall.columns) - 0.48),
     )
     axes.tick_params(length=0)
@@ -311,21 +310,21 @@ def draw_recall_by_corpus(table: pd.DataFrame, uar: Mapping[str, float], *, titl
 
 
 def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Spread a column over corpora and classes, in the order they come in. Shape: ``(corpora, classes)``."""
+    """Pivot a column to corpora by classes, in the order of the table. Shape: ``(corpora, classes)``."""
     crossed = table.pivot_table(index="corpus", columns="class", values=name)
     return crossed.reindex(index=table["corpus"].unique(), columns=table["class"].unique())
 
 
 def block(axes: Axes, values: pd.DataFrame, clips: pd.DataFrame, *, left: float, weight: str = "normal") -> None:
-    """Draw a matrix whose first column stands at ``left``; a dash where there is no value."""
+    """Draw a heat map whose first column is at ``left``, with a dash where there is no value."""
     shown, number = values.to_numpy(), clips.to_numpy()
     height, width = shown.shape
     edges = (left - 0.5, left + width - 0.5, height - 0.5, -0.5)
     axes.imshow(values, cmap=style.SHADES, vmin=0, vmax=1, aspect="auto", extent=edges)
     axes.add_patch(Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor=FRAME))
     for row, column in np.ndindex(height, width):
-        share, place = shown[row, column], (left + column, row)
+        share, position = shown[row, column], (left + column, row)
         if np.isnan(share):
-            axes.text(*place, MISSING, ha="center", va="center", color=SOFT)
+            axes.text(*position, MISSING, ha="center", va="center", color=SOFT)
         else:
-            write_cell(axes, place, float(share), int(number[row, column]), weight=weight)
+            write_cell(axes, position, float(share), int(number[row, column]), weight=weight)

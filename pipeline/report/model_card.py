@@ -1,4 +1,4 @@
-"""The model card as Markdown with a YAML head, ``README.md`` of a bundle, as model hubs show it.
+"""The model card, ``README.md`` of a bundle: Markdown with YAML metadata, as model hubs show it.
 
 Sections follow Mitchell et al. (2019), Model cards for model reporting, doi:10.1145/3287560.3287596.
 """
@@ -23,12 +23,12 @@ TITLE = "Speech emotion recognition"
 
 
 def page(card: Card) -> str:
-    """Write the card as a whole page; the same card gives the same text."""
+    """Render the model card; the same card gives the same text."""
     return f"---\n{head(card)}---\n{body(card)}"
 
 
 def head(card: Card) -> str:
-    """Write what hubs read by machine: licence, languages, tags and scores, as YAML."""
+    """YAML metadata for model hubs: licence, languages, tags and scores."""
     out = io.StringIO()
     yaml = YAML()
     yaml.width = 1000
@@ -46,7 +46,7 @@ def head(card: Card) -> str:
 
 
 def index(card: Card) -> dict[str, Any]:
-    """Give the scores as the index of a hub: pooled over corpora; none before evaluation."""
+    """Pooled scores as ``model-index`` of the metadata, empty before evaluation."""
     test = part(card.scores, "test")
     if finite_number(test.get("uar")) is None:
         return {}
@@ -62,13 +62,13 @@ def index(card: Card) -> dict[str, Any]:
 
 
 def titles(card: Card) -> dict[str, str]:
-    """Name the corpora as people do; the demo's say so."""
+    """Titles of the corpora by name; those of the demo are marked as synthetic."""
     demo = {name: f"{name} (synthetic demo)" for name in card.synthetic}
     return {name: demo.get(name, about["title"]) for name, about in card.corpora.items()}
 
 
 def body(card: Card) -> str:
-    """Write the card for people to read, as Markdown."""
+    """Markdown text of the model card."""
     values = asdict(card)
     audio = card.layout["identity"]["settings"]["audio"]
     test = part(card.scores, "test")
@@ -76,7 +76,7 @@ def body(card: Card) -> str:
     return template().render(
         card=card,
         audio=audio,
-        rows=card.layout["shape"][1],
+        bins=card.layout["shape"][1],
         titles=titles(card),
         test=test,
         warnings=leakage.score_warnings(card.scores),
@@ -92,13 +92,13 @@ def body(card: Card) -> str:
 
 
 def settings(card: Card) -> dict[str, Any]:
-    """The settings that made it, by the sections of params.yaml."""
+    """Settings of features and training, by section of params.yaml."""
     made = card.layout["identity"]["settings"]
     return {**card.params, "split": card.split, "audio": made["audio"], "features": {card.view: made[card.view]}}
 
 
 def grid(table: Table) -> str:
-    r"""Write a table as Markdown has them, its note below.
+    r"""Format a table as Markdown, its note below.
 
     >>> print(grid(Table(caption="", head=("a", "b"), align="lr", rows=[("x|y", "1")])))
     | a | b |
@@ -111,12 +111,10 @@ def grid(table: Table) -> str:
 
 
 def row(cells: tuple[str, ...]) -> str:
-    """Write one row of a table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def template() -> jinja2.Template:
-    """Read the template of the page."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(
         percent=core_text.format_percent,

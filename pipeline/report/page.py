@@ -1,4 +1,4 @@
-"""The report page: one HTML file that opens anywhere, offline, without scripts."""
+"""The report page: one self-contained HTML file without scripts."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from pipeline.text import finite_number, format_count, format_percent, format_sp
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG inside the page. Sizes are in CSS pixels, 96 an inch."""
+    """A PNG embedded in the page. Sizes are in CSS pixels, 96 an inch."""
 
     source: str
     alt: str
@@ -35,24 +35,24 @@ def page(
     bundle: Values,
     params: Values,
     manifests: Mapping[str, pd.DataFrame],
-    heard: pd.DataFrame,
+    predictions: pd.DataFrame,
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Write the report as HTML; the same arguments give the same text.
+    """Render the report as HTML; the same arguments give the same text.
 
     Args:
-        evaluation: the scores of the bundle.
-        training: the figures of its training.
+        evaluation: scores of the bundle.
+        training: metrics of its training.
         audit: metrics/audit.json.
-        bundle: bundle.json of the model.
+        bundle: the card of the bundle.
         params: params.yaml.
         manifests: by corpus, a row per file found, with columns status and warnings.
-        heard: a row per test clip, columns actual and predicted.
+        predictions: a row per test row, columns actual and predicted.
         pictures: PNG files curves, confusion, f1_by_class, uar_by_corpus, recall_by_corpus.
     """
     classes = list(bundle.get("labels", ()))
-    wrong = mistakes(heard, classes, unit=wording.counted(evaluation))
-    words = tables.describe_picture(evaluation, training, wrong, classes)
+    wrong = mistakes(predictions, classes, unit=wording.counted(evaluation))
+    alternatives = tables.describe_picture(evaluation, training, wrong, classes)
     return template().render(
         test=part(evaluation, "test"),
         warnings=leakage.score_warnings(evaluation),
@@ -60,7 +60,7 @@ def page(
         marks=tables.baseline_marks(evaluation),
         beside=tables.baseline_table(evaluation, bundle),
         facts=facts(evaluation, training, audit, bundle),
-        pictures={name: picture(pictures[name], text) for name, text in words.items()},
+        pictures={name: picture(pictures[name], text) for name, text in alternatives.items()},
         leaks=tables.leaks(evaluation, audit),
         corpora=tables.by_corpus(evaluation),
         emotions=tables.by_class(evaluation, classes),
@@ -75,7 +75,7 @@ def page(
 
 
 def template() -> jinja2.Template:
-    """Read the page's template; text from metrics and corpora is escaped."""
+    """Template of the page; text from metrics and corpora is escaped."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -87,7 +87,7 @@ def template() -> jinja2.Template:
 
 
 def said(evaluation: Values) -> str:
-    """Say what the number amounts to: against chance and the svm, under its protocol, for whom."""
+    """Interpret the UAR: relative to chance and the svm, under its protocol, for which speakers."""
     sentences = (
         wording.verdict(part(evaluation, "test"), control=bool(evaluation.get("shuffled"))),
         tables.baseline_verdict(evaluation),
@@ -98,10 +98,10 @@ def said(evaluation: Values) -> str:
 
 
 def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -> list[tuple[str, str]]:
-    """Say in a few lines what was tested, on whom, by which model."""
+    """Key facts by name: protocol, classes, corpora, model, test data."""
     test, names = part(evaluation, "test"), [*part(bundle, "corpora")]
     classes, folds = bundle.get("labels", ()), finite_number(part(evaluation, "folds").get("count"))
-    cut = len(part(audit, "fold")) or folds
+    total = len(part(audit, "fold")) or folds
     model = f"{bundle.get('arch', '?')} on {bundle.get('view', '?')}"
     size = finite_number(training.get("parameters"))
     repeated = wording.counted(evaluation) == "rows"
@@ -114,14 +114,14 @@ def facts(evaluation: Values, training: Values, audit: Values, bundle: Values) -
         ("Model", f"{model}, {format_count(size)} parameters" if size else model),
         *(("Normalised", text) for name, text in NORMALISED.items() if name == evaluation.get("normalise")),
         ("Tested on", f"{format_speakers(test.get('speakers'))}, {format_things(test.get('clips'), 'clip')}{rows}"),
-        ("Folds", f"{format_count(folds)} of {format_count(cut)}{', pooled' if folds and folds > 1 else ''}"),
+        ("Folds", f"{format_count(folds)} of {format_count(total)}{', pooled' if folds and folds > 1 else ''}"),
         *(("Answers", text) for text in [wording.several(evaluation)] if text),
     ]
 
 
-def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, unit: str, most: int = 5) -> Table:
-    """List the confusions that take the largest share of a spoken class."""
-    clips = figures.counts(heard, classes)
+def mistakes(predictions: pd.DataFrame, classes: Sequence[str], *, unit: str, most: int = 5) -> Table:
+    """The confusions with the largest share of a true class."""
+    clips = figures.counts(predictions, classes)
     shares, numbers = figures.shares(clips).fillna(0).to_numpy(), clips.to_numpy()
     pairs = sorted(np.argwhere(numbers * (1 - np.eye(len(classes)))).tolist(), key=lambda p: (-shares[*p], p))
     rows = [
@@ -129,13 +129,13 @@ def mistakes(heard: pd.DataFrame, classes: Sequence[str], *, unit: str, most: in
     ]
     return Table(
         caption="Most frequent mistakes",
-        head=("spoken", "taken for", "share of spoken", unit),
+        head=("actual", "predicted", "share of class", unit),
         align="llrr",
         rows=rows,
     )
 
 
 def picture(png: bytes, alt: str) -> Picture:
-    """Turn a PNG into a picture of the size it was drawn for."""
+    """Embed a PNG in the size for which it was drawn."""
     width, height = (int.from_bytes(png[at : at + 4], "big") * 96 // style.DPI for at in (16, 20))
     return Picture(source=f"data:image/png;base64,{b64encode(png).decode()}", alt=alt, width=width, height=height)

@@ -17,7 +17,7 @@ from pipeline.report import wording
 from pipeline.report.tables import Values, part
 from pipeline.split import leakage
 
-CONFUSION = "Confusion: share of each spoken emotion, in %"
+CONFUSION = "Confusion matrix: share of each actual emotion, in %"
 RECALL = "Recall by corpus, in %"
 LEFT_OUT = "Left-out corpus: recall in %"
 Tables = dict[str, pd.DataFrame]  # by the name of the CSV file
@@ -35,7 +35,7 @@ def run(
     page: Path,
     details: Path,
 ) -> None:
-    """Write CSV tables and PNG pictures into the folder ``plots``, the page that shows them, and all scores as JSON.
+    """Write CSV tables and PNG figures into the folder ``plots``, the report page, and all scores as JSON.
 
     Args:
         audit: metrics/audit.json.
@@ -43,27 +43,27 @@ def run(
         bundle: folder of the model, with bundle.json and fold-<k>/history.csv.
         predictions: models/predictions.parquet.
         params: the settings to show, by section.
-        plots: folder to write; what stood there is replaced.
+        plots: folder to replace.
         page: HTML file to write.
         details: metrics/details.json to write.
 
     Raises:
-        StoreError: an artefact is missing, damaged or does not fit the others; the sentence names the stage to run.
+        StoreError: an artefact is missing, damaged or does not fit the others; the message names the stage to run.
     """
     leaks = files.read_json(audit, stage="split")
     card = read_card(bundle / "bundle.json")
     scores, trained = part(card, "scores"), part(card, "training")
     found = {path.stem: core_tables.read_manifest(path) for path in manifests}
-    heard = read_heard(predictions, card["labels"])
+    rows = read_heard(predictions, card["labels"])
     tables = {
         "history": read_history(bundle, card["folds"]),
-        "confusion": report_figures.confusion_table(heard),
+        "confusion": report_figures.confusion_table(rows),
         "f1_by_class": report_figures.f1_table(scores, card["labels"]),
         "uar_by_corpus": report_figures.uar_table(scores),
-        "recall_by_corpus": report_figures.recall_table(scores, heard, card["labels"]),
+        "recall_by_corpus": report_figures.recall_table(scores, rows, card["labels"]),
     }
-    kept = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
-    figures = draw_all(tables, card["labels"], kept=kept, scores=scores)
+    best = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
+    figures = draw_all(tables, card["labels"], best=best, scores=scores)
     pictures = write_plots(tables, figures, plots, stamp=leakage.warning_stamp(scores))
     text = report_page.page(
         evaluation=scores,
@@ -72,20 +72,20 @@ def run(
         bundle=card,
         params=params,
         manifests=found,
-        heard=tables["confusion"],
+        predictions=tables["confusion"],
         pictures=pictures,
     )
     with files.atomic_write(page) as aside:
         aside.write_text(text, encoding="utf-8")
-    timeless = {name: value for name, value in trained.items() if name != "speed"}  # git shows what has changed
-    files.write_json({**scores, "training": timeless}, details)
+    lasting = {name: value for name, value in trained.items() if name != "speed"}  # which differs from run to run
+    files.write_json({**scores, "training": lasting}, details)
 
 
 def read_card(path: Path) -> Values:
-    """Read a bundle's card, without Keras, which the weights would need.
+    """Read the card of an evaluated bundle, without verifying the checksums of its files.
 
     Raises:
-        StoreError: it is missing, damaged, does not name classes and folds, or holds no score.
+        StoreError: the card is missing or damaged, or has no classes, folds or scores.
     """
     card: Values = files.read_json(path, stage="evaluate")
     if not card.get("labels") or "folds" not in card:
@@ -96,33 +96,33 @@ def read_card(path: Path) -> Values:
 
 
 def read_history(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
-    """Gather how each fold was trained; empty where a model is fitted in one step."""
+    """Histories of all folds, empty for a model that is fitted in one step."""
     paths = {fold: bundle / f"fold-{fold}" / "history.csv" for fold in folds}
     return report_figures.history_table({fold: pd.read_csv(path) for fold, path in paths.items() if path.exists()})
 
 
 def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
-    """Read what each tested row was and what it was taken for, in the order of the clips' names.
+    """Read the predictions of the test rows, sorted by clip and fold.
 
     Raises:
-        StoreError: the predictions are missing, or of another model.
+        StoreError: the predictions are missing, or of a model with other classes.
     """
     rows, _, labels = core_tables.read_predictions(path)
     if labels != list(classes):
         raise StoreError(
-            f"{path} was written for the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
+            f"{path} has the classes {', '.join(labels)}, and the bundle has {', '.join(classes)}: "
             "run 'dvc repro evaluate'."
         )
     return rows.sort_values(["clip_id", "fold"], ignore_index=True)
 
 
-def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int], scores: Values) -> Figures:
-    """Draw each picture, with the stamp that the scores ask for."""
+def draw_all(tables: Tables, classes: Sequence[str], *, best: Mapping[int, int], scores: Values) -> Figures:
+    """Draw all figures, with a stamp where the scores need a warning."""
     stamp = leakage.warning_stamp(scores)
     uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
     title = LEFT_OUT if scores.get("protocol") == "corpus" else RECALL
     return {
-        "curves": report_figures.draw_curves(tables["history"], best=kept, stamp=stamp),
+        "curves": report_figures.draw_curves(tables["history"], best=best, stamp=stamp),
         "confusion": report_figures.draw_confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
         "f1_by_class": report_figures.draw_f1_by_class(
             tables["f1_by_class"], unit=wording.counted(scores), stamp=stamp
@@ -135,7 +135,7 @@ def draw_all(tables: Tables, classes: Sequence[str], *, kept: Mapping[int, int],
 
 
 def write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -> dict[str, bytes]:
-    """Write each table as CSV and each picture as PNG, and give the pictures' bytes."""
+    """Write tables as CSV and figures as PNG; return the bytes of the PNG files."""
     with files.atomic_write(folder) as aside:
         aside.mkdir()
         for name, table in tables.items():
@@ -147,7 +147,7 @@ def write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -
 
 
 def settings(card: Values) -> dict[str, Any]:
-    """The settings that made a bundle, as it holds them: params.yaml may have moved on."""
+    """Settings from the card of a bundle: params.yaml may have changed since."""
     made, view = part(card, "layout", "identity", "settings"), str(card.get("view"))
     features = {"audio": part(made, "audio"), "features": {view: part(made, view)}}
     return {
@@ -159,7 +159,7 @@ def settings(card: Values) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read params.yaml for the names of the corpora and report on the model there is."""
+    """Report on the bundle; params.yaml only gives the names of the corpora."""
     params = config.read()
     bundle = Path("models/bundle")
     run(

@@ -1,7 +1,7 @@
-"""The style all figures share: palette, fonts, an empty sheet, horizontal bars.
+"""The style of all figures: palette, fonts, empty figures, horizontal bars.
 
-Figures are made without pyplot, so no backend is chosen and no figure outlives its caller. Colours: Okabe & Ito (2008),
-"Color Universal Design", told apart by readers of any colour vision and by lightness in grey print.
+Figures are created without pyplot, which would choose a backend and keep them in memory. Colours: Okabe & Ito (2008),
+"Color Universal Design", distinct for readers of any colour vision, and by lightness in grey print.
 """
 
 import textwrap
@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.core.plotting import DEFAULTS, Axes, Figure, LinearSegmentedColormap, Rectangle
 
-WIDTH = 6.4  # inches; shown at 96 px an inch or little less, so that 10 pt stay 9 pt or more
+WIDTH = 6.4  # inches; shown at 96 px an inch or little less, so that 10 pt become 9 pt or more
 DPI = 160
 BAND_LINE = 0.24  # inches
 MARGIN = 0.06  # inches above the drawing area
@@ -47,7 +47,7 @@ STYLE: dict[Any, Any] = DEFAULTS | {
 
 
 def sheet(height: float, *, stamp: str) -> Figure:
-    """Make an empty figure ``height`` inches tall, and taller by a band across the top where there is a stamp."""
+    """Create an empty figure ``height`` inches tall, plus a band across the top where there is a stamp."""
     lines = fold(stamp)
     band = BAND_LINE * len(lines) + 0.14 if lines else 0.0
     figure = Figure(figsize=(WIDTH, height + band), facecolor="white")
@@ -56,13 +56,13 @@ def sheet(height: float, *, stamp: str) -> Figure:
     if lines:
         area: dict[str, Any] = {"transform": figure.transFigure, "in_layout": False}
         figure.add_artist(Rectangle((0, bottom), 1, 1 - bottom, color=AMBER, **area))
-        place = (0.5, (1 + bottom) / 2, "\n".join(lines))
-        figure.text(*place, ha="center", va="center", color="black", weight="bold", in_layout=False)
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": "black", "weight": "bold"}
+        figure.text(0.5, (1 + bottom) / 2, "\n".join(lines), in_layout=False, **style)
     return figure
 
 
 def fold(stamp: str) -> list[str]:
-    """Break a stamp into lines, between its sentences rather than inside one.
+    """Wrap a stamp into lines, one or more for each of its sentences.
 
     >>> fold("DEMO: synthetic speech, says nothing about people · CONTAMINATED: 99 % of the rows")
     ['DEMO: synthetic speech, says nothing about people', 'CONTAMINATED: 99 % of the rows']
@@ -72,7 +72,7 @@ def fold(stamp: str) -> list[str]:
 
 
 def bars(figure: Figure, values: Sequence[float], labels: Sequence[str]) -> Axes:
-    """Fill the figure with horizontal bars on a scale from 0 to 1, the first one on top."""
+    """Draw horizontal bars on a scale from 0 to 1, the first one on top."""
     axes = figure.subplots()
     axes.barh(range(len(values)), values, height=0.62, color=SKY)
     axes.set_yticks(range(len(values)), labels)
@@ -83,7 +83,7 @@ def bars(figure: Figure, values: Sequence[float], labels: Sequence[str]) -> Axes
 
 
 def notice(sentence: str, *, stamp: str) -> Figure:
-    """Say why there is nothing to draw."""
+    """Create a figure that says why there is nothing to draw."""
     figure = sheet(1.0, stamp=stamp)
     axes = figure.subplots()
     axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Words that all outputs share: how numbers are written, what a protocol means, what to beware of."""
+"""Sentences that all outputs share: what a protocol, a score and its labels mean."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,48 +6,48 @@ from typing import Any
 from pipeline.split.leakage import FAULTS, contamination_warning, synthetic_corpora
 from pipeline.text import finite_number, format_percent, interval_ends
 
-MISSED = "The interval misses chance: with random labels that is luck, once in twenty times, or a leak."
+MISSED = "The interval misses chance: with random labels that happens by chance once in twenty times, or by a leak."
 INTERVAL = "it takes five test speakers or more, and the name of each"
 PROTOCOLS = {
-    "speaker": "Test speakers were never heard in training: this is what a stranger can expect.",
-    "corpus": "Each corpus was tested by a model that never heard any of it: this is what another one can expect.",
-    "random": "Clips were split at random, so test speakers were heard in training: a stranger gets less than this.",
-    "published": "Split as the published systems did it, with copies of test clips in training: good for comparing "
-    "with their numbers, worthless as a forecast.",
+    "speaker": "Test speakers are not in the training data: expect this UAR for new speakers.",
+    "corpus": "Each corpus was tested by a model trained on the others: expect this UAR for another corpus.",
+    "random": "Clips were split at random, so test speakers are in the training data: expect less for new speakers.",
+    "published": "Split as in the published systems, with copies of test clips in the training data: comparable with "
+    "their numbers, but no estimate for new recordings.",
 }
 LEAKS = FAULTS | {
-    "statistics": "were among the rows on which mean and deviation were fitted: fit them on training rows alone.",
-    "seen_statement": "say a sentence that was heard in training.",
-    "unknown_speaker": "have no known speaker, so nobody can tell whether the speaker was heard in training.",
-    "own_statistics": "were standardised by mean and deviation of their own speaker's test clips.",
+    "statistics": "were among the rows on which mean and SD were fitted: fit them on training rows alone.",
+    "seen_statement": "say a sentence that is in the training data.",
+    "unknown_speaker": "have no known speaker, who may be in the training data.",
+    "own_statistics": "were standardised by mean and SD of their own speaker's test clips.",
 }
-STRANGERS = ("speaker", "corpus")  # the protocols that promise something of a stranger
+STRANGERS = ("speaker", "corpus")  # protocols whose scores hold for unseen speakers
 NORMALISED = {"train": "by the training rows", "speaker": "each speaker apart", "none": "not at all"}
 
 
 def protocol(evaluation: Mapping[str, Any]) -> str:
-    """Say what the protocol promises, and no more of it than the leak audit and the kind of speech allow."""
+    """Explain what the protocol allows to conclude, as far as the leak audit and the corpora support it."""
     name = evaluation.get("protocol", "")
     sentence = PROTOCOLS.get(name, "")
     if name in STRANGERS and contamination_warning(evaluation):
         return ""
     own = name in STRANGERS and evaluation.get("transductive")
-    less = synthetic_corpora(evaluation) or evaluation.get("shuffled") or own
-    return f"{sentence.split(':')[0]}." if sentence and less else sentence
+    weaker = synthetic_corpora(evaluation) or evaluation.get("shuffled") or own
+    return f"{sentence.split(':')[0]}." if sentence and weaker else sentence
 
 
 def transductive(evaluation: Mapping[str, Any]) -> str:
-    """Say that the model was given all clips of a test speaker before it judged one of them, "" where it was not."""
+    """Explain that all clips of a test speaker were used to normalise each of them; "" otherwise."""
     if not evaluation.get("transductive"):
         return ""
     return (
-        "Transductive: each test speaker was normalised by mean and deviation of all their own test clips, without "
-        "their labels. This is no forecast for a single clip of a stranger."
+        "Transductive: each test speaker was normalised by mean and SD of all their own test clips, without their "
+        "labels. This is no estimate for a single clip of a new speaker."
     )
 
 
 def counted(evaluation: Mapping[str, Any]) -> str:
-    """Name what the scores count: rows where a test clip stands in more than one, as published systems have it.
+    """Unit of the counts: ``rows`` where a test clip has several, as in published systems, else ``clips``.
 
     >>> counted({"test": {"rows": 576, "clips": 520}})
     'rows'
@@ -57,7 +57,7 @@ def counted(evaluation: Mapping[str, Any]) -> str:
 
 
 def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
-    """Say what the number and its interval amount to; in a control, whose labels are random, chance is right."""
+    """Interpret UAR and interval; in a ``control``, whose labels are shuffled, UAR should be at chance."""
     uar, chance, pair = (
         finite_number(test.get("uar")),
         finite_number(test.get("chance")),
@@ -75,7 +75,7 @@ def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
 
 
 def several(evaluation: Mapping[str, Any]) -> str:
-    """Say that several networks answered together, and what one alone gets; nothing of a single one.
+    """Describe an ensemble of several seeds, and the UAR of a single one; "" with one seed.
 
     >>> several({"seeds": {"count": 3, "uar_mean": 0.681, "uar_sd": 0.012}}).replace("\u00a0", " ")
     'by the mean of 3 seeds; one alone 68.1 % ± 1.2'
@@ -100,12 +100,12 @@ SOFT = {
 
 
 def label_source(evaluation: Mapping[str, Any]) -> str:
-    """Say whose labels were learnt and judged by, "" where it was the actor's intention alone.
+    """Describe the source of the labels, "" where it is the actors' intention alone.
 
     >>> label_source({"labels": {"source": "intended", "soft": "voice"}})
     'what the actors intended; trained on shares of listeners to the voice'
     """
-    told: Mapping[str, Any] = evaluation.get("labels") or {}
-    source, soft = LABELS.get(str(told.get("source")), ""), SOFT.get(str(told.get("soft")), "")
+    labels: Mapping[str, Any] = evaluation.get("labels") or {}
+    source, soft = LABELS.get(str(labels.get("source")), ""), SOFT.get(str(labels.get("soft")), "")
     truth = source or ("what the actors intended" if soft else "")
     return f"{truth}{', in corpora that have votes' if source else ''}{f'; trained on {soft}' if soft else ''}"

@@ -1,15 +1,16 @@
-"""The networks: CNN and CRNN of this project, and the four published ones."""
+"""The architectures: CNN and CRNN of this project, and those of four published systems."""
 
 from dataclasses import dataclass
 
 from pipeline.core.errors import SettingError
+from pipeline.dataset.inputs import Statistics
 from pipeline.train import layers as train_layers
 from pipeline.train.backend import keras, layers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cnn:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.cnn`` of params.yaml."""
 
     filters: tuple[int, ...] = (16, 32, 64, 128)
     dropout: float = 0.4
@@ -18,10 +19,10 @@ class Cnn:
         train_layers.check("model.cnn", filters=self.filters, dropouts={"dropout": self.dropout})
 
 
-def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: train_layers.Statistics) -> keras.Model:
-    """Build convolutions, then the mean and the maximum over time.
+def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: Statistics) -> keras.Model:
+    """Convolutions, then mean and maximum over time.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
     """
     patch, x = train_layers.entrance(shape, statistics)
     x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
@@ -31,7 +32,7 @@ def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: 
 
 @dataclass(frozen=True, kw_only=True)
 class Crnn:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.crnn`` of params.yaml."""
 
     filters: tuple[int, ...] = (16, 32, 64, 96)
     units: int = 64  # of the GRU, each way
@@ -41,12 +42,10 @@ class Crnn:
         train_layers.check("model.crnn", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
 
 
-def build_crnn(
-    shape: tuple[int, int], classes: int, config: Crnn, *, statistics: train_layers.Statistics
-) -> keras.Model:
-    """Build convolutions, a bidirectional GRU, then attention and mean over time side by side.
+def build_crnn(shape: tuple[int, int], classes: int, config: Crnn, *, statistics: Statistics) -> keras.Model:
+    """Convolutions, a bidirectional GRU, then attention and mean over time, concatenated.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
     """
     patch, x = train_layers.entrance(shape, statistics)
     x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
@@ -58,13 +57,13 @@ def build_crnn(
 
 @dataclass(frozen=True, kw_only=True)
 class Conv1d:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.conv1d`` of params.yaml."""
 
-    contours: int = 2  # the first rows of the view: each is laid out whole, before the others come frame by frame
+    contours: int = 2  # number of leading bins that are flattened one after another, before the others frame by frame
     filters: tuple[int, ...] = (512, 512, 256, 256, 128)
-    kernels: tuple[int, ...] = (5, 5, 5, 3, 3)  # one a convolution
-    dropouts: tuple[float, ...] = (0.0, 0.2, 0.0, 0.2, 0.2)  # one a convolution
-    pool: int = 5  # how wide each pooling is; its stride is 2
+    kernels: tuple[int, ...] = (5, 5, 5, 3, 3)  # of each convolution
+    dropouts: tuple[float, ...] = (0.0, 0.2, 0.0, 0.2, 0.2)  # of each convolution
+    pool: int = 5  # width of each pooling; its stride is 2
     units: int = 512  # of the dense layer
 
     def __post_init__(self) -> None:
@@ -78,19 +77,17 @@ class Conv1d:
             )
 
 
-def build_conv1d(
-    shape: tuple[int, int], classes: int, config: Conv1d, *, statistics: train_layers.Statistics
-) -> keras.Model:
-    """Build convolutions over the line, then a dense layer.
+def build_conv1d(shape: tuple[int, int], classes: int, config: Conv1d, *, statistics: Statistics) -> keras.Model:
+    """Convolutions over the flattened patch (see `line`), then a dense layer.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
 
     Raises:
-        SettingError: the view has fewer rows than ``contours``.
+        SettingError: the view has fewer bins than ``contours``.
     """
     if not 0 <= config.contours <= shape[1]:
         raise SettingError(
-            f"params.yaml: model.conv1d.contours is {config.contours}, expected 0 to the {shape[1]} rows of the view."
+            f"params.yaml: model.conv1d.contours is {config.contours}, expected 0 to the {shape[1]} bins of the view."
         )
     patch, x = train_layers.standardised(shape, statistics)
     x = line(x, config.contours)  # (b, t * f, 1)
@@ -104,25 +101,25 @@ def build_conv1d(
 
 
 def line(x: keras.KerasTensor, contours: int) -> keras.KerasTensor:
-    """Lay a patch out as a line: contour by contour, then the other rows frame by frame.
+    """Flatten a patch: contour by contour, then the other bins frame by frame.
 
     Shape: ``(b, t, f)`` to ``(b, t * f, 1)``.
     """
-    frames, rows = x.shape[1:]
+    frames, bins = x.shape[1:]
     first = layers.Reshape((frames * contours, 1))(layers.Permute((2, 1))(x[:, :, :contours])) if contours else None
-    rest = layers.Reshape((frames * (rows - contours), 1))(x[:, :, contours:]) if contours < rows else None
+    rest = layers.Reshape((frames * (bins - contours), 1))(x[:, :, contours:]) if contours < bins else None
     parts = [part for part in (first, rest) if part is not None]
     return layers.Concatenate(axis=1)(parts) if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2d:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.conv2d`` of params.yaml."""
 
     filters: tuple[int, ...] = (64, 128, 256, 512)
-    dropout: float = 0.2  # behind each pooling
+    dropout: float = 0.2  # after each pooling
     units: tuple[int, ...] = (512, 256)  # of the dense layers
-    normalise_dense: bool = True  # whether batch normalisation follows them too
+    normalise_dense: bool = True  # whether batch normalisation follows the dense layers too
     dense_dropout: float = 0.3
 
     def __post_init__(self) -> None:
@@ -130,17 +127,15 @@ class Conv2d:
         train_layers.check("model.conv2d", filters=self.filters, units=self.units, dropouts=dropouts)
 
 
-def build_conv2d(
-    shape: tuple[int, int], classes: int, config: Conv2d, *, statistics: train_layers.Statistics
-) -> keras.Model:
-    """Build blocks of convolution and pooling, then dense layers.
+def build_conv2d(shape: tuple[int, int], classes: int, config: Conv2d, *, statistics: Statistics) -> keras.Model:
+    """Blocks of convolution and pooling, then dense layers.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
 
     Raises:
         SettingError: the patch is too small for so many poolings.
     """
-    train_layers.check_halving("model.conv2d", len(config.filters), frames=shape[0], rows=shape[1])
+    train_layers.check_halving("model.conv2d", len(config.filters), frames=shape[0], bins=shape[1])
     patch, x = train_layers.entrance(shape, statistics)
     for width in config.filters:
         x = layers.Dropout(config.dropout)(train_layers.pooled(x, width))
@@ -154,7 +149,7 @@ def build_conv2d(
 
 @dataclass(frozen=True, kw_only=True)
 class Crnn1d:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.crnn1d`` of params.yaml."""
 
     filters: tuple[int, ...] = (128, 256, 512)
     kernel: int = 5
@@ -168,15 +163,13 @@ class Crnn1d:
         )
 
 
-def build_crnn1d(
-    shape: tuple[int, int], classes: int, config: Crnn1d, *, statistics: train_layers.Statistics
-) -> keras.Model:
-    """Build blocks of convolution and pooling, a bidirectional GRU, and the mean over time.
+def build_crnn1d(shape: tuple[int, int], classes: int, config: Crnn1d, *, statistics: Statistics) -> keras.Model:
+    """Blocks of convolution and pooling, a bidirectional GRU, and the mean over time.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
 
     Raises:
-        SettingError: there are too few frames for so many poolings.
+        SettingError: the patch has too few frames for so many poolings.
     """
     train_layers.check_halving("model.crnn1d", len(config.filters), frames=shape[0])
     patch, x = train_layers.standardised(shape, statistics)
@@ -190,7 +183,7 @@ def build_crnn1d(
 
 @dataclass(frozen=True, kw_only=True)
 class Crnn2d:
-    """Every field changes the network."""
+    """Settings of the architecture, section ``model.crnn2d`` of params.yaml."""
 
     filters: tuple[int, ...] = (64, 64, 128, 128)
     units: int = 128  # of the LSTM, each way
@@ -200,17 +193,15 @@ class Crnn2d:
         train_layers.check("model.crnn2d", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
 
 
-def build_crnn2d(
-    shape: tuple[int, int], classes: int, config: Crnn2d, *, statistics: train_layers.Statistics
-) -> keras.Model:
-    """Build blocks of convolution and pooling, laid out time first, and a bidirectional LSTM.
+def build_crnn2d(shape: tuple[int, int], classes: int, config: Crnn2d, *, statistics: Statistics) -> keras.Model:
+    """Blocks of convolution and pooling, reshaped to a sequence, and a bidirectional LSTM.
 
-    Shape: ``(b, frames, rows)`` to ``(b, classes)``.
+    Shape: ``(b, frames, bins)`` to ``(b, classes)``.
 
     Raises:
         SettingError: the patch is too small for so many poolings.
     """
-    train_layers.check_halving("model.crnn2d", len(config.filters), frames=shape[0], rows=shape[1])
+    train_layers.check_halving("model.crnn2d", len(config.filters), frames=shape[0], bins=shape[1])
     patch, x = train_layers.entrance(shape, statistics)
     for width in config.filters:
         x = train_layers.pooled(x, width)

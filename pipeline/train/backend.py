@@ -1,6 +1,7 @@
-"""Keras as params.yaml means it: on the backend that KERAS_BACKEND names, without the settings of a user's keras.json.
+"""Keras on the backend that KERAS_BACKEND names, without the settings of a user's keras.json.
 
-This is the one module that imports Keras; all others have it from here, so that no network is built or asked without.
+This is the one module that imports Keras: all others import it from here, so that no network is built or run without
+these settings.
 """
 
 import importlib
@@ -17,30 +18,33 @@ from pipeline.core.errors import UnknownNameError
 HOME = Path(__file__).parent  # the keras.json here is read in place of the user's
 SETTINGS = json.loads((HOME / "keras.json").read_text(encoding="utf-8"))
 BACKENDS = ("tensorflow", "jax", "torch")
-# Not between operations: devices that share a batch each hold a thread until all have come.
-THREADS = ("TF_NUM_INTRAOP_THREADS", "PJRT_NPROC", "OMP_NUM_THREADS")  # within an operation; the last: torch's
+# Threads within an operation (the last: torch's). Those between operations stay as they are: devices that share a batch
+# each hold a thread until all of them have arrived.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "PJRT_NPROC", "OMP_NUM_THREADS")
 
 
 def load_backend() -> None:
-    """Load what KERAS_BACKEND names, without it TensorFlow, with no more threads than there are cores for this process.
+    """Import the backend that KERAS_BACKEND names, by default TensorFlow, with one thread for each core of the process.
 
     Raises:
-        UnknownNameError: it names none of `BACKENDS`.
-        SettingError: it is not installed.
+        UnknownNameError: KERAS_BACKEND is none of `BACKENDS`.
+        SettingError: the backend is not installed.
     """
     name = os.environ.get("KERAS_BACKEND") or SETTINGS["backend"]
     if name not in BACKENDS:
         raise UnknownNameError("KERAS_BACKEND", name, BACKENDS)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # start-up notes are not for our users
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
     for variable in THREADS:
         os.environ.setdefault(variable, str(machine.cores()))
     with extras.needed(name) if name in extras.USES else nullcontext():
-        importlib.import_module(name)
+        backend = importlib.import_module(name)
+    if name == "tensorflow":
+        backend.config.list_physical_devices()  # otherwise the first operation looks for GPUs and reports failures
 
 
 @contextmanager
 def own_home() -> Iterator[None]:
-    """Have Keras take the folder of this module for its home, in which it looks for keras.json."""
+    """Have Keras look for keras.json in the folder of this module."""
     before = os.environ.get("KERAS_HOME")
     os.environ["KERAS_HOME"] = str(HOME)
     try:
@@ -51,7 +55,11 @@ def own_home() -> Iterator[None]:
             os.environ["KERAS_HOME"] = before
 
 
-with own_home():  # TensorFlow looks at Keras too
+# TensorFlow reads keras.json too. It, absl, oneDNN and CUDA write to standard error while they start, before any
+# setting of theirs can be made.
+with own_home(), machine.suppress_stderr():
+    from pipeline.core import plotting  # noqa: F401  before Keras, which imports pyplot with any settings of matplotlib
+
     if "keras" not in sys.modules:
         load_backend()
     import keras

@@ -1,4 +1,4 @@
-"""Batches for Keras, straight from memory-mapped shards or as row numbers of a table on the device."""
+"""Batches for Keras: patches read from memory-mapped shards, or row numbers of a table on the device."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Patches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
-    """Batches of patches alone, in the given order. Shape: ``(batch, frames, rows)``."""
+    """Batches of patches without targets, in the given order. Shape: ``(batch, frames, bins)``."""
 
     def __init__(self, inputs: Inputs, numbers: Numbers, *, batch_size: int) -> None:
         super().__init__()
@@ -27,29 +27,28 @@ class Patches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
-    """Batches of ``({"clip": patches}, one-hot labels, weights)``, as a `Learner` takes them.
+    """Batches of ``({"clip": patches}, targets, weights)`` for training and validation.
 
-    Shapes: ``(batch, frames, rows)``, ``(batch, classes)``, ``(batch,)``. Labels are classes, of shape ``(rows,)``, or
-    shares of votes, ``(rows, classes)``; a row weighs as its classes do. With ``shuffle``, a seed, the order is drawn
-    anew each epoch, from the seed and the number of the epoch alone; without, it is the given one.
+    Shapes: ``(batch, frames, bins)``, ``(batch, classes)``, ``(batch,)``. Labels are classes of shape ``(rows,)``, or
+    shares of votes of shape ``(rows, classes)``; the weight of a row is that of its classes. With ``shuffle`` each
+    epoch has another order, which depends on this seed and the number of the epoch alone.
 
-    While a step is computed the next batch is fetched: TensorFlow's pipeline does so by itself, and on JAX and torch a
-    call to a device returns before it is done. Keras' own threads (``workers``) are not used: on JAX they mix up the
-    batches of the first epoch, of which Keras takes one before it begins.
+    The next batch is prepared while a step is computed: TensorFlow's pipeline does so by itself, and on JAX and torch a
+    call to the device returns before it is done. The threads of Keras (``workers``) are not used: on JAX they mix up
+    the batches of the first epoch, of which Keras takes one before it begins.
 
     Args:
-        inputs: the rows of a table as the network takes them.
-        numbers: those to give.
-        labels: of them.
+        inputs: model inputs of all rows of the table.
+        numbers: numbers of the rows to use.
+        labels: of these rows.
         weights: of the classes.
         batch_size: rows of a batch; the last one may have fewer.
-        shuffle: the seed of the order.
-        resident: give the number of a row in the table in place of its patch.
-        mixup: with more than 0, each row has a partner in its batch and a share from Beta(mixup, mixup), label and
-            weight mixed alike.
-        parts: devices that share a batch, each the same number of rows: of the rows that are left over the last ones
-            are passed over in this epoch where they train, and rows that weigh nothing come beside them where they
-            judge.
+        shuffle: seed of the order.
+        resident: give row numbers in place of patches, for a table on the device.
+        mixup: with more than 0, each row is mixed with another one of its batch by a share from Beta(mixup, mixup),
+            target and weight alike.
+        parts: devices that share a batch, each with the same number of rows. The rows that are left over are skipped in
+            this epoch of training; a validation batch is padded with rows of weight 0.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        """Go to an epoch, counted from 0; who trains says which, since backends begin some more than once."""
+        """Order the rows for an epoch, counted from 0. It is called explicitly: backends begin some epochs twice."""
         self.epoch = epoch
         count = len(self.numbers)
         self.order = np.arange(count)
@@ -89,31 +88,29 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
             targets = np.eye(len(self.weights), dtype=np.float32)[targets]
         weights = (targets @ self.weights).astype(np.float32)
         if self.shuffle is None and self.parts > 1:
-            return self.filled(some, targets, weights)
+            return self._padded(some, targets, weights)
         if not self.mixup:
-            return {"clip": self.clips(some)}, targets, weights
+            return {"clip": self._clips(some)}, targets, weights
         rng = np.random.default_rng([*(self.shuffle or ()), self.epoch, number + 1])
         partner = rng.permutation(len(some))
         share = rng.beta(self.mixup, self.mixup, len(some)).astype(np.float32)
-        clips = self.clips(some)
+        clips = self._clips(some)
         inputs = {"clip": clips, "partner": clips[partner], "share": share}
-        return inputs, mixed(targets, partner, share[:, None]), mixed(weights, partner, share)
+        return inputs, _mix(targets, partner, share[:, None]), _mix(weights, partner, share)
 
-    def clips(self, some: Numbers) -> Any:
-        """Give patches, or the numbers of their rows."""
+    def _clips(self, some: Numbers) -> Any:
         numbers = self.numbers[some]
         return numbers.astype(np.int32) if self.resident else self.inputs.gather(numbers)
 
-    def filled(self, some: Numbers, targets: Any, weights: Any) -> Any:
-        """Fill a batch up to a multiple of the devices with rows that weigh nothing; the others weigh as much more."""
+    def _padded(self, some: Numbers, targets: Any, weights: Any) -> Any:
+        """Pad a batch to a multiple of the devices with rows of weight 0; scale the other weights to keep the mean."""
         missing, total = -len(some) % self.parts, len(self.order)
-        grown = total + -total % self.parts  # the rows of an epoch, by which Keras divides
+        padded = total + -total % self.parts  # rows of an epoch, by which Keras divides
         some = np.concatenate([some, np.repeat(some[:1], missing)])
         targets = np.concatenate([targets, np.zeros((missing, targets.shape[1]), np.float32)])
-        weights = np.concatenate([weights * np.float32(grown / total), np.zeros(missing, np.float32)])
-        return {"clip": self.clips(some)}, targets, weights
+        weights = np.concatenate([weights * np.float32(padded / total), np.zeros(missing, np.float32)])
+        return {"clip": self._clips(some)}, targets, weights
 
 
-def mixed(values: Any, partner: Numbers, share: Any) -> Any:
-    """Mix each row with its partner."""
+def _mix(values: Any, partner: Numbers, share: Any) -> Any:
     return share * values + (1 - share) * values[partner]

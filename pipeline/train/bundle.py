@@ -1,7 +1,7 @@
-"""``bundle.json``, the card of a model bundle: everything known of it but the weights, and checksums.
+"""``bundle.json``, the card of a model bundle: all metadata of its models, and checksums of its files.
 
-A checksum finds what was altered on the way, not who made it: what keeps a stranger's bundle from running code is that
-nothing in it is a pickle and that networks are loaded in Keras' safe mode.
+Checksums detect damage, not forgery. A stranger's bundle cannot run code because nothing in it is a pickle and networks
+are loaded in Keras' safe mode.
 """
 
 import json
@@ -21,40 +21,40 @@ RUNTIMES = ("keras", "onnx", "litert")
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """All there is to know of a bundle but the weights."""
+    """Metadata of a bundle."""
 
     arch: str
     view: str
-    labels: Sequence[str]  # in the order of the probabilities
+    labels: Sequence[str]  # classes, in the order of the probabilities
     folds: Sequence[int]
-    seeds: Sequence[int]  # a network of each for every fold
+    seeds: Sequence[int]  # every fold has a network for each
     split: Mapping[str, Any]  # protocol, folds, labels
-    synthetic: Sequence[str]  # corpora that are the demo's
+    synthetic: Sequence[str]  # corpora of the synthetic demo
     corpora: Mapping[str, Mapping[str, str]]  # title, language, licence and citation of each
-    layout: Mapping[str, Any]  # of the view: shape, rows, dtype, unit, identity
-    statistics: Mapping[str, Mapping[str, Sequence[Any]]]  # fold -> mean and variance by which its model standardises
-    stamp: str  # what must be read before any number of it: CONTAMINATED, DEMO, "" for nothing
-    params: Mapping[str, Any]  # what the train stage was told
+    layout: Mapping[str, Any]  # of the view: shape, names of its bins, dtype, unit, identity
+    statistics: Mapping[str, Mapping[str, Sequence[Any]]]  # fold -> mean and variance of its model's inputs
+    stamp: str  # warning that goes with every score: CONTAMINATED, DEMO, "" for none
+    params: Mapping[str, Any]  # of params.yaml that the train stage depends on
     versions: Mapping[str, str]
     files: Mapping[str, str]  # path -> sha256
-    training: Mapping[str, Any] = field(default_factory=dict)  # figures of each fold and seed, and the speed
-    scores: Mapping[str, Any] = field(default_factory=dict)  # all of them, empty before evaluation
-    longest: float = 0.0  # s, of the clips it was trained and tested on
-    runtime: str = "keras"  # what runs it: one of RUNTIMES
+    training: Mapping[str, Any] = field(default_factory=dict)  # metrics of each fold and seed, and the speed
+    scores: Mapping[str, Any] = field(default_factory=dict)  # empty before evaluation
+    longest: float = 0.0  # s, the longest clip it was trained and tested on
+    runtime: str = "keras"  # one of RUNTIMES
     format: int = FORMAT
 
     def places(self, fold: int) -> list[str]:
-        """The folders of a fold's models, which answer by their mean: one a seed."""
+        """Folders of the models of a fold, one a seed; their probabilities are averaged."""
         return [place(fold, seed, self.seeds) for seed in self.seeds]
 
     @property
     def normalise(self) -> str:
-        """By whose mean and deviation its inputs are standardised: train, speaker or none."""
+        """Rows whose mean and SD standardise the inputs: train, speaker or none."""
         return str(self.params["train"]["normalise"])
 
 
 def place(fold: int, seed: int, seeds: Sequence[int]) -> str:
-    """Name the folder of a model; that of the first seed is the fold's own.
+    """Name of the folder of a model; the first seed has no suffix.
 
     >>> place(0, 42, [42, 43]), place(0, 43, [42, 43])
     ('fold-0', 'fold-0-seed-43')
@@ -63,43 +63,42 @@ def place(fold: int, seed: int, seeds: Sequence[int]) -> str:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below ``folder`` but the card and what file managers leave."""
+    """SHA-256 of every file below ``folder``, except the card and files that file managers create."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / NAME)
     return {path.relative_to(folder).as_posix(): files.file_hash(path) for path in paths if not is_system(path)}
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """Hash what a card says, its own hash left out."""
+    """Hash of a card, without its own entry ``sha256``."""
     return files.text_hash({name: value for name, value in values.items() if name != "sha256"})
 
 
 def write(folder: Path, card: Card) -> None:
-    """Finish a bundle."""
     values = asdict(card)
     files.write_json(values | {"sha256": fingerprint(values)}, folder / NAME)
 
 
 def read(folder: Path, *, stage: str = "evaluate") -> Card:
-    """Read a card and check that it and every file are as they were when ``stage`` wrote the bundle.
+    """Read the card of a bundle and verify it and every file; errors name the ``stage`` that writes the bundle.
 
     Raises:
         StoreError: the bundle is missing, of another format, incomplete or altered.
     """
     values = files.read_json(folder / NAME, stage=stage)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise StoreError(f"{folder} is no bundle of format {FORMAT}: train again with 'dvc repro -f train'.")
+        raise StoreError(f"{folder} is not a bundle of format {FORMAT}: train again with 'dvc repro -f train'.")
     known = {each.name for each in fields(Card)} | {"sha256"}
     if set(values) != known or values["sha256"] != fingerprint(values):
         raise altered(folder / NAME)
     card = Card(**{name: value for name, value in values.items() if name != "sha256"})
-    wrong = sorted(set(card.files.items()) ^ set(checksums(folder).items()))
-    if wrong:
-        raise altered(folder / wrong[0][0])
+    differing = sorted(set(card.files.items()) ^ set(checksums(folder).items()))
+    if differing:
+        raise altered(folder / differing[0][0])
     return card
 
 
 def is_whole(folder: Path) -> bool:
-    """Say whether a folder is a bundle, of whatever format, with nothing in it that was added or altered."""
+    """Check whether a folder is a bundle, of any format, in which nothing was added or altered."""
     try:
         values = json.loads((folder / NAME).read_text(encoding="utf-8"))
         if values["sha256"] != fingerprint(values) or any(path.is_symlink() for path in folder.rglob("*")):
@@ -110,8 +109,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def altered(path: Path) -> StoreError:
-    """Say that a bundle is not what was written."""
     return StoreError(
-        f"{path} is not as it was when the bundle was written: copy the whole bundle again, or make it with "
+        f"{path} has changed since the bundle was written: copy the whole bundle again, or make it with "
         "'dvc repro -f train'."
     )

@@ -1,6 +1,6 @@
-"""Devices of a backend: which there are, what they hold and compute, one batch over several.
+"""Devices of the backend: their names, memory and speed, dtype policies, and data parallelism.
 
-This is the one module that speaks to TensorFlow, JAX or torch themselves, and to no more of them than Keras lacks.
+Only this module and `backend` call TensorFlow, JAX or torch directly, and only for what Keras lacks.
 """
 
 import resource
@@ -9,46 +9,34 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import prod
 from typing import Any
 
+from pipeline.core import machine
 from pipeline.core.errors import SettingError
 from pipeline.train.backend import keras, layers, ops
+from pipeline.train.settings import Device
 
-UNKNOWN = 8 * 2**30  # bytes that an accelerator is taken to have where nothing says
+UNKNOWN = 8 * 2**30  # bytes of memory assumed of an accelerator whose memory cannot be read
 SHARE = 0.5  # of a device's memory that features may take: the network needs the rest
-MOST = 1_024  # devices, or steps in a call
-CALL = 16  # steps in a call on an accelerator, where a call costs as much as a small step
+CALL = 16  # steps per call on an accelerator, where a call costs as much as a small step
 
 
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """On what to train, never what comes out: no stage depends on this section of params.yaml."""
+def holds_features(settings: Device, size: int) -> bool:
+    """Decide whether features of ``size`` bytes are held on the device: on a CPU they are in its memory anyway."""
+    return (on_accelerator() and size <= SHARE * capacity()) if settings.resident is None else settings.resident
 
-    count: int = 1  # devices that share each batch
-    resident: bool | None = None  # whether features lie on the device; None: on accelerators, where they fit
-    steps_per_call: int | None = None  # steps compiled into one call; None: 1 on a CPU, else 16
 
-    def __post_init__(self) -> None:
-        for name in ("count", "steps_per_call"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value <= MOST:
-                raise SettingError(f"params.yaml: device.{name} is {value}, expected 1 or more, up to {MOST}.")
-
-    def keeps(self, size: int) -> bool:
-        """Say whether features of so many bytes go to the device once: a CPU has them in its memory anyway."""
-        return (on_accelerator() and size <= SHARE * capacity()) if self.resident is None else self.resident
-
-    @property
-    def steps(self) -> int:
-        """Steps in one call; torch knows calls of one alone."""
-        if keras.backend.backend() == "torch":
-            return 1
-        return self.steps_per_call or (CALL if on_accelerator() else 1)
+def steps_per_call(settings: Device) -> int:
+    """Training steps in one call; Keras supports only 1 with torch."""
+    if keras.backend.backend() == "torch":
+        return 1
+    return settings.steps_per_call or (CALL if on_accelerator() else 1)
 
 
 def every() -> list[str]:
-    """Name the devices of the kind that is computed on: accelerators if there are any, else the CPU's."""
+    """List the accelerators that the backend computes on, or the CPU's devices where there are none."""
     backend = keras.backend.backend()
     if backend == "torch":
         return [str(keras.ops.zeros(1).device)]
@@ -62,17 +50,23 @@ def every() -> list[str]:
 
 
 def name() -> str:
-    """Name what the backend computes on, the first of several."""
+    """Name of the device, of several the first."""
     return every()[0]
 
 
+def describe_backend() -> dict[str, str]:
+    """Backend, versions and device: on others the same training gives other digits."""
+    backend = keras.backend.backend()
+    return {"backend": backend, "version": version(backend), "keras": version("keras"), "device": name()}
+
+
 def on_accelerator() -> bool:
-    """Say whether that is something else than a CPU."""
+    """Check whether the device is not a CPU."""
     return not name().startswith("cpu")
 
 
 def capacity() -> int:
-    """The memory of the device in bytes."""
+    """Memory of the device in bytes."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -86,8 +80,8 @@ def capacity() -> int:
 
 
 def peak_memory() -> dict[str, float]:
-    """The most memory that this process has held so far, in GiB: of the machine and of an accelerator."""
-    unit = 1 if sys.platform == "darwin" else 1024
+    """Peak memory of this process so far in GiB: ``host``, and ``device`` on an accelerator."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, of ru_maxrss
     found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     backend = keras.backend.backend()
     if on_accelerator() and backend == "tensorflow":
@@ -107,7 +101,7 @@ def peak_memory() -> dict[str, float]:
 
 @contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Build layers in a precision: what Keras calls a dtype policy."""
+    """Build layers under a dtype policy of Keras, such as mixed_bfloat16."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -117,52 +111,55 @@ def precision(policy: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Several devices that share each batch, or one that has it all."""
+class Replicas:
+    """The devices that share each batch."""
 
     count: int
-    strategy: Any = None  # of TensorFlow
+    strategy: Any = None  # tf.distribute.Strategy, with several devices on TensorFlow
 
-    def building(self) -> AbstractContextManager[Any]:
-        """Within this the network to train is made, and its optimizer."""
+    def scope(self) -> AbstractContextManager[Any]:
+        """Context in which the network and its optimizer must be created."""
         return nullcontext() if self.strategy is None else self.strategy.scope()
 
 
 @contextmanager
-def spread(count: int) -> Iterator[Spread]:
-    """Share batches among devices; a machine without accelerators splits its CPU, which proves much and speeds nothing.
+def data_parallel(count: int) -> Iterator[Replicas]:
+    """Split each batch over ``count`` devices; without accelerators, over parts of the CPU, which is no faster.
 
     Raises:
-        SettingError: there are not as many, or the backend cannot.
+        SettingError: there are fewer devices, or Keras cannot use several with this backend.
     """
-    if count == 1:
-        yield Spread(1)
-        return
     backend = keras.backend.backend()
-    if backend == "torch":
+    if count > 1 and backend == "torch":
         raise SettingError(
-            f"params.yaml: device.count is {count}, and Keras trains on one with torch: set 1, or KERAS_BACKEND to jax."
+            f"params.yaml: device.count is {count}, but with torch Keras trains on one device: set it to 1, or "
+            "KERAS_BACKEND to jax."
         )
-    split(count)
-    names = every()
+    with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
+        if count > 1:
+            split(count)
+        names = every()
+    if count == 1:
+        yield Replicas(1)
+        return
     if len(names) < count:
         raise SettingError(
-            f"params.yaml: device.count is {count}, and {backend} sees {len(names)} here: {', '.join(names)}."
+            f"params.yaml: device.count is {count}, but {backend} finds {len(names)} here: {', '.join(names)}."
         )
     if backend == "tensorflow":
         import tensorflow as tf
 
-        yield Spread(count, tf.distribute.MirroredStrategy(names[:count]))
+        yield Replicas(count, tf.distribute.MirroredStrategy(names[:count]))
         return
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names[:count]))
     try:
-        yield Spread(count)
+        yield Replicas(count)
     finally:
         keras.distribution.set_distribution(None)
 
 
 def split(count: int) -> None:
-    """Make several devices of a CPU, if nothing was computed on it yet; accelerators stay as they are."""
+    """Split the CPU into several logical devices, unless something was computed on it already."""
     try:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -174,23 +171,23 @@ def split(count: int) -> None:
             import jax
 
             jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # too late: there are as many as there are
+    except RuntimeError:  # too late: the number of devices is fixed
         return
 
 
-BACKWARD = 2  # gradients by the inputs and by the weights cost a forward pass each
-LONG = 0.03  # s that a product must take to be timed
+BACKWARD = 2  # forward passes: the gradients by the inputs and by the weights cost one each
+LONG = 0.03  # s that a matrix product must take to be timed
 LARGEST = 16_384  # rows and columns of a matrix
 ROUNDS = 3
 
 
 def training_flops(network: keras.Model) -> int:
-    """Floating-point operations of one training step, for each clip: multiplications and additions count singly."""
+    """Floating-point operations of a training step for each clip; a multiplication and an addition count as two."""
     return (1 + BACKWARD) * 2 * sum(products(layer) for layer in network.layers)
 
 
 def products(layer: layers.Layer) -> int:
-    """Multiplications of one forward pass through a layer, for each clip; those of a few a number are left out."""
+    """Multiplications of a forward pass through a layer for each clip; element-wise layers are neglected."""
     if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Dense):
         return int(prod(layer.output.shape[1:-1]) * prod(layer.kernel.shape))
     if isinstance(layer, layers.Bidirectional):
@@ -207,20 +204,20 @@ def recurrent(layer: Any, frames: int) -> int:
 
 
 def matrix_rate(dtype: str = "float32") -> float:
-    """Operations a second of large products of matrices on this device, the best of a few: what it can do at most."""
+    """Peak operations a second of the device: the fastest of a few large matrix products."""
     size = 512
-    while (taken := product(size, dtype)) < LONG and size < LARGEST:
+    while (seconds := product(size, dtype)) < LONG and size < LARGEST:
         size *= 2
-    return 2 * size**3 / min([taken, *(product(size, dtype) for _ in range(ROUNDS))])
+    return 2 * size**3 / min([seconds, *(product(size, dtype) for _ in range(ROUNDS))])
 
 
 def product(size: int, dtype: str) -> float:
-    """Take the seconds of one product, the second one, since the first may be compiled."""
-    one = keras.random.normal((size, size), seed=1, dtype=dtype)
-    taken = 0.0
+    """Seconds of one product of square matrices; the second one is timed, since the first may be compiled."""
+    matrix = keras.random.normal((size, size), seed=1, dtype=dtype)
+    seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        found = ops.matmul(one, one)
-        ops.convert_to_numpy(found[:1, :1])  # waits for it
-        taken = time.perf_counter() - start
-    return taken
+        found = ops.matmul(matrix, matrix)
+        ops.convert_to_numpy(found[:1, :1])  # waits for the device
+        seconds = time.perf_counter() - start
+    return seconds

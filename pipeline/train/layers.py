@@ -1,41 +1,26 @@
-"""Layers, augmentation of features and metrics that the networks share.
+"""Layers, feature augmentation and metrics that the networks share.
 
-Shapes: b clips, t frames, f rows. All of them take standardised values, so that 0 is the mean.
+Shapes: b clips, t frames, f bins, c channels. Values are standardised, so that 0 is the mean.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from pipeline.core.errors import SettingError
+from pipeline.dataset.inputs import Statistics
 from pipeline.train.backend import keras, layers, ops
 from pipeline.train.settings import Augment
 
-WIDEST = 65_536  # of a layer
+WIDEST = 65_536  # units or filters of a layer
 LAYERS = 32  # of a kind
-DROPPED = 0.99  # of the numbers of a layer, the largest share
-
-
-class Statistics(Protocol):
-    """Mean and variance over the training rows of a fold, of each row of the view or each cell.
-
-    Shape: ``(rows,)`` or ``(frames, rows)`` each.
-    """
-
-    @property
-    def mean(self) -> npt.NDArray[np.float32]: ...
-
-    @property
-    def variance(self) -> npt.NDArray[np.float32]: ...
+DROPPED = 0.99  # largest dropout rate
 
 
 def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequence[int]) -> None:
-    """Refuse widths and dropouts that build no network, each under its name in params.yaml.
+    """Refuse widths and dropout rates out of range; keywords are their names in params.yaml.
 
     Raises:
-        SettingError: a width that is none, no width or too many of them, or a dropout that leaves nothing.
+        SettingError: a width or a dropout rate is out of range, or there are no or too many widths.
     """
     for name, width in widths.items():
         several = [width] if isinstance(width, int) else list(width)
@@ -50,19 +35,19 @@ def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequen
 
 
 def check_halving(section: str, times: int, **sizes: int) -> None:
-    """Refuse more poolings by 2 than a patch has room for.
+    """Refuse more poolings by 2 than the size of a patch allows.
 
     Args:
         section: of params.yaml.
-        times: how many poolings, one for each of its ``filters``.
-        **sizes: ``frames`` and ``rows`` of the view that are pooled.
+        times: number of poolings, one for each of its ``filters``.
+        **sizes: ``frames`` and ``bins`` of the view that are pooled.
 
     Raises:
-        SettingError: nothing would be left of it.
+        SettingError: nothing would be left of the patch.
     """
     for name, size in sizes.items():
         if size < 2**times:
-            more = "audio.seconds" if name == "frames" else "the rows of the view (n_mels, n_mfcc)"
+            more = "audio.seconds" if name == "frames" else "the bins of the view (n_mels, n_mfcc)"
             raise SettingError(
                 f"params.yaml: {section}.filters has {times} widths, each of which halves the {name} of the view, and "
                 f"there are {size} where {2**times} are needed: take fewer filters, or raise {more}."
@@ -70,7 +55,7 @@ def check_halving(section: str, times: int, **sizes: int) -> None:
 
 
 def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Take patches ``(b, t, f)`` and standardise rows or cells, in float32; the network holds the statistics."""
+    """Input of patches ``(b, t, f)`` and their standardised values in float32; the network stores the statistics."""
     patch = keras.Input(shape, name="patch")  # (b, t, f)
     mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
     axis = -1 if statistics.mean.ndim == 1 else (1, 2)
@@ -79,13 +64,13 @@ def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.
 
 
 def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Take patches ``(b, t, f)``, standardised, as images of one channel ``(b, t, f, 1)``."""
+    """Input of patches ``(b, t, f)`` and their standardised values as images of one channel ``(b, t, f, 1)``."""
     patch, standard = standardised(shape, statistics)
     return patch, layers.Reshape((*shape, 1))(standard)
 
 
 def pooled(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-    """Convolve with bias, normalise, rectify, pool by 2, as published systems do.
+    """Convolution with bias, batch normalisation, ReLU and pooling by 2, as in published systems.
 
     Shape: ``(b, t, f, c)`` to ``(b, t // 2, f // 2, filters)``.
     """
@@ -94,16 +79,19 @@ def pooled(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
 
 
 def convolution(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
-    """Convolve, normalise, rectify. Shape: ``(b, t, f, c)`` to ``(b, t / stride, f / stride, filters)``."""
+    """Convolution, batch normalisation and ReLU.
+
+    Shape: ``(b, t, f, c)`` to ``(b, t / stride, f / stride, filters)``.
+    """
     x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
     return layers.Activation("relu")(layers.BatchNormalization()(x))
 
 
 def trunk(x: keras.KerasTensor, filters: Sequence[int], *, dropout: float) -> keras.KerasTensor:
-    """Go from a patch to a sequence: a wide stem with stride 2, then a convolution for each width, all pooled by 2.
+    """Encode a patch as a sequence: a stem of stride 2, then a convolution for each other width, each pooled by 2.
 
-    The first pooling comes before the costly convolutions, which makes an epoch four times shorter on a CPU.
-    Rows and channels are laid side by side, since where in frequency something happens matters, unlike in an image.
+    Pooling before the costly convolutions makes an epoch four times shorter on a CPU. Bins and channels are
+    concatenated rather than averaged over bins, since frequency matters, unlike position in an image.
     Shape: ``(b, t, f, 1)`` to ``(b, t / 2**n, f / 2**n * filters[-1])``, where n is the number of widths + 1.
     """
     x = layers.MaxPooling2D(2, padding="same")(convolution(x, filters[0], kernel=5, stride=2))
@@ -114,7 +102,7 @@ def trunk(x: keras.KerasTensor, filters: Sequence[int], *, dropout: float) -> ke
 
 
 def attention(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Average over time with learned weights. Shape: ``(b, t, c)`` to ``(b, c)``.
+    """Weighted mean over time, with learned weights. Shape: ``(b, t, c)`` to ``(b, c)``.
 
     Mirsamadi, Barsoum & Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
     """
@@ -123,13 +111,13 @@ def attention(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def exit_to(x: keras.KerasTensor, classes: int, *, dropout: float) -> keras.KerasTensor:
-    """Give probabilities. Shape: ``(b, c)`` to ``(b, classes)``, float32 under any precision."""
+    """Dropout and softmax. Shape: ``(b, c)`` to ``(b, classes)``, float32 under any dtype policy."""
     x = layers.Dropout(dropout)(x)
     return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
 
 
 class Roll(layers.Layer):  # type: ignore[misc] # keras is untyped
-    """Roll each clip by some frames, drawn from ``-frames`` to ``frames``; what leaves at one end enters at the other.
+    """In training, rolls each clip along time by a number of frames drawn from ``-frames`` to ``frames``.
 
     Shape: ``(b, t, f)``, the same.
     """
@@ -140,19 +128,19 @@ class Roll(layers.Layer):  # type: ignore[misc] # keras is untyped
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Roll where it trains."""
         if not training:
             return x
         size, length = ops.shape(x)[0], x.shape[1]
         by = keras.random.randint((size, 1), -self.frames, self.frames + 1, seed=self.seed_generator)
-        places = ops.mod(ops.expand_dims(ops.arange(length), 0) - by, length)  # (b, t)
-        return ops.take_along_axis(x, ops.expand_dims(places, -1), axis=1)
+        source = ops.mod(ops.expand_dims(ops.arange(length), 0) - by, length)  # (b, t)
+        return ops.take_along_axis(x, ops.expand_dims(source, -1), axis=1)
 
 
 class Spans(layers.Layer):  # type: ignore[misc] # keras is untyped
-    """Make spans of frames or of rows 0, each of a width drawn from 0 to ``widest``, anywhere.
+    """In training, sets spans of frames or bins to 0, each of a width drawn from 0 to ``widest``, at any position.
 
-    Park et al. (2019), SpecAugment, doi:10.21437/Interspeech.2019-2680, section 2: its time and frequency masks.
+    These are the time and frequency masks of SpecAugment: Park et al. (2019), doi:10.21437/Interspeech.2019-2680,
+    section 2.
     Shape: ``(b, t, f)``, the same.
     """
 
@@ -162,21 +150,20 @@ class Spans(layers.Layer):  # type: ignore[misc] # keras is untyped
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Mask where it trains."""
         if not training:
             return x
         size, length = ops.shape(x)[0], x.shape[self.axis]
         shape, widest = (size, self.count, 1), min(self.widest, length)
         width = keras.random.randint(shape, 0, widest + 1, seed=self.seed_generator)
-        room = ops.cast(length - width + 1, "float32")  # how many places there are for it
+        room = ops.cast(length - width + 1, "float32")  # number of possible positions
         start = ops.cast(ops.floor(keras.random.uniform(shape, seed=self.seed_generator) * room), width.dtype)
-        places = ops.reshape(ops.arange(length), (1, 1, length))
-        covered = ops.any((places >= start) & (places < start + width), axis=1)  # (b, length)
-        return ops.where(ops.expand_dims(covered, 3 - self.axis), ops.zeros_like(x), x)
+        positions = ops.reshape(ops.arange(length), (1, 1, length))
+        masked = ops.any((positions >= start) & (positions < start + width), axis=1)  # (b, length)
+        return ops.where(ops.expand_dims(masked, 3 - self.axis), ops.zeros_like(x), x)
 
 
 def stack(config: Augment, *, seed: int) -> list[layers.Layer]:
-    """Make the layers that are asked for, in the order in which they are applied; each draws from a seed of its own."""
+    """Build the augmentation layers that the settings turn on, in order; each draws from a seed of its own."""
     found: list[layers.Layer] = []
     if config.shift:
         found.append(Roll(config.shift, seed=seed))
@@ -190,10 +177,10 @@ def stack(config: Augment, *, seed: int) -> list[layers.Layer]:
 
 
 class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
-    """Unweighted average recall over the classes seen so far, from one-hot truth and probabilities.
+    """Unweighted average recall over the classes that occurred, from one-hot targets and probabilities.
 
-    Where the truth is shares of votes, as in training alone, each clip counts for its classes by their shares.
-    It is judged on speakers the network does not train on, and follows the score that is reported in the end.
+    Where targets are shares of votes, in training only, each clip counts for its classes by their shares. On validation
+    speakers this is the score that is reported for test speakers.
     """
 
     def __init__(self, classes: int, *, name: str = "uar", **options: Any) -> None:
@@ -202,21 +189,20 @@ class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
         self.seen = self.add_weight(shape=(classes,), initializer="zeros", name="seen")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002 - every row counts once
-        """Count a batch. Shapes: ``(b, classes)`` both."""
+        """Count the hits of a batch. Shapes: ``(b, classes)`` both."""
         truth = ops.cast(y_true, self.dtype)
         found = ops.one_hot(ops.argmax(y_pred, axis=-1), truth.shape[-1], dtype=self.dtype)
         self.hits.assign_add(ops.sum(truth * found, axis=0))
         self.seen.assign_add(ops.sum(truth, axis=0))
 
     def result(self) -> Any:
-        """Average the recalls of the classes that occurred."""
         occurred = ops.cast(self.seen > 0, self.dtype)
         recalls = self.hits / ops.maximum(self.seen, 1)
         return ops.sum(recalls * occurred) / ops.maximum(ops.sum(occurred), 1)
 
 
 class Accuracy(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
-    """Share of the truth that was found, by clips or by shares of votes; rows without any truth count nothing."""
+    """Share of correct predictions, by clips or by shares of votes; rows without a target (padding) do not count."""
 
     def __init__(self, *, name: str = "accuracy", **options: Any) -> None:
         super().__init__(name=name, **options)
@@ -224,12 +210,11 @@ class Accuracy(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
         self.seen = self.add_weight(shape=(), initializer="zeros", name="seen")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ARG002 - as above
-        """Count a batch. Shapes: ``(b, classes)`` both."""
+        """Count the hits of a batch. Shapes: ``(b, classes)`` both."""
         truth = ops.cast(y_true, self.dtype)
         found = ops.one_hot(ops.argmax(y_pred, axis=-1), truth.shape[-1], dtype=self.dtype)
         self.hits.assign_add(ops.sum(truth * found))
         self.seen.assign_add(ops.sum(truth))
 
     def result(self) -> Any:
-        """Divide."""
         return self.hits / ops.maximum(self.seen, 1)

@@ -1,19 +1,22 @@
-"""The models of a bundle, networks and SVM: load, save and ask them the same way."""
+"""Trained models, networks and SVM, behind one interface: predict, save and load."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.core import machine
 from pipeline.core.errors import StoreError
 from pipeline.dataset.inputs import Inputs
 from pipeline.dataset.table import Table
-from pipeline.train import batches, svm
-from pipeline.train.backend import keras
+from pipeline.train import svm
 from pipeline.train.settings import SVM, Train
+
+if TYPE_CHECKING:
+    from pipeline.train.backend import keras
 
 NETWORK, MACHINE = "model.keras", "svm.npz"
 Array = npt.NDArray[np.float32]
@@ -21,94 +24,93 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Model(Protocol):
-    """What train makes, the bundle keeps and evaluate asks."""
+    """A trained model."""
 
     @property
-    def size(self) -> int: ...  # numbers it consists of
+    def size(self) -> int:
+        """Number of parameters."""
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
-        """Give probabilities of rows of a table. Shape: ``(rows,)`` to ``(rows, classes)``."""
+        """Predict rows of a table. Shape: ``(rows,)`` to ``(rows, classes)``."""
 
     def hear(self, values: Array) -> Array:
-        """Give probabilities of a few clips, soon. Shape: ``(clips, …)``, as `inputs` has them."""
+        """Predict a few clips with low latency. Shape: ``(clips, ...)``, as `inputs` prepares them."""
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder that is there."""
+        """Write the model's file into an existing folder."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of Keras."""
+    """A Keras network."""
 
-    network: keras.Model
+    network: "keras.Model"
 
     @property
     def size(self) -> int:
-        """Its weights."""
         return int(self.network.count_params())
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
-        """Ask it."""
+        from pipeline.train import batches  # late: an svm is trained and evaluated without Keras
+
         feed = batches.Patches(inputs, numbers, batch_size=128)
         return np.asarray(self.network.predict(feed, verbose=0), np.float32)
 
     def hear(self, values: Array) -> Array:
-        """Ask it by one compiled call."""
         return np.asarray(self.network.predict_on_batch(values), np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write model.keras."""
         self.network.save(folder / NETWORK)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A support vector machine over functionals."""
+    """A support vector machine on functionals."""
 
-    machine: svm.Machine
+    fitted: svm.Machine
 
     @property
     def size(self) -> int:
-        """The numbers in its arrays."""
-        return self.machine.size
+        return self.fitted.size
 
     def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
-        """Ask it."""
         return self.hear(inputs.gather(numbers))
 
     def hear(self, values: Array) -> Array:
-        """Ask it."""
-        return self.machine.probabilities(values)
+        return self.fitted.probabilities(values)
 
     def save(self, folder: Path) -> None:
-        """Write svm.npz."""
-        self.machine.save(folder / MACHINE)
+        self.fitted.save(folder / MACHINE)
 
 
 def inputs(table: Table, clips: pd.DataFrame, arch: str, settings: Train) -> Inputs:
-    """Prepare the rows of one fold, ``clips``, as a model of this name takes them."""
+    """Prepare the rows of one fold, ``clips``, as inputs of a model of this architecture."""
     found = Inputs(table, "functionals" if arch == SVM else settings.statistics)
     return found.by_speaker(clips) if settings.normalise == "speaker" else found
 
 
 def own_statistics(arch: str, settings: Train) -> bool:
-    """Say whether a model of this name standardises by its training rows.
+    """Check whether a model standardises its inputs by mean and variance of its training rows.
 
-    No kernel bears numbers of different size: the machine does so unless each speaker is standardised already.
+    The SVM does even with ``normalise`` none, since its kernel needs features of one scale, unless each speaker is
+    standardised already.
     """
     return settings.normalise != "speaker" if arch == SVM else settings.normalise == "train"
 
 
 def load_model_files(folder: Path, arch: str) -> Model:
-    """Load a model for predicting.
+    """Load a model: the bundle's own by its architecture, or the ``svm`` baseline in the folder of the first seed.
 
     Raises:
-        StoreError: it is damaged, or there is code inside, which never runs.
+        StoreError: the model is damaged, or contains code, which is never run.
     """
     try:
         if arch == SVM:
             return Machine(svm.load(folder / MACHINE))
-        return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
+        from pipeline.train.backend import keras  # late: an svm is loaded without Keras
+
+        with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
+            return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
     except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder} holds no model that may be loaded ({first}): copy or train it again.") from error
@@ -116,29 +118,18 @@ def load_model_files(folder: Path, arch: str) -> Model:
 
 @dataclass(frozen=True)
 class Fold:
-    """A trained model, how it came about, and the baseline of the same rows, where the model is another."""
+    """The model of one fold and seed, its history, and the SVM baseline on the same rows."""
 
     model: Model
     history: pd.DataFrame
-    baseline: Model | None = None
+    baseline: Model | None = None  # with the first seed alone, and only beside networks
 
 
-def write_fold(folder: Path, place: str, trained: Fold) -> None:
-    """Write the models of one fold and seed into a bundle under way, in the folder that the card names for them."""
-    here = folder / place
-    here.mkdir(parents=True, exist_ok=True)
-    trained.model.save(here)
+def write_fold(folder: Path, trained: Fold) -> None:
+    """Write the models and the history of one fold and seed into a folder of a bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.model.save(folder)
     if trained.baseline is not None:
-        trained.baseline.save(here)
+        trained.baseline.save(folder)
     if len(trained.history):
-        trained.history.to_csv(here / "history.csv", index=False, float_format="%.6g", lineterminator="\n")
-
-
-def load_model(folder: Path, place: str, arch: str) -> Model:
-    """Load a model for predicting: the bundle's own by its arch, or the ``svm`` beside the first seed's."""
-    return load_model_files(folder / place, arch)
-
-
-def read_history(folder: Path, place: str) -> pd.DataFrame:
-    """Read how one network was trained: a row an epoch."""
-    return pd.read_csv(folder / place / "history.csv")
+        trained.history.to_csv(folder / "history.csv", index=False, float_format="%.6g", lineterminator="\n")

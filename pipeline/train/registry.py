@@ -1,4 +1,4 @@
-"""The models by name, as ``model.arch`` has them: the networks, and the svm, which is none."""
+"""The network architectures by name, as ``model.arch`` has them."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -7,17 +7,17 @@ from typing import Any
 
 from pipeline.core import config
 from pipeline.core.errors import SettingError, UnknownNameError
-from pipeline.train import architectures, svm
+from pipeline.dataset.inputs import Statistics
+from pipeline.train import architectures
 from pipeline.train.backend import keras
-from pipeline.train.layers import Statistics
 from pipeline.train.settings import SVM
 
-WEIGHTS = 2**28  # of a network: 1 GiB, and the optimizer holds them three times
+WEIGHTS = 2**28  # largest number of weights: 1 GiB, and the optimizer stores them three times
 
 
 @dataclass(frozen=True)
 class Arch:
-    """A network's settings and how to build it."""
+    """The settings of an architecture and the function that builds its network."""
 
     config: type[Any]
     build: Callable[..., keras.Model]
@@ -33,16 +33,11 @@ ARCHS: Mapping[str, Arch] = {
 }
 
 
-def machine(params: Mapping[str, Any]) -> svm.Svm:
-    """Read the settings of the support vector machine."""
-    return config.section(svm.Svm, params, f"model.{SVM}")
-
-
 def arch(name: str) -> Arch:
-    """Look a network up.
+    """Look up an architecture.
 
     Raises:
-        UnknownNameError: there is none of this name.
+        UnknownNameError: the name is none of `ARCHS`.
     """
     if str(name) not in ARCHS:  # a list could not be looked up
         raise UnknownNameError("params.yaml: model.arch", name, [*ARCHS, SVM])
@@ -50,31 +45,27 @@ def arch(name: str) -> Arch:
 
 
 def check(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
-    """Refuse settings of models that cannot be built, before anything is trained.
+    """Refuse settings with which the network cannot be built, before anything is trained.
 
     Raises:
-        SettingError: a setting cannot work, or the network has more weights than a machine holds.
+        SettingError: a setting cannot work, or the network has too many weights.
     """
-    machine(params)
-    name = config.text(params, "model.arch")
-    if name == SVM:
-        return
     size = count_weights(params, shape, classes, statistics=statistics)
     if size > WEIGHTS:
         raise SettingError(
-            f"params.yaml: model.{name} makes a network of {size:,} weights on {shape[0]} frames of {shape[1]} rows, "
-            f"at most {WEIGHTS:,} are trained: make its layers narrower."
+            f"params.yaml: model.{config.get(params, 'model.arch')} makes a network of {size:,} weights on {shape[0]} "
+            f"frames of {shape[1]} bins, more than {WEIGHTS:,}: make its layers narrower."
         )
 
 
 def count_weights(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> int:
-    """Count the weights of the network that `build` makes, without making them."""
+    """Count the weights of the network that `build` builds, without allocating them."""
 
     def count() -> int:
         with keras.StatelessScope(initialize_variables=False):
             return int(build(params, shape, classes, statistics=statistics).count_params())
 
-    with ThreadPoolExecutor(1) as thread:  # Keras notes in each thread by itself what it has yet to make, and names
+    with ThreadPoolExecutor(1) as thread:  # uninitialised variables and names of layers are global to a thread in Keras
         return thread.submit(count).result()
 
 
@@ -88,7 +79,7 @@ def build(
 ) -> keras.Model:
     """Build the network that ``model.arch`` names, with the settings of its own section.
 
-    With a seed its weights, and what its layers draw in training, follow from that alone.
+    With a seed, its initial weights and the random numbers of its layers in training depend on that alone.
 
     Shape: ``(b, *shape)`` to ``(b, classes)``.
     """

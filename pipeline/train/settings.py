@@ -1,4 +1,4 @@
-"""The sections ``train`` and ``model`` of params.yaml, readable without Keras."""
+"""The sections ``train`` and ``device`` of params.yaml and the names of models and views; nothing here needs Keras."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,8 +33,8 @@ RANGES = {
     "reduce_by": (0.01, 0.99),
     "lowest_rate": (0.0, 10.0),
 }
-MIXUP = 0.001  # the smallest alpha: below, every share is 0 or 1
-AUGMENT = {
+SMALLEST_MIXUP = 0.001  # alpha: below it nearly every share is 0 or 1
+AUGMENT_RANGES = {
     "shift": (0, 100_000),
     "noise": (0.0, 10.0),
     "time_masks": (0, 100),
@@ -43,24 +43,27 @@ AUGMENT = {
     "row_mask": (1, 100_000),
     "mixup": (0.0, 100.0),
 }
+DEVICE_RANGES = {"count": (1, 1_024), "steps_per_call": (1, 1_024)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How features are changed while a network trains, anew each time; nothing by default."""
+    """Random changes of the features of each training batch; none by default."""
 
-    shift: int = 0  # frames by which a patch is rolled at most, either way
-    noise: float = 0.0  # deviation of what is added, in deviations of each row
-    time_masks: int = 0  # SpecAugment: how many spans of frames are made the mean
-    time_mask: int = 20  # frames of the widest
-    row_masks: int = 0  # how many spans of rows are
-    row_mask: int = 8  # rows of the widest
+    shift: int = 0  # largest shift of a patch along time, either way, in frames
+    noise: float = 0.0  # SD of Gaussian noise, relative to that of each bin
+    time_masks: int = 0  # SpecAugment: number of time masks, each of which sets a span of frames to the mean
+    time_mask: int = 20  # largest width of a time mask in frames
+    row_masks: int = 0  # number of frequency masks
+    row_mask: int = 8  # largest width of a frequency mask in bins
     mixup: float = 0.0  # alpha: each clip is mixed with another by a share drawn from Beta(alpha, alpha); 0 = never
 
     def __post_init__(self) -> None:
-        check("train.augment", self, AUGMENT)
-        if 0 < self.mixup < MIXUP:
-            raise SettingError(f"params.yaml: train.augment.mixup is {self.mixup}, expected 0, or {MIXUP} and more.")
+        check("train.augment", self, AUGMENT_RANGES)
+        if 0 < self.mixup < SMALLEST_MIXUP:
+            raise SettingError(
+                f"params.yaml: train.augment.mixup is {self.mixup}, expected 0, or {SMALLEST_MIXUP} and more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +71,25 @@ class Train:
     """How a network is trained."""
 
     folds: str | int | tuple[int, ...] = "first"  # first, all, a number or a list of numbers
-    seeds: tuple[int, ...] | None = None  # a network of each for every fold; None = one, of the seed of params.yaml
-    normalise: str = "train"  # by whose mean and deviation: of training rows, of each speaker (transductive), or none
-    statistics: str = "rows"  # of what: each row of the view, or each of its cells
+    seeds: tuple[int, ...] | None = None  # one network for each seed and fold; None = one, by the seed of params.yaml
+    normalise: str = "train"  # mean and SD of: the training rows, each speaker (transductive), or none
+    statistics: str = "rows"  # one mean and variance for each bin (rows), or for each frame and bin (cells)
     epochs: int = 40
     batch_size: int = 32
     optimizer: str = "adamw"  # adamw or adam
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2  # of adamw
     label_smoothing: float = 0.1
-    soft_labels: str | None = None  # whose shares of votes are learnt in place of one class: labels.LISTENERS
+    soft_labels: str | None = None  # targets are shares of votes of these listeners (labels.LISTENERS), not one class
     class_weights: bool = True
-    monitor: str = "uar"  # what early stopping and the best epoch go by, on validation rows: uar, accuracy or loss
-    patience: int | None = 10  # epochs without a better one before it stops, None = never
-    keep: str = "best"  # which epoch's weights stand: the best one's or the last one's
-    schedule: str = "plateau"  # when the learning rate falls: as validation loss does not, each so many epochs, never
-    reduce_after: int = 4  # epochs without a lower validation loss, or epochs
-    reduce_by: float = 0.5
+    monitor: str = "uar"  # validation metric for early stopping and the best epoch: uar, accuracy or loss
+    patience: int | None = 10  # epochs without improvement before early stopping, None = never
+    keep: str = "best"  # which epoch's weights are saved: best or last
+    schedule: str = "plateau"  # learning rate: lower when validation loss plateaus, lower in steps, or constant
+    reduce_after: int = 4  # epochs without a lower validation loss (plateau), or between steps
+    reduce_by: float = 0.5  # factor by which the learning rate is multiplied
     lowest_rate: float = 1e-6
-    precision: str = "float32"  # of the layers; weights, softmax and loss are float32 in any
+    precision: str = "float32"  # of the layers; weights, softmax and loss are always float32
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -94,15 +97,14 @@ class Train:
             if getattr(self, name) not in known:
                 raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), filter(None, known))
         check("train", self, RANGES)
-        self.check_seeds()
+        self._check_seeds()
         if self.schedule == "steps" and self.lowest_rate > self.learning_rate:
             raise SettingError(
-                f"params.yaml: train.lowest_rate is {self.lowest_rate}, and train.learning_rate, which is to fall to "
-                f"it, is {self.learning_rate}: lower the first."
+                f"params.yaml: train.lowest_rate is {self.lowest_rate}, above train.learning_rate "
+                f"({self.learning_rate}), which falls to it: lower train.lowest_rate."
             )
 
-    def check_seeds(self) -> None:
-        """Refuse seeds that are none, or twice the same."""
+    def _check_seeds(self) -> None:
         if self.seeds is None:
             return
         if not self.seeds or not all(map(config.is_seed, self.seeds)) or len(set(self.seeds)) < len(self.seeds):
@@ -112,13 +114,13 @@ class Train:
             )
 
     def chosen(self, folds: Sequence[int]) -> list[int]:
-        """The folds to train out of those there are.
+        """Select the folds to train out of those of the split.
 
         >>> Train(folds="first").chosen([0, 1, 2]), Train(folds=(0, 2)).chosen([0, 1, 2])
         ([0], [0, 2])
 
         Raises:
-            SettingError: one is not there.
+            SettingError: the split has no such fold.
         """
         words = {"first": list(folds[:1]), "all": list(folds)}
         if isinstance(self.folds, str):
@@ -135,11 +137,23 @@ class Train:
         return wanted
 
 
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """How batches are computed. It changes no result, so no stage depends on this section of params.yaml."""
+
+    count: int = 1  # devices that share each batch
+    resident: bool | None = None  # whether the features are held on the device; None: on accelerators, where they fit
+    steps_per_call: int | None = None  # training steps compiled into one call; None: 1 on a CPU, else 16
+
+    def __post_init__(self) -> None:
+        check("device", self, DEVICE_RANGES)
+
+
 def check(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse numbers out of range; None is in every one.
+    """Refuse settings out of range; None is always allowed.
 
     Raises:
-        SettingError: one is out of its range.
+        SettingError: a setting is out of its range.
     """
     for name, (least, most) in ranges.items():
         value = getattr(settings, name)
@@ -148,7 +162,7 @@ def check(section: str, settings: object, ranges: Mapping[str, tuple[float, floa
 
 
 def best_epoch(history: pd.DataFrame, config: Train) -> int:
-    """The epoch whose weights stand, counted from 1; the last one where nothing judged."""
+    """Epoch whose weights are saved, counted from 1; without validation the last one."""
     column = f"val_{config.monitor}"
     if column not in history or config.keep == "last":
         return int(history["epoch"].iloc[-1])
@@ -156,15 +170,15 @@ def best_epoch(history: pd.DataFrame, config: Train) -> int:
     return int(history["epoch"].iloc[int(np.argmax(values))])
 
 
-VIEWS = ("logmel", "mfcc")  # what they can be fed
-SVM = "svm"  # the one model that is no network
+VIEWS = ("logmel", "mfcc")  # that models can take
+SVM = "svm"  # the one value of model.arch that is not a network
 
 
 def view_of(params: Mapping[str, Any]) -> str:
-    """Read which view models are fed.
+    """Read the view that models take.
 
     Raises:
-        UnknownNameError: there is none of this name.
+        UnknownNameError: ``model.features`` is none of `VIEWS`.
     """
     name = config.text(params, "model.features")
     if name not in VIEWS:

@@ -1,13 +1,10 @@
-"""Stage ``train``: train one network a fold and seed, and bundle them.
+"""Stage ``train``: train one model for each fold and seed, and bundle them."""
 
-The C library of Linux gives large blocks back to the system at once and takes them anew, each page cleared and mapped
-by the kernel, which costs a convolution on a CPU a good part of its time.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,12 +13,12 @@ from pipeline.core.dependencies import files_reached
 from pipeline.dataset import inputs
 from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Statistics
-from pipeline.train import bundle, callbacks, devices, folds, models, registry
+from pipeline.train import bundle, checkpoints, folds, models, svm
 from pipeline.train import settings as train_settings
-from pipeline.train.backend import keras
-from pipeline.train.callbacks import Checkpoint
-from pipeline.train.folds import Workbench
-from pipeline.train.settings import Train, best_epoch
+from pipeline.train.settings import SVM, Device, Train, best_epoch
+
+if TYPE_CHECKING:
+    from pipeline.train.trainer import FoldTrainer
 
 PACKAGES = ("ser-features", "keras", "tensorflow", "numpy", "scipy", "scikit-learn", "numba", "soxr", "soundfile")
 
@@ -36,101 +33,123 @@ def run(
     params: Mapping[str, Any],
     cache: Path,
 ) -> None:
-    """Train on the roles of ``source``; write the bundle ``output``, without scores yet, and the headline ``metrics``.
+    """Train on the splits in ``source``; write the bundle ``output``, without scores yet, and ``metrics``.
 
-    What was trained before this process was killed is gone on with, from ``cache``.
+    Resumes an interrupted run from the checkpoints in ``cache``.
 
     Raises:
-        StoreError: the shards lack rows that the split names.
-        SettingError: a parameter cannot work.
+        StoreError: the shards lack rows of the splits.
+        SettingError: a setting cannot work.
     """
     clips = tables.read_splits(source)
     settings, arch = config.section(Train, params, "train"), config.text(params, "model.arch")
-    device = config.section(devices.Device, params, "device")
-    folds, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
+    device = config.section(Device, params, "device")
+    chosen, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
     layout, stamp = dataset_table.layout_of(shards), str(files.read_json(audit, stage="split")["stamp"])
-    with devices.spread(device.count) as spread, files.atomic_write(output) as part:
+    with open_trainer(params, settings, device) as trainer, files.atomic_write(output) as part:
         check(clips, layout.shape, settings, device, params)
         table, own_key = dataset_table.open_table(shards, cache / "unpacked"), key(source, shards, params, cache)
-        bench = Workbench(params, settings, device, spread)
-        say(bench, clips, table, arch, stamp)
+        print_header(clips, table, settings, arch, trainer, stamp)
         done: dict[tuple[int, int], dict[str, Any]] = {}
-        fitted: dict[str, Any] = {}
-        for fold, seed in [(fold, seed) for fold in folds for seed in seeds]:
-            print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(folds) * len(seeds)})", flush=True)
-            task = task_of(clips[clips["fold"] == fold], table, settings, (seed, fold))
+        statistics: dict[str, Any] = {}
+        for fold, seed in [(fold, seed) for fold in chosen for seed in seeds]:
+            print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(chosen) * len(seeds)})", flush=True)
+            data = folds.Task(table=table, clips=clips[clips["fold"] == fold], settings=settings, seed=(seed, fold))
             name = bundle.place(fold, seed, seeds)
-            checkpoint = Checkpoint(callbacks.checkpoint_path(cache, own_key, name), computed_by())
-            trained, own = train_one(task, bench, checkpoint, first=seed == seeds[0])
-            models.write_fold(part, name, trained)
-            fitted[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
-            taught, size = len(task.taught(arch)[0]), trained.model.size
-            done[fold, seed] = training_figures(trained.history, settings, rows=taught, judged=len(task.judged[0]))
-        figures = summary(params, bench, size, fold_figures(done), stamp)
-        bundle.write(part, card(part, clips, table, params, fitted, seeds, figures))
+            checkpoint = checkpoints.checkpoint_path(cache, own_key, name)
+            trained, own = train_one(data, params, trainer, checkpoint, first=seed == seeds[0])
+            models.write_fold(part / name, trained)
+            statistics[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
+            rows, size = len(data.targets(arch)[0]), trained.model.size
+            validated = len(data.validation[0])
+            done[fold, seed] = training_figures(trained.history, settings, rows=rows, validated=validated)
+        figures = summary(params, settings, trainer, size, fold_figures(done), stamp)
+        bundle.write(part, card(part, clips, table, params, statistics, seeds, figures))
         files.write_json(training_headline(figures), metrics)
-    callbacks.clear_checkpoints(cache, own_key)
+    checkpoints.clear_checkpoints(cache, own_key)
+
+
+@contextmanager
+def open_trainer(params: Mapping[str, Any], settings: Train, device: Device) -> Iterator["FoldTrainer | None"]:
+    """Yield the trainer of networks, which share batches over devices; None for the svm."""
+    if config.get(params, "model.arch") == SVM:
+        yield None
+        return
+    # Late: Keras and its backend take seconds to import, and the svm needs neither.
+    from pipeline.train import devices
+    from pipeline.train.trainer import FoldTrainer
+
+    with devices.data_parallel(device.count) as replicas:
+        yield FoldTrainer(params, settings, device, replicas)
 
 
 def check(
-    clips: pd.DataFrame, shape: tuple[int, int], settings: Train, device: devices.Device, params: Mapping[str, Any]
+    clips: pd.DataFrame, shape: tuple[int, int], settings: Train, device: Device, params: Mapping[str, Any]
 ) -> None:
-    """Refuse settings that cannot work on these clips and patches of this shape, before any is read.
+    """Refuse settings that cannot work with these clips and patches of this shape, before any features are read.
 
     Raises:
-        SettingError: a setting cannot work, or does not go with another.
+        SettingError: a setting cannot work, or not with another one.
     """
-    registry.check(params, shape, len(clips.attrs["classes"]), statistics=inputs.neutral_statistics(shape[1]))
-    folds.soft_labels(clips, settings, arch=config.get(params, "model.arch"))
+    arch = config.get(params, "model.arch")
+    svm.read_settings(params)
+    if arch != SVM:
+        from pipeline.train import registry  # late: an svm is trained without Keras
+
+        registry.check(params, shape, len(clips.attrs["classes"]), statistics=inputs.neutral_statistics(shape[1]))
+    folds.soft_labels(clips, settings, arch=arch)
     folds.check_shares(settings, device)
 
 
 def seeds_of(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:
-    """The seeds of the networks; an svm draws nothing, and has one."""
+    """Seeds of the models of a fold; nothing in an svm is random, so it has one."""
     seeds = settings.seeds or (config.seed(params),)
-    return list(seeds[:1] if arch == train_settings.SVM else seeds)
+    return list(seeds[:1] if arch == SVM else seeds)
 
 
-def say(bench: Workbench, clips: pd.DataFrame, table: dataset_table.Table, arch: str, stamp: str) -> None:
-    """Say what is trained on what, and what must be read before any number of it."""
-    number = f" and {bench.spread.count - 1} more" if bench.spread.count > 1 else ""
+def print_header(
+    clips: pd.DataFrame,
+    table: dataset_table.Table,
+    settings: Train,
+    arch: str,
+    trainer: "FoldTrainer | None",
+    stamp: str,
+) -> None:
+    """Print what is trained on which data and device, and the stamp."""
+    where = ""
+    if trainer is not None:
+        backend, more = trainer.backend, trainer.replicas.count - 1
+        where = f", {backend['backend']} on {backend['device']}{f' and {more} more' if more else ''}"
+        where += f", {settings.precision}"
     print(
-        f"{arch} on {table.layout.view}, {keras.backend.backend()} on {devices.name()}{number}, "
-        f"{bench.settings.precision}",
-        *folds.soft_labels(clips, bench.settings, arch=arch),
+        f"{arch} on {table.layout.view}{where}",
+        *folds.soft_labels(clips, settings, arch=arch),
         *([stamp] if stamp else []),
         sep="\n",
     )
 
 
-def task_of(clips: pd.DataFrame, table: dataset_table.Table, settings: Train, seed: tuple[int, int]) -> folds.Task:
-    """Gather what one network learns."""
-    return folds.Task(table=table, clips=clips, classes=len(clips.attrs["classes"]), settings=settings, seed=seed)
-
-
 def train_one(
-    task: folds.Task, bench: Workbench, checkpoint: Checkpoint, *, first: bool
+    data: folds.Task, params: Mapping[str, Any], trainer: "FoldTrainer | None", checkpoint: Path, *, first: bool
 ) -> tuple[models.Fold, Statistics]:
-    """Train what ``model.arch`` names, the baseline beside the first of a fold; give what it standardises by."""
-    arch = config.get(bench.params, "model.arch")
-    machine = folds.fit_machine(task, registry.machine(bench.params)) if first else None
-    if arch == train_settings.SVM and machine is not None:
-        return models.Fold(machine, pd.DataFrame()), Statistics(machine.machine.mean, machine.machine.variance)
-    network, history, fitted = bench.train(task, arch, checkpoint)
-    return models.Fold(network, history, machine), fitted
+    """Train the model of one fold and seed, and with the first seed its baseline.
+
+    Returns:
+        The models, and the statistics that standardise the inputs of the first.
+    """
+    if trainer is None:
+        model = folds.fit_machine(data, svm.read_settings(params))
+        return models.Fold(model, pd.DataFrame()), Statistics(model.fitted.mean, model.fitted.variance)
+    baseline = folds.fit_machine(data, svm.read_settings(params)) if first else None
+    network, history, statistics = trainer.train(data, config.get(params, "model.arch"), checkpoint)
+    return models.Fold(network, history, baseline), statistics
 
 
 def key(source: Path, shards: Sequence[Path], params: Mapping[str, Any], cache: Path) -> str:
-    """Name all that the networks depend on: settings, rows, features, code."""
+    """Hash all that the training depends on: settings, splits, features, code."""
     code = [files.file_hash(path) for path in files_reached("pipeline.train.stage")]
     rows = [dataset_table.shard_hash(path, cache / "unpacked") for path in shards]
-    return files.text_hash(told(params), files.file_hash(source), rows, code)
-
-
-def computed_by() -> dict[str, str]:
-    """Say what computes, as far as digits depend on it."""
-    backend = keras.backend.backend()
-    return {"backend": backend, "version": version(backend), "keras": version("keras"), "device": devices.name()}
+    return files.text_hash(stage_params(params), files.file_hash(source), rows, code)
 
 
 def card(
@@ -138,53 +157,60 @@ def card(
     clips: pd.DataFrame,
     table: dataset_table.Table,
     params: Mapping[str, Any],
-    fitted: Mapping[str, Any],
+    statistics: Mapping[str, Any],
     seeds: Sequence[int],
     figures: Mapping[str, Any],
 ) -> bundle.Card:
-    """Describe the bundle."""
+    """Build the card of the bundle."""
+    backend = {"backend": figures["backend"]} if "backend" in figures else {}
     return bundle.Card(
         arch=config.get(params, "model.arch"),
         view=table.layout.view,
         labels=clips.attrs["classes"],
-        folds=[int(fold) for fold in fitted],
+        folds=[int(fold) for fold in statistics],
         seeds=seeds,
         split=clips.attrs["split"],
         synthetic=clips.attrs["synthetic"],
         corpora={name: clips.attrs["corpora"][name] for name in sorted(clips["corpus"].unique())},
         layout=vars(table.layout),
-        statistics=fitted,
+        statistics=statistics,
         stamp=figures["stamp"],
         training=figures,
-        params=told(params),
-        versions={name: version(name) for name in PACKAGES} | {"backend": keras.backend.backend()},
+        params=stage_params(params),
+        versions={name: version(name) for name in PACKAGES} | backend,
         files=bundle.checksums(folder),
     )
 
 
-def told(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that this stage depends on, and no others: those could be newer than the bundle."""
+def stage_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that this stage depends on, and no others: those could be newer than the bundle."""
     arch, view = config.get(params, "model.arch"), config.get(params, "model.features")
-    model = {"arch": arch, "features": view, **{name: config.get(params, f"model.{name}") for name in (arch, "svm")}}
+    model = {"arch": arch, "features": view, **{name: config.get(params, f"model.{name}") for name in (arch, SVM)}}
     return {"seed": params["seed"], "train": params["train"], "model": model}
 
 
 def summary(
-    params: Mapping[str, Any], bench: Workbench, size: int, folds: Mapping[str, Any], stamp: str
+    params: Mapping[str, Any],
+    settings: Train,
+    trainer: "FoldTrainer | None",
+    size: int,
+    each: Mapping[str, Any],
+    stamp: str,
 ) -> dict[str, Any]:
-    """The figures of all folds; those of ``speed`` are other ones each time."""
-    return {
+    """Metrics of all folds, ``each``, and what trained them; ``speed`` differs from run to run."""
+    found: dict[str, Any] = {
         "arch": config.get(params, "model.arch"),
         "view": config.get(params, "model.features"),
         "stamp": stamp,
-        "backend": keras.backend.backend(),
-        "device": devices.name(),
-        "devices": bench.spread.count,
-        "precision": bench.settings.precision,
-        "parameters": size,
-        "folds": folds,
-        "speed": bench.speed(),
     }
+    if trainer is not None:
+        found |= {
+            "backend": trainer.backend["backend"],
+            "device": trainer.backend["device"],
+            "devices": trainer.replicas.count,
+            "precision": settings.precision,
+        }
+    return found | {"parameters": size, "folds": each, "speed": {} if trainer is None else trainer.speed()}
 
 
 def main() -> None:
@@ -206,19 +232,19 @@ def main() -> None:
 SCORES = ("uar", "accuracy", "val_uar", "val_accuracy", "val_loss")
 
 
-def training_figures(history: pd.DataFrame, settings: Train, *, rows: int, judged: int) -> dict[str, Any]:
-    """What happened to one network; a model without epochs has none."""
-    counts = {"train_rows": rows, "validation_rows": judged}
+def training_figures(history: pd.DataFrame, settings: Train, *, rows: int, validated: int) -> dict[str, Any]:
+    """Metrics of one model at its best epoch; an svm has no epochs, only the numbers of rows."""
+    counts = {"train_rows": rows, "validation_rows": validated}
     if history.empty:
         return counts
     best = best_epoch(history, settings)
-    last = history[history["epoch"] == best].iloc[0]
-    scores = {name: round(float(last[name]), 4) for name in SCORES if name in history}
+    row = history[history["epoch"] == best].iloc[0]
+    scores = {name: round(float(row[name]), 4) for name in SCORES if name in history}
     return counts | {"epochs": len(history), "best_epoch": best} | scores
 
 
 def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
-    """Lay out the figures by fold: those of the first seed and, of several, those of each and their spread.
+    """Group the metrics by fold: those of the first seed and, with several, mean, SD and those of each seed.
 
     >>> fold_figures({(0, 1): {"val_uar": 0.5}, (0, 2): {"val_uar": 0.75}})["0"]["val_uar_sd"]
     0.1768
@@ -233,7 +259,7 @@ def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str,
 
 
 def training_headline(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Give what ``metrics/train.json`` holds: the validation UAR, its mean over folds; nothing where none was judged.
+    """Content of ``metrics/train.json``: the mean validation UAR over folds, nothing without validation rows.
 
     >>> training_headline({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
     {'val_uar': 0.6}
@@ -244,7 +270,7 @@ def training_headline(figures: Mapping[str, Any]) -> dict[str, float]:
 
 
 def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and SD of the validation UAR over seeds, where there is one, and the figures of each."""
+    """Mean and SD of the validation UAR over seeds, if there is one, and the metrics of each seed."""
     values = pd.Series([each["val_uar"] for each in seeds.values() if "val_uar" in each], dtype=float)
     both = {"val_uar_mean": values.mean(), "val_uar_sd": values.std(ddof=1)} if len(values) else {}
     return {name: round(float(value), 4) for name, value in both.items()} | {
@@ -252,14 +278,16 @@ def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-ALL = 2**31 - 1  # bytes
+LARGEST = 2**31 - 1  # bytes
 STEP = 2**26  # bytes taken from the system at once
 
 
 def keep_freed() -> bool:
-    """Have the C library of this process keep freed memory; return whether it can, which only glibc does.
+    """Have the C library keep freed memory for this process; return whether it accepted.
 
-    Call it before threads are made, or they have pools of their own.
+    By default glibc returns large blocks to the system at once and requests them again, and the kernel clears and maps
+    each page, which costs a convolution on a CPU a good part of its time. Other C libraries have no such setting. Call
+    it before threads are started, or they get memory pools of their own.
     """
-    options = {machine.ARENA_MAX: 1, machine.MMAP_MAX: 0, machine.TRIM_THRESHOLD: ALL, machine.TOP_PAD: STEP}
+    options = {machine.ARENA_MAX: 1, machine.MMAP_MAX: 0, machine.TRIM_THRESHOLD: LARGEST, machine.TOP_PAD: STEP}
     return machine.set_malloc_options(options)
