@@ -1,4 +1,4 @@
-"""Where the time of an extraction goes: the functions of a run in one process are timed as they are called."""
+"""Shares of the extraction time: the functions of a run in one process are timed when they are called."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,33 +14,33 @@ from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
 from pipeline.audio import decode
 from pipeline.extract import cache, stage, worker, writer
-from pipeline.signal import augment, extractor, views, vocoder
+from pipeline.signal import augment, extractor, stft, views, vocoder
 
 REST = "rest"
-STEPS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "read and check the file": ((decode, "fetch"),),
-    "decode": ((decode, "decode"),),
-    "mix, resample, trim": ((extractor, "condition"),),
-    "noise": ((augment, "add_by_snr"), (augment, "add_by_share")),
-    "vocoder": ((vocoder, "analyse"), (vocoder, "pitch"), (vocoder, "stretch")),
-    "STFT, mel bands": ((views, "band_power"), (vocoder, "planes")),  # one loop does both
-    "dB, DCT, RMS, zero crossings": ((views, "views"),),
-    "names, look-up": ((stage, "name"), (stage, "look"), (stage, "piece")),
-    "write segments": ((cache, "write"), (worker, "gather")),
-    "write shards": ((writer, "write"),),
+STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # the modules in which functions are replaced
+    "read and check the file": ((decode, decode.fetch),),
+    "decode": ((decode, decode.decode),),
+    "mix, resample, trim": ((extractor, extractor.condition),),
+    "noise": ((augment, augment.add_by_snr), (augment, augment.add_by_share)),
+    "vocoder": ((vocoder, vocoder.analyse), (vocoder, vocoder.pitch), (vocoder, vocoder.stretch)),
+    "STFT, mel bands": ((views, stft.band_power), (vocoder, stft.planes)),  # one loop does both
+    "dB, DCT, RMS, zero crossings": ((views, views.compute_views),),
+    "names, look-up": ((stage, stage.name), (stage, stage.look), (stage, stage.piece)),
+    "write segments": ((cache, cache.write), (worker, worker.gather)),
+    "write shards": ((writer, writer.write),),
 }
 
 
 @dataclass
 class Clock:
-    """Seconds by step, each without those of the steps within it."""
+    """Seconds by step, without those of nested steps."""
 
     spent: dict[str, float] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
     since: float = 0.0
 
-    def pass_on(self) -> None:
-        """Book the time since the last change of step to the step that is open."""
+    def advance(self) -> None:
+        """Add the time since the last call to the innermost open step."""
         now = time.perf_counter()
         if self.open:
             self.spent[self.open[-1]] = self.spent.get(self.open[-1], 0.0) + now - self.since
@@ -48,17 +48,17 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Book the block to a step."""
-        self.pass_on()
+        """Add the time of the block to a step."""
+        self.advance()
         self.open.append(name)
         try:
             yield
         finally:
-            self.pass_on()
+            self.advance()
             self.open.pop()
 
     def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Book the calls of a function to a step."""
+        """Wrap a function so that its calls are added to a step."""
 
         @wraps(function)
         def call(*args: Any, **options: Any) -> Any:
@@ -69,7 +69,7 @@ class Clock:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Give the shares under the recipe of params.yaml and under the published one."""
+    """Return the shares with the settings of params.yaml and with the published ones."""
     return {
         "params.yaml": of_recipe(job, corpus.standard(), "standard"),
         "published": of_recipe(job, corpus.SAME, "same"),
@@ -78,7 +78,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def of_recipe(job: Job, settings: extractor.Recipe, name: str) -> dict[str, float]:
-    """Extract twice, into two empty caches, and give the shares of the second run; they sum to 1."""
+    """Extract twice, into two empty caches, and return the shares of the second run, which sum to 1."""
     clock = Clock()
     with threadpool_limits(1):
         extraction.run(extraction.warm(job), job.scratch / f"shares/warm-{name}", settings=settings, workers=1)
@@ -93,16 +93,16 @@ def watched(clock: Clock) -> Iterator[None]:
     """Time the steps within the block."""
     with ExitStack() as stack:
         for name, functions in STEPS.items():
-            for owner, attribute in functions:
-                timed = clock.timed(getattr(owner, attribute), name)
-                stack.enter_context(mock.patch.object(owner, attribute, timed))
+            for module, function in functions:
+                timed = clock.timed(function, name)
+                stack.enter_context(mock.patch.object(module, function.__name__, timed))
         stack.enter_context(mock.patch.object(writer, "writing", afterwards))
         yield
 
 
 @contextmanager
 def afterwards(work: writer.Work, front: writer.Front) -> Iterator[None]:
-    """Write the shards when the block has ended, since a clock can follow but one thing at a time."""
+    """Write the shards after the block instead of in parallel, because a `Clock` follows one thread."""
     yield
     for view in work.outputs:
         writer.write(work, view, front)

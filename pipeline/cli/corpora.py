@@ -26,9 +26,9 @@ SOURCE = "Where to download from."
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
     """Download a corpus and verify every file.
 
-    NAME is ravdess, crema_d, tess, savee or emodb. After an interruption, run it again: finished files are
-    not downloaded again. SAVEE requires a registration; the command explains it and then takes the zip with --from, which works for every corpus.
-    Kaggle needs an account there and pip install -c constraints.txt -e '.[kaggle]'.
+    NAME is ravdess, crema_d, tess, savee or emodb. After an interruption, run it again: finished files are not
+    downloaded again. SAVEE requires a registration; the command explains it and then takes the zip with --from, which
+    works for every corpus. Kaggle needs an account there and pip install -c constraints.txt -e '.[kaggle]'.
     """
     from pipeline.acquire import fetch as acquire_fetch
     from pipeline.tools import recipes  # imported late, so that --help starts quickly
