@@ -303,7 +303,8 @@ def test_an_exported_bundle_runs_without_keras_and_says_nothing(exported, source
     script = (
         "import sys, json; from pathlib import Path; import numpy as np; from pipeline.export import runtimes\n"
         "from pipeline.train import bundle\n"
-        "folder = Path(sys.argv[1]); model = runtimes.load(folder / 'fold-0', bundle.read(folder).runtime)\n"
+        "folder = Path(sys.argv[1])\n"
+        "model = runtimes.load(folder / 'fold-0', bundle.read(folder).runtime)\n"
         "found = model.hear(np.load(folder.parent / 'clips.npy'))\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules), 'loaded'\n"
         "print(json.dumps(found.tolist()))"
