@@ -85,7 +85,9 @@ REPLACE = "Also change names that have another folder in params.yaml."
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--write", is_flag=True, help="Write them to params.yaml instead of printing the command that does so.")
+@click.option(
+    "--write", is_flag=True, help="Write the corpora to params.yaml instead of printing the command that does so."
+)
 @click.option("--name", default="", help=NAME)
 @click.option("--replace", "replacing", is_flag=True, help=REPLACE)
 def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
@@ -156,7 +158,10 @@ corpora.add_command(fetch)
 
 @corpora.command("list")
 def corpora_list() -> None:
-    """List the corpora: size, licence, folder in params.yaml and clips found there."""
+    """List the corpora with size, licence, folder and clips found.
+
+    The folder is that in params.yaml.
+    """
     from pipeline.acquire import survey
     from pipeline.corpora import known, registry
 

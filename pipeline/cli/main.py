@@ -123,7 +123,7 @@ class Impossible(click.ClickException):
 @click.argument("before", metavar="REV")
 @click.argument("after", metavar="[REV]", default="workspace")
 @click.option(
-    "--require", type=click.Choice(["better"]), help="Exit 1 unless the second is better, also for no difference."
+    "--require", type=click.Choice(["better"]), help="Exit 1 unless the second is better; no difference fails too."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON, shares from 0 to 1.")
 def compare(before: str, after: str, *, require: str | None, as_json: bool) -> None:

@@ -124,7 +124,7 @@ def show_predictions(
 
 DEVICE = "Microphone, by number or part of its name; see --devices.  [default: that of the system]"
 FILE = "Play back a file in real time instead."
-SPEED = "With --file: factor on real time; 0 for as fast as possible."
+SPEED = "With --file: speed relative to real time; 0 for as fast as possible."
 
 
 @click.command()
