@@ -1,3 +1,3 @@
-"""Ratios measured side by side in one run: ``make bench``."""
+"""Benchmarks: two implementations measured alternately in one run (``make bench``)."""
 
-import pipeline  # noqa: F401  settings of the machine stay out, as of any program of ours
+import pipeline  # noqa: F401  ignores settings of the machine, as every program of the project

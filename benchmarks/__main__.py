@@ -1,7 +1,7 @@
-"""Measure our ways beside the usual ones in one run: ``python -m benchmarks [PART …]``, or ``make bench`` for all.
+"""Compare the pipeline with the usual alternatives: ``python -m benchmarks [PART …]``, or ``make bench`` for all parts.
 
-Audio comes from the corpora in ``SER_CORPORA``, else the demo's. Writes benchmarks/results.json, the picture and the
-tables of docs/performance.md.
+The audio is that of the corpora in ``SER_CORPORA``, else that of the demo. Writes benchmarks/results.json, and the
+figure and tables of docs/performance.md.
 """
 
 import argparse
@@ -45,15 +45,15 @@ PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line and run the parts it names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", metavar="PART", choices=[*PARTS, "all"], default="all", help=", ".join(PARTS)
     )
-    parser.add_argument("--clips", type=int, default=360, help="of each corpus, at most (%(default)s)")
-    parser.add_argument("--workers", type=int, default=min(2, cores()), help="processes (%(default)s)")
+    parser.add_argument("--clips", type=int, default=360, help="largest number of clips per corpus (%(default)s)")
+    parser.add_argument("--workers", type=int, default=min(2, cores()), help="number of processes (%(default)s)")
     parser.add_argument("--table", action="store_true", help="print the tables of the last run and measure nothing")
-    parser.add_argument("--draw", action="store_true", help="make picture and page of the last run again")
+    parser.add_argument("--draw", action="store_true", help="redraw the figure and rewrite the tables of the last run")
     options = parser.parse_args()
     if options.table:
         print(table.markdown(results.read()), end="")
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def run(parts: list[str], *, clips: int, workers: int) -> dict[str, Any]:
-    """Measure some parts, in a folder that is deleted at the end."""
+    """Measure some parts in a temporary folder."""
     measured: dict[str, Any] = {"machine": results.machine(), "runs": {}}
     with tempfile.TemporaryDirectory(prefix="ser-bench-") as folder:
         job = Job(
@@ -82,16 +82,16 @@ def run(parts: list[str], *, clips: int, workers: int) -> dict[str, Any]:
 
 
 def say(part: str, measured: dict[str, Any], seconds: float) -> None:
-    """Print what a part has found."""
+    """Print the results of a part."""
     print(f"{part}, {seconds:.0f} s")
     for each in figures.ratios({part: measured[part]}):
-        print(f"  {table.times(each.median):>9}  {each.label}, against {each.other}")
+        print(f"  {table.times(each.median):>9}  {each.label}, compared with {each.other}")
     for each in figures.amounts({part: measured[part]}):
         print(f"  {each.value:>6g} {each.unit}  {each.label}")
 
 
 def show(every: dict[str, Any]) -> None:
-    """Put the picture and the tables into docs."""
+    """Write the figure and the tables to docs."""
     plot.save(every)
     table.insert(every)
 

@@ -1,7 +1,7 @@
-"""The published Conv1D system at its full size on one device: ``python -m benchmarks.accelerator``.
+"""Train the published Conv1D system at full size on one device: ``python -m benchmarks.accelerator``.
 
-38,918 rows of 2,376 numbers, 20 epochs of batches of 128: 9.5 PFLOP. The rows are noise, since what is heard changes no
-time. On a CPU take fewer: ``--rows 256 --epochs 2``.
+38,918 rows of 2,376 numbers, 20 epochs of batches of 128: 9.5 PFLOP. The rows are noise, because the time does not
+depend on their values. On a CPU use fewer: ``--rows 256 --epochs 2``.
 """
 
 import argparse
@@ -27,20 +27,22 @@ from pipeline.train.settings import Device, Train
 
 
 def main() -> None:
-    """Read the command line; print a line of JSON."""
+    """Parse the command line, measure, and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accelerator", description=__doc__)
     parser.add_argument("--network", default="conv1d_mfcc", help="a recipe, cnn or crnn (%(default)s)")
     parser.add_argument("--rows", type=int, default=38_918, help="%(default)s")
     parser.add_argument("--epochs", type=int, default=20, help="%(default)s")
     parser.add_argument("--batch", type=int, default=128, help="%(default)s")
     parser.add_argument("--precision", default="mixed_bfloat16", help="%(default)s")
-    parser.add_argument("--mapped", action="store_true", help="feed mapped batches in place of rows on the device")
+    parser.add_argument(
+        "--mapped", action="store_true", help="feed memory-mapped batches instead of rows on the device"
+    )
     with tempfile.TemporaryDirectory(prefix="ser-bench-") as folder:
         print(json.dumps(measure(parser.parse_args(), Path(folder)), indent=2))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Train, the first epoch for the compiler's sake and not counted."""
+    """Train; the first epoch, which compiles, is not counted."""
     params = settings(options.network)
     own = replace(
         config.section(Train, params, "train"),
@@ -49,12 +51,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         precision=options.precision,
     )
     layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
-    plain = dataset_inputs.neutral_statistics(layout.shape[1])
+    statistics = dataset_inputs.neutral_statistics(layout.shape[1])
     keras.utils.set_random_seed(0)
     inputs = Inputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
-    learner = trainer.build_learner(
-        lambda: registry.build(params, layout.shape, CLASSES, statistics=plain),
-        plain.mean.shape,
+    trained = trainer.build_learner(
+        lambda: registry.build(params, layout.shape, CLASSES, statistics=statistics),
+        statistics.mean.shape,
         own,
         table=None if options.mapped else inputs.everything(),
         steps=devices.steps_per_call(Device()),
@@ -64,12 +66,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         inputs, numbers, numbers % CLASSES, weights=weights, batch_size=options.batch, shuffle=(0,),
         resident=not options.mapped,
     )  # fmt: skip
-    course = trainer.fit_network(
-        learner, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True)
+    history = trainer.fit_network(
+        trained, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True)
     )
-    flops = devices.training_flops(learner.network)
+    flops = devices.training_flops(trained.network)
     peak = devices.matrix_rate(options.precision.removeprefix("mixed_"))
-    rate = course.rate or float("nan")
+    rate = history.rate or float("nan")
     return {
         "backend": keras.backend.backend(),
         "device": devices.name(),

@@ -1,7 +1,7 @@
-"""How far our numbers lie from librosa's on every clip, before they are rounded to what is stored.
+"""Differences between our features and those of librosa on every clip, before rounding to the stored type.
 
-Effects are compared with librosa fed float64, and fed float32 as people do: its vocoder adds up phases to some 1e5 rad
-in the precision of its input, and in float32 neighbouring numbers lie 0.01 rad apart there.
+Effects are compared with librosa on float64 input, and on float32 input, which is usual: its vocoder accumulates phases
+of up to about 1e5 rad in the precision of its input, where neighbouring float32 numbers are 0.01 rad apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,12 @@ from pipeline.signal import augment, extractor, preprocess, views
 from pipeline.signal.settings import Bands
 
 Array = npt.NDArray[Any]
-Gaps = dict[str, float]  # quantity -> largest difference in one clip
+Gaps = dict[str, float]  # quantity -> largest difference in a clip
 EFFECTS: dict[str, Callable[[Array, float, int], Array]] = {
     "stretch": lambda signal, rate, _: librosa.effects.time_stretch(signal, rate=rate),
     "pitch": lambda signal, semitones, rate: librosa.effects.pitch_shift(signal, sr=rate, n_steps=semitones),
 }
-LIMITS = {  # what we mean to keep to
+LIMITS = {  # the largest differences that we accept
     "log-mel, dB": 1e-3, "MFCC, dB": 1e-3, "RMS, of full scale": 1e-6, "ZCR, turns per sample": 0.0,
     "stretch, % of the peak": 1e-3, "stretch, % of the peak, librosa in float32": 1.0,
     "pitch, % of the peak": 1e-3, "pitch, % of the peak, librosa in float32": 1.0,
@@ -33,16 +33,16 @@ LIMITS = {  # what we mean to keep to
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Compare every clip of every corpus under the recipe of params.yaml and under the published one."""
-    recipes = {"params.yaml": corpus.standard(), "published": SAME}
-    return {name: of_recipe(job, settings) for name, settings in recipes.items()} | {
+    """Compare every clip of every corpus with the settings of params.yaml and with the published ones."""
+    extractors = {"params.yaml": corpus.standard(), "published": SAME}
+    return {name: of_recipe(job, settings) for name, settings in extractors.items()} | {
         "librosa": librosa.__version__,
         "clips": {each.name: corpus.count(each) for each in job.corpora},
     }
 
 
 def of_recipe(job: Job, settings: extractor.Recipe) -> dict[str, Any]:
-    """Sum up the largest differences of all clips."""
+    """Summarise the largest differences of all clips."""
     work = [(each, row) for each in job.corpora for row in extraction.records(each)]
     with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
         gaps = joblib.Parallel()(joblib.delayed(clip)(each, row, settings) for each, row in work)
@@ -50,7 +50,7 @@ def of_recipe(job: Job, settings: extractor.Recipe) -> dict[str, Any]:
 
 
 def summary(gaps: Sequence[float], limit: float) -> dict[str, float]:
-    """Give the largest of some clips' differences, their 99th percentile, and the share beyond the limit.
+    """Return the largest difference, the 99th percentile, and the share of clips beyond the limit.
 
     >>> summary([0.0, 2.0, 1.0, 0.0], 1.0)
     {'largest': 2.0, 'percentile_99': 1.97, 'limit': 1.0, 'share_beyond': 0.25}
@@ -64,12 +64,12 @@ def summary(gaps: Sequence[float], limit: float) -> dict[str, float]:
 
 
 def rounded(value: float) -> float:
-    """Keep three digits."""
+    """Round to three significant digits."""
     return float(f"{value:.3g}")
 
 
 def clip(source: Corpus, row: Mapping[str, Any], settings: extractor.Recipe) -> Gaps:
-    """Compare the views of a clip, and copies of it with the strengths drawn for it."""
+    """Compare the views of a clip, and its augmented copies with the drawn strengths."""
     signal = extractor.condition(decode.fetch(source.folder / row["path"]), settings.audio)
     fitted = preprocess.fit_length(signal, settings.samples)
     return compare_views(fitted, settings) | compare_effects(signal, row["samples_sha256"], settings)
@@ -80,26 +80,26 @@ def compare_views(signal: Array, settings: extractor.Recipe) -> Gaps:
     rate = settings.audio.sample_rate
     ours = views.compute_views(signal, rate, {view: settings.view(view) for view in extractor.DTYPES})
     zcr, rms, *cepstrum = ours["mfcc"].T
-    other = librosas(signal, rate, settings.features)
+    theirs = librosas(signal, rate, settings.features)
     own = (ours["logmel"].T, np.array(cepstrum), rms, zcr)
-    return {name: float(np.abs(a - b).max()) for name, a, b in zip(LIMITS, own, other, strict=False)}
+    return {name: float(np.abs(a - b).max()) for name, a, b in zip(LIMITS, own, theirs, strict=False)}
 
 
 def librosas(signal: Array, rate: int, features: extractor.Features) -> tuple[Array, Array, Array, Array]:
-    """Make librosa's log-mel, MFCC, RMS and ZCR."""
+    """Compute log-mel, MFCC, RMS and ZCR with librosa."""
     mel, cepstral = features.logmel, features.mfcc
-    cut = {"frame_length": cepstral.n_fft, "hop_length": cepstral.hop}
+    frames = {"frame_length": cepstral.n_fft, "hop_length": cepstral.hop}
     power = librosa.feature.melspectrogram(y=signal, sr=rate, **bands(mel))
     return (
         librosa.power_to_db(power, top_db=mel.top_db),
         librosa.feature.mfcc(y=signal, sr=rate, n_mfcc=cepstral.n_mfcc, **bands(cepstral)),
-        librosa.feature.rms(y=signal, **cut)[0],
-        librosa.feature.zero_crossing_rate(signal, **cut)[0],
+        librosa.feature.rms(y=signal, **frames)[0],
+        librosa.feature.zero_crossing_rate(signal, **frames)[0],
     )
 
 
 def bands(config: Bands) -> dict[str, Any]:
-    """Say our settings in librosa's words."""
+    """Translate our settings to librosa's arguments."""
     return {
         "n_fft": config.n_fft,
         "hop_length": config.hop,
@@ -110,7 +110,7 @@ def bands(config: Bands) -> dict[str, Any]:
 
 
 def compare_effects(signal: Array, recording: str, settings: extractor.Recipe) -> Gaps:
-    """Compare stretch and pitch, ours made of one spectrum."""
+    """Compare stretch and pitch; ours share one spectrum."""
     some = replace(settings.augment, copies=tuple(EFFECTS))
     drawn = {name: augment.draw(name, some, augment.generator(settings.seed, recording, name)) for name in EFFECTS}
     ours = augment.apply_all(signal, drawn)

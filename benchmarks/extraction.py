@@ -1,7 +1,7 @@
-"""Extraction, ours and the published way: both make two views of four rows a clip, 2.5 s at 22,050 Hz, in processes.
+"""Extraction with the pipeline and as in the published systems: two views of four rows per clip, 2.5 s at 22,050 Hz.
 
-Each way has a process that drives workers of its own, so that neither works with memory the other has warmed or set up
-for it. Their blocks take turns, each over all clips.
+Each side has a main process with workers of its own, so that neither profits from memory that the other has set up.
+Rounds over all clips alternate between the sides.
 """
 
 import shutil
@@ -27,12 +27,12 @@ from pipeline.extract import stage, storage, worker
 from pipeline.signal import extractor
 
 ROUNDS = 3  # of all clips
-WARM = 16  # clips before the first block: compiling and late imports are over by then
+WARM = 16  # clips before the first round, for compilation and late imports
 Block = Callable[[], float]
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Compare the published way, which ends with its arrays in memory, with ours up to there and up to the shards."""
+    """Compare the published way, whose result is arrays in memory, with ours up to arrays and up to shards."""
     rounds = min(ROUNDS, job.rounds)
     taken: dict[str, list[float]] = {"published": [], "arrays": [], "shards": []}
     with drivers() as do:
@@ -54,7 +54,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 @contextmanager
 def drivers() -> Iterator[Callable[[str, Corpus, Job], float]]:
-    """Start a process for the published way and one for ours; give what takes the seconds of a block in them."""
+    """Start a process for the published way and one for ours; yield a function that times a round in them."""
     with ExitStack() as stack:
         own, other = (stack.enter_context(driver()) for _ in ("own", "other"))
         blocks = {"published": (other, published), "arrays": (own, arrays), "shards": (own, to_shards)}
@@ -63,7 +63,7 @@ def drivers() -> Iterator[Callable[[str, Corpus, Job], float]]:
 
 @contextmanager
 def driver() -> Iterator[ProcessPoolExecutor]:
-    """Start a process that starts workers, and end both: joblib's would idle for five minutes."""
+    """Start a process that starts workers, and end both: joblib's workers would idle for five minutes."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         yield process
         process.submit(dismiss).result()
@@ -75,7 +75,7 @@ def dismiss() -> None:
 
 
 def rotate(ways: list[str], turn: int) -> list[str]:
-    """Let another way begin each round.
+    """Rotate the order from round to round.
 
     >>> rotate(["a", "b", "c"], 4)
     ['b', 'c', 'a']
@@ -85,43 +85,43 @@ def rotate(ways: list[str], turn: int) -> list[str]:
 
 
 def warm(job: Job) -> Corpus:
-    """Give the few clips that make workers warm."""
+    """Return a few clips for the warm-up of the workers."""
     table = pq.read_table(job.first.manifest)
     path = job.scratch / "extraction/warm.parquet"
     return Corpus(job.first.name, job.first.folder, corpus.write(table, corpus.spread(len(table), WARM), path))
 
 
 def published(group: Corpus, job: Job) -> float:
-    """Take the seconds of the published way up to its arrays, in this process's workers."""
+    """Time the published way up to its arrays, in the workers of this process."""
     return spread(theirs, [group.folder / row["path"] for row in records(group)], job)
 
 
 def arrays(group: Corpus, job: Job) -> float:
-    """Take the seconds of ours up to the arrays, which stay in the workers that write them, a batch at a time."""
+    """Time ours up to the arrays, which stay in the workers, as in a run."""
     do = partial(ours, folder=group.folder, settings=SAME)
     return spread(do, stage.batches(pieces(group, SAME)), job)
 
 
 def to_shards(group: Corpus, job: Job) -> float:
-    """Take the seconds of ours from an empty cache to the shards of both views, written."""
+    """Time ours from an empty cache to the written shards of both views."""
     folder = job.scratch / "extraction/shards"
     shutil.rmtree(folder, ignore_errors=True)
     return seconds(partial(run, group, folder, settings=SAME, workers=job.workers))
 
 
 def spread(function: Callable[[Any], Any], items: Sequence[Any], job: Job) -> float:
-    """Take the seconds of a map over joblib's processes, one native thread each, that gives back the arrays."""
+    """Time a map over joblib's processes with one native thread each, including the transfer of the results."""
     with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
         return seconds(lambda: joblib.Parallel()(joblib.delayed(function)(item) for item in items))
 
 
 def theirs(path: Path) -> Any:
-    """Make the rows of a clip the published way."""
+    """Compute the rows of a clip in the published way."""
     return published_way.clip(path, np.random.default_rng(0))
 
 
 def ours(work: worker.Batch, *, folder: Path, settings: extractor.Recipe) -> int:
-    """Make the rows of a batch as our workers do, and give their number."""
+    """Compute the rows of a batch as our workers do, and return their number."""
     machine.keep_freed_memory()
     made = [worker.make(piece, folder, settings) for piece in work.tasks]
     failures = [each for each in made if isinstance(each, str)]
@@ -131,12 +131,12 @@ def ours(work: worker.Batch, *, folder: Path, settings: extractor.Recipe) -> int
 
 
 def records(group: Corpus) -> list[dict[str, Any]]:
-    """The rows of a manifest."""
+    """Read the rows of a manifest."""
     return tables.manifest_records(tables.read_manifest(group.manifest))
 
 
 def pieces(group: Corpus, settings: extractor.Recipe) -> list[worker.Piece]:
-    """Say of every clip where it is and what to make of it."""
+    """List all clips with the keys of their rows."""
     rows = records(group)
     every = stage.name(rows, settings, dict.fromkeys(extractor.DTYPES, group.manifest))
     return [
@@ -146,7 +146,7 @@ def pieces(group: Corpus, settings: extractor.Recipe) -> list[worker.Piece]:
 
 
 def run(group: Corpus, folder: Path, *, settings: extractor.Recipe, workers: int, out: str = "features") -> int:
-    """Extract into a folder that holds cache and shards, as the stage does; give the number of clips decoded."""
+    """Run the stage with cache and shards in a folder; return the number of decoded clips."""
     with quiet():
         return stage.run(
             group.folder,

@@ -1,11 +1,11 @@
-"""What results.json says, as lines for people: shared by the table and the picture."""
+"""The labelled ratios, times and sizes of results.json, for the tables and the figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 Results = Mapping[str, Any]
-STEPS = {  # of shares: those that belong together
+STEPS = {  # steps of `shares` that are shown together
     "decode": ("read and check the file", "decode"),
     "mix, resample, trim": ("mix, resample, trim",),
     "noise": ("noise",),
@@ -19,12 +19,12 @@ STEPS = {  # of shares: those that belong together
 
 @dataclass(frozen=True)
 class Times:
-    """How many times as long another way takes as ours."""
+    """A speed-up: how many times as long the other implementation takes as ours."""
 
     label: str
     other: str
     path: str  # in results.json
-    wanted: float | None = None  # the least we mean to keep to
+    wanted: float | None = None  # the target, at least
     median: float = 0.0
     lowest: float = 0.0
 
@@ -36,7 +36,7 @@ class Amount:
     label: str
     unit: str
     path: str
-    wanted: float | None = None  # the most
+    wanted: float | None = None  # the target, at most
     value: float = 0.0
 
 
@@ -49,13 +49,13 @@ RATIOS = (
     Times("pitch shift", "librosa", "rows/pitch shift"),
     Times("trim", "librosa", "rows/trim"),
     Times("resample", "librosa", "rows/resample"),
-    Times("again, all cached", "the first time", "resuming/call/cold_over_cached", 3.0),
-    Times("again, the whole command", "the first time", "resuming/command/cold_over_cached", 3.0),
+    Times("extraction, all cached", "the first run", "resuming/call/cold_over_cached", 3.0),
+    Times("the same, whole command", "the first run", "resuming/command/cold_over_cached", 3.0),
     Times("32 random rows, as stored", "Parquet", "loading/batch/parquet_over_stored"),
     Times("32 random rows, as float32", "Parquet", "loading/batch/parquet_over_float32"),
     Times("whole table, as stored", "CSV", "loading/whole/csv_over_stored", 100.0),
     Times("whole table, as float32", "CSV", "loading/whole/csv_over_float32"),
-    Times("one clip, file to answer", "a notebook", "serving/formats/keras/notebook_over_warm"),
+    Times("one clip, file to prediction", "a notebook", "serving/formats/keras/notebook_over_warm"),
 )
 AMOUNTS = (
     Amount("extract, empty cache", "s", "resuming/call/seconds/cold"),
@@ -67,28 +67,28 @@ AMOUNTS = (
     Amount("32 random rows, as stored", "ms", "loading/batch/milliseconds/stored", 0.2),
     Amount("32 random rows, as float32", "ms", "loading/batch/milliseconds/float32", 1.0),
     Amount("32 random rows, as Keras gets them", "ms", "loading/batch/milliseconds/keras"),
-    Amount("one clip, file to answer, warm, one core", "ms", "serving/formats/keras/warm", 20.0),
+    Amount("one clip, file to prediction, warm, one core", "ms", "serving/formats/keras/warm", 20.0),
     Amount("the same, librosa and model.predict", "ms", "serving/formats/keras/notebook"),
-    Amount("an epoch of crnn on TensorFlow, against a bare script", "×", "training/ours_over_bare/median", 1.1),
+    Amount("an epoch of crnn on TensorFlow, relative to a bare script", "×", "training/ours_over_bare/median", 1.1),
     Amount("a second of a stream, one core", "s", "serving/formats/keras/stream", 0.1),
 )
 PEAK = 600.0  # MB
 
 
 def ratios(results: Results) -> list[Times]:
-    """All ratios there are; of parts that were not run there are none."""
+    """List the ratios of the parts that were run."""
     found = [(each, find(results, each.path)) for each in RATIOS]
     return [replace(each, median=value["median"], lowest=value["lowest"]) for each, value in found if value]
 
 
 def amounts(results: Results) -> list[Amount]:
-    """All times and sizes that have a limit or that people ask for."""
+    """List the times and sizes of the parts that were run."""
     found = [(each, find(results, each.path)) for each in (*AMOUNTS, *peaks(results))]
     return [replace(each, value=value) for each, value in found if value is not None]
 
 
 def peaks(results: Results) -> list[Amount]:
-    """Name the memory at each size."""
+    """List the peak memory at each size."""
     kinds = {"worker": "a worker", "main": "the main process"}
     return [
         Amount(f"peak memory of {words}, {int(clips):,} clips", "MB", f"memory/megabytes/{clips}/{kind}", PEAK)
@@ -98,7 +98,7 @@ def peaks(results: Results) -> list[Amount]:
 
 
 def shares(results: Results) -> dict[str, dict[str, float]]:
-    """The shares of the time of an extraction, by recipe and step, those that belong together added up."""
+    """Return the shares of the time of an extraction, by settings and by the steps of `STEPS`."""
     every = {name: each for name, each in results.get("shares", {}).items() if isinstance(each, Mapping)}
     return {
         name: {step: sum(each[part] for part in parts) for step, parts in STEPS.items()} for name, each in every.items()
@@ -106,7 +106,7 @@ def shares(results: Results) -> dict[str, dict[str, float]]:
 
 
 def find(results: Results, path: str) -> Any:
-    """Look up a value; None where it is not there.
+    """Look up a value; None if it is missing.
 
     >>> find({"a": {"b": 1}}, "a/b"), find({}, "a/b")
     (1, None)

@@ -1,8 +1,8 @@
-"""The ladder from the famous numbers to the honest ones: the published systems, each rung by ``dvc exp run``.
+"""The ladder from published scores to scores without leaks: each rung of each system by ``dvc exp run``.
 
 ``python -m benchmarks.ladder ravdess=/data/RAVDESS --recipe conv2d_mfcc`` runs four rungs one after the other in the
-repository it is started in, whose params.yaml, dvc.lock and metrics it changes: use a clone. Each finished rung is
-written to benchmarks/ladder.json at once, so that a run can be broken off and gone on with.
+current repository and changes its params.yaml, dvc.lock and metrics: use a clone. Each finished rung is written to
+benchmarks/ladder.json at once, so that an interrupted run can be resumed with ``--rung``.
 """
 
 import argparse
@@ -22,13 +22,17 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Parse the command line and run the rungs it names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ladder", description=__doc__)
     parser.add_argument("data", nargs="*", metavar="NAME=FOLDER", help="the corpora to run on")
     parser.add_argument("--recipe", action="append", choices=recipes.recipe_names(), help="[default: all]")
     parser.add_argument("--rung", action="append", choices=list(recipes.RUNGS), help="[default: all]")
-    parser.add_argument("--svm", action="store_true", help="the svm on the recipe's rows instead of its network")
-    parser.add_argument("--draw", action="store_true", help="make picture and page of what was run, and run nothing")
+    parser.add_argument(
+        "--svm", action="store_true", help="train the SVM on the rows of the recipe instead of its network"
+    )
+    parser.add_argument(
+        "--draw", action="store_true", help="draw the figure and write the tables of earlier runs, and run nothing"
+    )
     options = parser.parse_args()
     if options.draw:
         show()
@@ -38,18 +42,18 @@ def main() -> None:
     folders = dict(pair.split("=", 1) for pair in options.data)
     for name in options.recipe or recipes.recipe_names():
         for rung in options.rung or recipes.RUNGS:
-            keep(climb(recipes.load_recipe(name).over(list(folders)), rung, folders, svm=options.svm))
+            keep(climb(recipes.load_recipe(name).with_corpora(list(folders)), rung, folders, svm=options.svm))
 
 
 def show() -> None:
-    """Make picture and page."""
+    """Write the figure and the tables."""
     rows = ladder_table.read()
     ladder_table.insert(rows)
     figures.save_figure(ladder_plot.draw(rows), ladder_plot.PICTURE)
 
 
 def climb(recipe: recipes.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
-    """Run one rung and read its figures."""
+    """Run one rung and read its scores."""
     changes = recipes.overrides(recipe, rung, config.read(), folders) + ["model.arch=svm"] * svm
     settings = [word for change in changes for word in ("-S", change)]
     label = f"{recipe.name}-{'-'.join(folders)}-{rung}{'-svm' * svm}".replace("_", "-")
@@ -58,7 +62,7 @@ def climb(recipe: recipes.Published, rung: str, folders: dict[str, str], *, svm:
 
 
 def row(recipe: recipes.Published, rung: str, corpora: list[str]) -> Row:
-    """Take from the metrics what the tables show."""
+    """Extract from the metrics what the tables show."""
     scores = files.read_json(DETAILS, stage="report")
     training = scores["training"]
     folds = training["folds"].values()
@@ -78,14 +82,14 @@ def row(recipe: recipes.Published, rung: str, corpora: list[str]) -> Row:
 
 
 def keep(found: Row) -> None:
-    """Write a rung beside the others, in the place of what stood for it before."""
+    """Write a rung to the results, replacing its earlier one."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     kept = [each for each in rows if name(each) != name(found)]
     files.write_json(sorted([*kept, found], key=name), RESULTS)
 
 
 def name(found: Row) -> tuple[str, ...]:
-    """Give what tells one rung from the others."""
+    """Return the key of a rung."""
     return (found["recipe"], "+".join(found["corpora"]), found["arch"], found["rung"])
 
 

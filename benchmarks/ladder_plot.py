@@ -1,4 +1,4 @@
-"""The picture that opens the README: the same systems, scored more and more honestly."""
+"""The figure at the top of the README: the same systems, scored with fewer and fewer leaks."""
 
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.report.style import BLUE, SOFT, STYLE, VERMILLION
 
 PICTURE = ROOT / "docs/images/ladder.png"
 COLOURS = (BLUE, VERMILLION, "#00795c", "#a3467c", "#8a6100")
-APART = 0.055  # of accuracy, between two names at the right
+APART = 0.055  # of accuracy, the least between two names at the right
 CLAIM = "claimed"
 TICKS = {CLAIM: CLAIM} | {rung: words.replace(" ", "\n") for rung, words in RUNGS.items()}
 PLACE = {rung: place for place, rung in enumerate(TICKS)}
@@ -19,7 +19,7 @@ PLACE = {rung: place for place, rung in enumerate(TICKS)}
 
 @mpl.rc_context(STYLE)
 def draw(rows: Sequence[Row]) -> Figure:
-    """Draw the accuracy of each system on each rung, chance, and what was claimed."""
+    """Draw claimed accuracy, accuracy on each rung, and chance level."""
     networks = dict(zip(COLOURS, drawn(rows), strict=False))
     figure = style.sheet(4.1, stamp="")
     axes = figure.subplots()
@@ -33,26 +33,26 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def drawn(rows: Sequence[Row]) -> list[Line]:
-    """Choose the published networks that were run on all rungs; without any, the svm on the rows of each system."""
+    """Choose the published networks that were run on all rungs; if there are none, the SVMs on their rows."""
     whole = [line for line in lines(rows) if len(line.scores) == len(RUNGS) and line.recipe != BASELINE]
     return [line for line in whole if line.model != SVM] or whole
 
 
 def chances(rows: Sequence[Row], recipes: Container[str]) -> list[float]:
-    """Give what always saying the most frequent emotion is worth: one number for each set of emotions."""
+    """Return the accuracies of always predicting the most frequent emotion, one for each set of emotions."""
     found = {each["classes"]: each["baseline"]["chance"]["wa"] for each in rows if each["recipe"] in recipes}
     return sorted(found.values())
 
 
 def furnish(axes: Axes, chance: Sequence[float]) -> None:
-    """Draw what does not depend on a network."""
+    """Draw axes, title and chance level."""
     axes.set_xticks(list(PLACE.values()), list(TICKS.values()))
     axes.set(xlim=(-0.4, 5.5), ylim=(0, 1.04), ylabel="accuracy on RAVDESS")
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
-    axes.set_title("The same networks, scored ever more honestly")
+    axes.set_title("The same networks, scored with fewer and fewer leaks")
     for value in chance:
         axes.plot([-0.4, PLACE["speaker"]], [value] * 2, color=SOFT, ls=":", lw=1.2)
     if chance:
@@ -61,13 +61,13 @@ def furnish(axes: Axes, chance: Sequence[float]) -> None:
 
 
 def points(line: Line) -> dict[str, float]:
-    """Give the accuracy at each place, first the claim where it is of the same corpora."""
+    """Return the accuracy at each place: the claim, if it is for the same corpora, and the rungs."""
     claim = {CLAIM: line.claim} if line.same and line.claim is not None else {}
     return claim | {rung: line.scores[rung]["wa"] for rung in RUNGS}
 
 
 def climb(axes: Axes, line: Line, colour: str) -> None:
-    """Draw one system: from the claim dashed, from there what was measured."""
+    """Draw one system: a dashed line from the claim, then the measured rungs."""
     values = [line.scores[rung]["wa"] for rung in RUNGS]
     axes.plot(range(1, 1 + len(values)), values, color=colour, lw=2.2, marker="o", ms=6)
     if CLAIM in points(line):
@@ -76,7 +76,7 @@ def climb(axes: Axes, line: Line, colour: str) -> None:
 
 
 def write(axes: Axes, rung: str, values: Mapping[str, float]) -> None:
-    """Write the numbers of one place, the largest above its point, the others below; the last are in the names."""
+    """Label the points at one place, the largest above, the others below; `name_ends` labels the last."""
     for number, (colour, value) in enumerate(sorted(values.items(), key=lambda pair: -pair[1])):
         if rung != "speaker":
             above: dict[str, Any] = {"xytext": (0, -17 if number else 8), "textcoords": "offset points"}
@@ -84,12 +84,12 @@ def write(axes: Axes, rung: str, values: Mapping[str, float]) -> None:
 
 
 def label(line: Line) -> str:
-    """Name a line."""
+    """Return the name of a line."""
     return f"svm, {line.recipe}" if line.model == SVM else line.recipe
 
 
 def name_ends(axes: Axes, networks: Mapping[str, Line]) -> None:
-    """Name the lines at their honest end, none over another."""
+    """Label the lines at their right ends, without overlap."""
     ends = sorted((points(line)["speaker"], colour, label(line)) for colour, line in networks.items())
     height = 0.0
     for value, colour, model in ends:

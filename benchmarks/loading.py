@@ -1,4 +1,4 @@
-"""Loading a log-mel table: random batches and the whole, ours against compressed Parquet and against CSV."""
+"""Loading a log-mel table, random batches and all of it: ours compared with compressed Parquet and with CSV."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Inputs
 
 BATCH = 32  # rows
-SLOW = 3  # batches out of Parquet a round: each reads most of the file
+SLOW = 3  # batches from Parquet per round: each reads most of the file
 CLASSES = 8
 Numbers = npt.NDArray[np.int64]
 
@@ -41,7 +41,7 @@ def shard(job: Job) -> Path:
 
 
 def grow(source: Path, rows: int, target: Path) -> Path:
-    """Write a shard of ``rows`` rows, those of ``source`` again and again."""
+    """Write a shard of `rows` rows by repeating those of `source`."""
     file, layout = shards.open_shard(source)
     index, tensors = shards.index(file).to_pandas(), np.concatenate(list(shards.tensors(file, layout)))
     shards.write(target, layout, repeat(index, tensors, rows))
@@ -49,7 +49,7 @@ def grow(source: Path, rows: int, target: Path) -> Path:
 
 
 def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.Rows]:
-    """Give row groups as large as those of extract."""
+    """Yield row groups as large as those of extract."""
     step = max(1, shards.GROUP // tensors[0].nbytes)
     for start in range(0, rows, step):
         turn, number = np.divmod(np.arange(start, min(start + step, rows)), len(index))
@@ -60,7 +60,7 @@ def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[
 
 
 def compare_batches(path: Path, job: Job) -> dict[str, Any]:
-    """Time batches of rows drawn at random: as stored, as float32, as Keras gets them, and out of Parquet."""
+    """Time batches of random rows: as stored, as float32, as Keras gets them, and from Parquet."""
     with quiet():
         table, (file, layout) = (
             dataset_table.open_table([path], job.scratch / "loading/unpacked"),
@@ -89,14 +89,14 @@ def draw(rng: np.random.Generator, table: dataset_table.Table, count: int) -> li
 
 
 def typical(fetch: Callable[[Numbers], Any], every: Sequence[Numbers]) -> float:
-    """Take the median seconds of a batch, after one that does not count."""
+    """Return the median seconds of a batch, after a warm-up batch."""
     fetch(every[0])
     return statistics.median(seconds(partial(fetch, numbers)) for numbers in every)
 
 
 def of_keras(table: dataset_table.Table, count: int) -> float:
-    """Take the median seconds of an item of what Keras trains from: patches, one-hot labels and weights."""
-    from pipeline.train import batches  # late: it brings Keras
+    """Return the median seconds of a training batch for Keras: patches, one-hot labels and weights."""
+    from pipeline.train import batches  # imported late: it imports Keras
 
     numbers = np.arange(len(table.rows))
     weights = np.ones(CLASSES, np.float32)
@@ -106,7 +106,7 @@ def of_keras(table: dataset_table.Table, count: int) -> float:
 
 
 def out_of_parquet(file: pq.ParquetFile, layout: shards.Layout, numbers: Numbers) -> shards.Tensors:
-    """Fetch rows out of the compressed shard, row group by row group, as float32."""
+    """Read rows from the compressed shard, one row group after the other, as float32."""
     ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
     groups = np.searchsorted(ends, numbers, side="right")
     out = np.empty((len(numbers), *layout.shape), np.float32)
@@ -123,14 +123,14 @@ def compare_whole(path: Path, job: Job) -> dict[str, Any]:
     file, layout = shards.open_shard(path)
     cache, lines = job.scratch / "loading/unpacked", job.scratch / "loading/table.csv"
     write_csv(np.concatenate(list(shards.tensors(file, layout))).astype(np.float32), lines)
-    ways: dict[str, Callable[[], Any]] = {
+    readers: dict[str, Callable[[], Any]] = {
         "stored": lambda: whole(path, cache, dataset_table.Table.stored),
         "float32": lambda: whole(path, cache, dataset_table.Table.gather),
         "parquet": lambda: [*shards.tensors(*shards.open_shard(path))],
         "csv": lambda: pd.read_csv(lines),
     }
-    ways["stored"]()  # unpacks the shard, which is done once and for all
-    taken = {name: [seconds(way) for _ in range(job.rounds)] for name, way in ways.items()}
+    readers["stored"]()  # unpacks the shard, which happens only once
+    taken = {name: [seconds(read) for _ in range(job.rounds)] for name, read in readers.items()}
     return (
         against_csv(taken)
         | {"rows": job.csv_rows, "csv_megabytes": round(lines.stat().st_size / 1e6, 1)}
@@ -139,7 +139,7 @@ def compare_whole(path: Path, job: Job) -> dict[str, Any]:
 
 
 def against_csv(taken: dict[str, list[float]]) -> dict[str, Ratio]:
-    """How many times as long CSV takes as the others."""
+    """Return how many times as long CSV takes as the others."""
     return {f"csv_over_{name}": ratio(taken["csv"], every) for name, every in taken.items() if name != "csv"}
 
 
@@ -150,6 +150,6 @@ def whole(path: Path, cache: Path, fetch: Callable[[dataset_table.Table, Numbers
 
 
 def write_csv(rows: npt.NDArray[np.float32], target: Path) -> None:
-    """Write tensors flattened, as the published systems keep theirs. Shape: ``(rows, frames, rows of the view)``."""
+    """Write flattened tensors, as the published systems store them. Shape: ``(rows, frames, bins)``."""
     flat = rows.reshape(len(rows), -1)
     pa_csv.write_csv(pa.table({str(column): flat[:, column] for column in range(flat.shape[1])}), target)

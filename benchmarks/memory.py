@@ -1,7 +1,7 @@
-"""Memory of an extraction: the largest resident set of a worker and of the main process, small corpus and large.
+"""Peak memory of an extraction: the largest resident set of a worker and of the main process, by corpus size.
 
-More clips than there are come from altering one sample of each. The real command runs in a fresh process and is looked
-at from outside many times a second; ``ru_maxrss`` would not do, for a worker inherits it from whoever started it.
+Large corpora are made by altering one sample of each copy of a clip. The real command runs in a new process and is
+sampled many times a second from outside, because a worker inherits ``ru_maxrss`` from its parent.
 """
 
 import subprocess
@@ -24,12 +24,12 @@ from pipeline.core import extras, files, tables
 with extras.needed("dev"):
     import psutil
 
-PAUSE = 0.02  # s between two looks
+PAUSE = 0.02  # s between two samples
 Row = dict[str, Any]
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Give the peaks at each size in MB, and those of the largest over those of the smallest corpus."""
+    """Return the peaks at each size in MB, and the ratio of largest to smallest corpus."""
     crowd = multiply(job.first, max(job.sizes), job)
     peaks = {str(size): at_size(crowd, size, job) for size in job.sizes}
     small, large = peaks[str(min(job.sizes))], peaks[str(max(job.sizes))]
@@ -54,13 +54,13 @@ def multiply(source: Corpus, count: int, job: Job) -> Corpus:
 
 
 def copies(path: Path, numbers: range, folder: Path, name: str) -> list[Row]:
-    """Write a clip under several numbers; all but the first have the last bit of one sample turned over."""
+    """Write several copies of a clip; all but the first differ in the last bit of one sample."""
     samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     return list(write(samples, rate, numbers, folder, name))
 
 
 def write(samples: Any, rate: int, numbers: range, folder: Path, name: str) -> Iterator[Row]:
-    """Write the files one by one and give the columns of the manifest that extract reads."""
+    """Write the files and yield the manifest rows that extract reads."""
     for turn, number in enumerate(numbers):
         altered = samples.copy()
         altered[turn - 1] ^= np.int16(turn > 0)
@@ -78,7 +78,7 @@ def write(samples: Any, rate: int, numbers: range, folder: Path, name: str) -> I
 
 
 def at_size(crowd: Corpus, size: int, job: Job) -> dict[str, float]:
-    """Extract the first ``size`` clips in a fresh process and give its peaks in MB."""
+    """Extract the first `size` clips in a new process and return its peaks in MB."""
     space = furnish(job.scratch / f"memory/{size}", crowd, workers=job.workers)
     target = job.scratch / f"memory/{size}.parquet"
     space.use(corpus.write(pq.read_table(crowd.manifest), np.arange(size), target))
@@ -86,7 +86,7 @@ def at_size(crowd: Corpus, size: int, job: Job) -> dict[str, float]:
 
 
 def watch(space: Workspace) -> dict[str, float]:
-    """Run the command and give the peaks."""
+    """Run the command and return its peaks in MB."""
     peaks: dict[str, float] = {}
     with subprocess.Popen(space.command, cwd=space.folder, env=space.environment, stdout=subprocess.DEVNULL) as running:
         main = psutil.Process(running.pid)
@@ -100,7 +100,7 @@ def watch(space: Workspace) -> dict[str, float]:
 
 
 def look(main: psutil.Process) -> Iterator[tuple[str, int]]:
-    """Give the resident bytes of the main process and of each worker, and those without files mapped from the cache."""
+    """Yield the resident bytes of the main process and of each worker, with and without shared memory."""
     try:
         every = [("main", main.memory_info())]
         every += [("worker", child.memory_info()) for child in main.children(recursive=True)]
@@ -108,4 +108,4 @@ def look(main: psutil.Process) -> Iterator[tuple[str, int]]:
         return
     for name, held in every:
         yield name, held.rss
-        yield f"{name}_unshared", held.rss - getattr(held, "shared", 0)  # Linux tells them apart
+        yield f"{name}_unshared", held.rss - getattr(held, "shared", 0)  # only Linux reports it

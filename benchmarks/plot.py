@@ -1,4 +1,4 @@
-"""The picture of docs/performance.md: ratios as bars, and where the time goes."""
+"""The figure of docs/performance.md: speed-ups, and the shares of the extraction time."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,18 @@ from pipeline.report import style
 from pipeline.report.style import AMBER, BLUE, INK, SKY, SOFT, STYLE, VERMILLION
 
 PICTURE = ROOT / "docs/images/performance.png"
-ROW = 0.27  # inches a bar
+ROW = 0.27  # inches per bar
 COLOURS = dict(
     zip(figures.STEPS, (BLUE, SKY, "#F0E442", VERMILLION, "#009E73", "#CC79A7", AMBER, "#cccccc"), strict=True)
 )
-LINE = 48  # characters that the width of the upper drawing holds
+LINE = 48  # characters that fit into the width of the upper panel
 READABLE = 0.045  # share of the time from which its number fits
-RECIPES = {"params.yaml": "recipe of params.yaml", "published": "published recipe"}
+RECIPES = {"params.yaml": "params.yaml", "published": "published settings"}
 
 
 @mpl.rc_context(STYLE)
 def draw(results: Results) -> Figure:
-    """Draw the ratios above the shares."""
+    """Draw the speed-ups above the shares."""
     drawings = {draw_ratios: figures.ratios(results), draw_shares: figures.shares(results)}
     heights = {draw_ratios: 1.1 + ROW * len(figures.ratios(results)), draw_shares: 1.9}
     some = [function for function, values in drawings.items() if values]
@@ -39,7 +39,7 @@ def draw(results: Results) -> Figure:
 
 
 def draw_ratios(axes: Axes, ratios: Sequence[Times]) -> None:
-    """Draw a bar for each, from 1 on a scale of powers of ten."""
+    """Draw a bar for each speed-up, from 1 on a logarithmic axis."""
     for row, each in enumerate(ratios):
         axes.barh(row, each.median - 1, left=1, height=0.62, color=SKY)
         axes.plot([each.lowest] * 2, [row - 0.31, row + 0.31], color=BLUE, lw=1.6)
@@ -47,23 +47,23 @@ def draw_ratios(axes: Axes, ratios: Sequence[Times]) -> None:
             axes.plot([each.wanted] * 2, [row - 0.45, row + 0.45], color=VERMILLION, lw=2)
         axes.text(end(each), row, words(each), va="center_baseline")
     axes.set_yticks(range(len(ratios)), [each.label for each in ratios])
-    axes.set(ylim=(len(ratios) - 0.5, -0.5), xlabel="dark mark: lowest round · red line: wanted, at least")
+    axes.set(ylim=(len(ratios) - 0.5, -0.5), xlabel="dark mark: lowest round · red line: target")
     axes.set_title("How many times as fast as …")
     scale(axes, ratios)
 
 
 def end(each: Times) -> float:
-    """Say where the words beside a bar begin."""
+    """Return where the text next to a bar begins."""
     return 1.12 * max(1, each.median, each.wanted or 1)
 
 
 def words(each: Times) -> str:
-    """Say what stands beside a bar."""
+    """Return the text next to a bar."""
     return f"{times(each.median)}  {each.other}"
 
 
 def scale(axes: Axes, ratios: Sequence[Times]) -> None:
-    """Name powers of ten up to the longest bar, and leave room for the words beside the bars."""
+    """Set ticks at powers of ten up to the longest bar, and leave room for the text next to the bars."""
     powers = [10**power for power in range(int(math.log10(max((each.median for each in ratios), default=1))) + 1)]
     right = max((end(each) ** (1 / (1 - len(words(each)) / LINE)) for each in ratios), default=10)
     axes.set(xscale="log", xlim=(0.95, right))
@@ -76,7 +76,7 @@ def scale(axes: Axes, ratios: Sequence[Times]) -> None:
 
 
 def draw_shares(axes: Axes, shares: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw a bar for each recipe, cut into the steps of an extraction."""
+    """Draw a stacked bar of the steps of an extraction for each of the settings."""
     for row, each in enumerate(shares.values()):
         left = 0.0
         for step, share in each.items():
@@ -94,7 +94,7 @@ def draw_shares(axes: Axes, shares: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def on(colour: str) -> str:
-    """Choose the ink that reads best on a colour.
+    """Choose the text colour that is most legible on a colour.
 
     >>> on("#0072B2"), on("#F0E442")
     ('white', '#1a1a1a')
@@ -104,6 +104,6 @@ def on(colour: str) -> str:
 
 
 def save(results: Results, path: Path = PICTURE) -> None:
-    """Write the picture."""
+    """Write the figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     report_figures.save_figure(draw(results), path)

@@ -1,4 +1,4 @@
-"""Feature extraction as the published systems do it: a librosa call for every feature of every copy of a clip."""
+"""Feature extraction as in the published systems: a librosa call for every feature of every copy of a clip."""
 
 from pathlib import Path
 
@@ -13,14 +13,16 @@ Array = npt.NDArray[np.float32]
 
 
 def clip(path: Path, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """Make four rows of a file: the original, with noise, pitched by 0.7 semitone, pitched and then with noise."""
+    """Compute four rows of a file: original, with noise, pitched by 0.7 semitones, pitched and then with noise."""
     signal = librosa.util.fix_length(load(path), size=round(RATE * SECONDS))
-    pitched = [librosa.effects.pitch_shift(signal, sr=RATE, n_steps=0.7) for _ in range(2)]  # they do it twice
+    pitched = [
+        librosa.effects.pitch_shift(signal, sr=RATE, n_steps=0.7) for _ in range(2)
+    ]  # the published code does it twice
     return [views(each) for each in (signal, noisy(signal, rng), pitched[0], noisy(pitched[1], rng))]
 
 
 def load(path: Path) -> Array:
-    """Read 2.5 s from 0.6 s on, mixed down, at 22,050 Hz (what ``librosa.load`` does, without its second decoder)."""
+    """Read 2.5 s from 0.6 s on as mono at 22,050 Hz, like ``librosa.load`` but without its fallback decoder."""
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
         file.seek(int(OFFSET * rate))
@@ -29,7 +31,7 @@ def load(path: Path) -> Array:
 
 
 def noisy(signal: Array, rng: np.random.Generator) -> Array:
-    """Add noise by a share of the peak."""
+    """Add noise with a random share of the peak amplitude."""
     return signal + 0.035 * rng.uniform() * np.amax(signal) * rng.normal(size=signal.shape[0])
 
 

@@ -1,4 +1,4 @@
-"""results.json: what was measured, then on which machine, when and by which command. No path and no host name."""
+"""results.json: the measurements, with machine, date and command, but without paths and host names."""
 
 import json
 import platform
@@ -26,7 +26,7 @@ SYNTHETIC = "the demo's synthetic speech: not the figures of recorded speech"
 
 
 def read(path: Path = RESULTS) -> dict[str, Any]:
-    """Read what was measured before; nothing where nothing was, or in another form."""
+    """Read earlier results; empty if there are none, or in another format."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -40,7 +40,7 @@ def write(results: Mapping[str, Any], path: Path = RESULTS) -> None:
 
 
 def merge(before: Mapping[str, Any], new: Mapping[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
-    """Put new parts in the place of old ones; those of another machine go."""
+    """Replace old parts by new ones, and drop those of another machine."""
     old = before if before.get("machine") == new["machine"] else {}
     parts = {name: each[name] for name in order for each in (old, new) if name in each}
     runs = old.get("runs", {}) | new["runs"]
@@ -48,7 +48,7 @@ def merge(before: Mapping[str, Any], new: Mapping[str, Any], order: tuple[str, .
 
 
 def machine() -> dict[str, Any]:
-    """Describe this machine as far as times depend on it."""
+    """Describe what times depend on: hardware and package versions."""
     return {
         "processor": processor(),
         "cores": cores(),
@@ -60,7 +60,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name the processor as Linux has it, or as Python does."""
+    """Return the name of the processor, from Linux or else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -70,7 +70,7 @@ def processor() -> str:
 
 
 def about(job: Job, seconds: float) -> dict[str, Any]:
-    """Say how a part was run."""
+    """Record how a part was run."""
     return {
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),

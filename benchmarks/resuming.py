@@ -1,4 +1,4 @@
-"""Extraction again: from an empty cache, with everything cached, and after one clip was added to the corpus."""
+"""Repeated extraction: from an empty cache, with everything cached, and after adding one clip to the corpus."""
 
 import shutil
 import statistics
@@ -20,9 +20,9 @@ Taken = dict[str, float]
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Run cold, cached and with one clip more, under params.yaml, as a call and as the whole command.
+    """Extract cold, cached and with one more clip, with params.yaml, as a function call and as the whole command.
 
-    The cold run is of all clips but one; the call finds its workers started.
+    The cold run is for all clips but one; the workers of the call are running already.
     """
     less = without_one(job)
     extraction.run(extraction.warm(job), job.scratch / "resuming/warm", settings=corpus.standard(), workers=job.workers)
@@ -32,7 +32,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def without_one(job: Job) -> Corpus:
-    """Leave the middle clip out."""
+    """Return the corpus without its middle clip."""
     table = pq.read_table(job.first.manifest)
     rows = np.delete(np.arange(len(table)), len(table) // 2)
     path = corpus.write(table, rows, job.scratch / "resuming/less.parquet")
@@ -40,7 +40,7 @@ def without_one(job: Job) -> Corpus:
 
 
 def as_call(job: Job, less: Corpus) -> Taken:
-    """Take the seconds of ``extract.run``, and see that it decodes what is new and nothing else."""
+    """Time ``extract.stage.run``, and check that it decodes only new clips."""
     folder, whole = job.scratch / "resuming/call", corpus.count(job.first)
     shutil.rmtree(folder, ignore_errors=True)
     runs = {"cold": (less, whole - 1), "cached": (less, 0), "one_added": (job.first, 1)}
@@ -48,7 +48,7 @@ def as_call(job: Job, less: Corpus) -> Taken:
 
 
 def call(group: Corpus, folder: Path, new: int, job: Job) -> float:
-    """Take the seconds of a call that must decode ``new`` clips."""
+    """Time a call that must decode `new` clips."""
     settings = corpus.standard()
     taken, decoded = clocked(lambda: extraction.run(group, folder, settings=settings, workers=job.workers))
     assert decoded == new, f"{decoded} clips were decoded, {new} were new"
@@ -56,7 +56,7 @@ def call(group: Corpus, folder: Path, new: int, job: Job) -> float:
 
 
 def as_command(job: Job, less: Corpus) -> Taken:
-    """Take the seconds of the command, start-up included."""
+    """Time the command, including start-up."""
     folder = job.scratch / "resuming/command"
     shutil.rmtree(folder, ignore_errors=True)
     space = furnish(folder, less, workers=job.workers)
@@ -66,13 +66,13 @@ def as_command(job: Job, less: Corpus) -> Taken:
 
 
 def command(space: Workspace) -> float:
-    """Take the seconds of the command."""
+    """Time the command."""
     options: dict[str, Any] = {"cwd": space.folder, "env": space.environment, "stdout": subprocess.DEVNULL}
     return seconds(lambda: subprocess.run(space.command, check=True, **options))
 
 
 def summary(rounds: Sequence[Taken]) -> dict[str, Any]:
-    """Give how many times as long a cold run takes, and the median seconds of each."""
+    """Return how many times as long a cold run takes, and the median seconds of each."""
     taken = {name: [each[name] for each in rounds] for name in rounds[0]}
     return {
         "cold_over_cached": ratio(taken["cold"], taken["cached"]),

@@ -1,4 +1,4 @@
-"""Each feature and effect, ours and librosa's, in turn on the same signals in one process with one thread."""
+"""Each feature and effect, ours and librosa's alternately, on the same signals in one process with one thread."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,21 +15,21 @@ from pipeline.audio import decode
 from pipeline.core import machine
 from pipeline.signal import extractor, preprocess, views, vocoder
 
-CLIPS = 30  # whose signals are used, several times
+CLIPS = 30  # whose signals are used, in each round
 RATE = SAME.audio.sample_rate
-SOURCE_RATE = 48_000  # Hz, what resampling starts from
+SOURCE_RATE = 48_000  # Hz, the input of resampling
 SEMITONES, TEMPO, TOP_DB = 0.7, 0.9, 30.0
 Array = npt.NDArray[np.float32]
 Function = Callable[[Array], Any]
 
 
 def our_views(*names: str) -> Function:
-    """Make views under the published settings."""
+    """Return a function that computes views with the published settings."""
     return lambda signal: views.compute_views(signal, RATE, {name: SAME.view(name) for name in names})
 
 
 def log_mel(signal: Array) -> Array:
-    """Make librosa's log-mel view."""
+    """Compute the log-mel view with librosa."""
     return librosa.power_to_db(librosa.feature.melspectrogram(y=signal, sr=RATE, n_mels=128))
 
 
@@ -56,39 +56,39 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Give the ratio of each pair; resampling is the same code on both sides and shows what the machine adds."""
-    heard = signals(job)
+    """Return the ratio of each pair; resampling is the same code on both sides and shows the measurement noise."""
+    some = signals(job)
     machine.keep_freed_memory()  # as our workers do; here librosa has it too
     with threadpool_limits(1):
-        return {name: compare(ours, theirs, heard, rounds=job.rounds) for name, (ours, theirs) in PAIRS.items()}
+        return {name: compare(ours, theirs, some, rounds=job.rounds) for name, (ours, theirs) in PAIRS.items()}
 
 
 def signals(job: Job) -> list[Array]:
-    """Decode and cut some clips as the published way does."""
+    """Decode, trim and crop some clips as the published systems do."""
     rows = extraction.records(job.first)
     some = [rows[index] for index in corpus.spread(len(rows), CLIPS)]
-    heard = [extractor.condition(decode.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
-    return [preprocess.fit_length(signal, SAME.samples) for signal in heard]
+    conditioned = [extractor.condition(decode.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
+    return [preprocess.fit_length(signal, SAME.samples) for signal in conditioned]
 
 
-def compare(ours: Function, theirs: Function, heard: Sequence[Array], *, rounds: int) -> dict[str, Any]:
-    """Time a pair clip by clip in turn, and add up each round."""
+def compare(ours: Function, theirs: Function, clips: Sequence[Array], *, rounds: int) -> dict[str, Any]:
+    """Time a pair alternately on each clip, and sum up each round."""
     for function in (ours, theirs):
-        function(heard[0])
-    every = np.array([one_round(ours, theirs, heard) for _ in range(rounds)])
+        function(clips[0])
+    every = np.array([one_round(ours, theirs, clips) for _ in range(rounds)])
     own, other = every.T.tolist()
-    spent = {"ours": milliseconds(own, len(heard)), "librosa": milliseconds(other, len(heard))}
+    spent = {"ours": milliseconds(own, len(clips)), "librosa": milliseconds(other, len(clips))}
     return ratio(other, own) | {"milliseconds": spent}
 
 
-def one_round(ours: Function, theirs: Function, heard: Sequence[Array]) -> tuple[float, float]:
-    """Add up the seconds of both over all signals, another one first each time."""
-    pairs = [turn(ours, theirs, signal, swap=bool(number % 2)) for number, signal in enumerate(heard)]
+def one_round(ours: Function, theirs: Function, clips: Sequence[Array]) -> tuple[float, float]:
+    """Sum up the seconds of both over all signals, alternating the order."""
+    pairs = [turn(ours, theirs, signal, swap=bool(number % 2)) for number, signal in enumerate(clips)]
     return sum(own for own, _ in pairs), sum(other for _, other in pairs)
 
 
 def turn(ours: Function, theirs: Function, signal: Array, *, swap: bool) -> tuple[float, float]:
-    """Time both on one signal, the other first where asked to ``swap``."""
+    """Time both on one signal, in the other order for `swap`."""
     if swap:
         other, own = seconds(lambda: theirs(signal)), seconds(lambda: ours(signal))
     else:

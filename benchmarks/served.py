@@ -1,6 +1,6 @@
-"""Hold what a bundle says of files against what evaluate wrote: ``python -m benchmarks.served [BUNDLE]``.
+"""Compare the predictions of a bundle with those of evaluate: ``python -m benchmarks.served [BUNDLE]``.
 
-Run it where ``dvc repro`` ran. Every test clip goes from its file to probabilities as ``ser-features predict`` does it.
+Run it where ``dvc repro`` ran. Every test clip is predicted from its file as by ``ser-features predict``.
 """
 
 import sys
@@ -23,19 +23,19 @@ def main() -> None:
     for fold, some in frame.groupby("fold"):
         with machine.suppress_stderr():
             predictor = open_all([bundle], fold=int(str(fold)))
-        plan = predictor.plan()
-        heard = [hear(decode.fetch(paths[name]), predictor.hearings, plan, name=name) for name in some["clip_id"]]
-        found = np.stack([answer.probabilities for answer in predictor.answers(heard)])
+        plan, settings = predictor.window_plan(), predictor.input_settings
+        inputs = [hear(decode.fetch(paths[name]), settings, plan, name=name) for name in some["clip_id"]]
+        found = np.stack([prediction.probabilities for prediction in predictor.predict(inputs)])
         worst, count = max(worst, float(np.abs(found - written[some.index]).max())), count + len(some)
     print(f"{bundle}: {count:,} test clips, largest difference from evaluate {worst:.1e}")
 
 
 def recordings() -> dict[str, Path]:
-    """Give the file of each clip_id."""
-    places = config.corpora(config.read())
+    """Return the file of each clip_id."""
+    folders = config.corpora(config.read())
     return {
-        row["clip_id"]: Path(place, row["path"])
-        for corpus, place in places.items()
+        row["clip_id"]: Path(folder, row["path"])
+        for corpus, folder in folders.items()
         for row in tables.manifest_records(tables.read_manifest(Path(f"data/manifest/{corpus}.parquet")))
     }
 

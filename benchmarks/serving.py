@@ -1,6 +1,6 @@
-"""A trained model at work, on one core: a clip warm and cold, a thousand clips, a stream; in every format.
+"""Prediction on one core in every format: a clip warm and cold, a thousand clips, a stream.
 
-Beside it stands the way of notebooks: librosa for the features, ``model.predict`` for the answer.
+It is compared with the usual notebook: librosa for the features, ``model.predict`` for the prediction.
 """
 
 import json
@@ -26,13 +26,13 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CLIP = 3.0  # s
 STREAM = 60.0  # s
 MANY = 1_000  # clips
-COLD = 3  # starts
+COLD = 3  # starts of the command
 ONE = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 TARGETS = ("onnx", "litert", "litert-int8")
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Measure ``crnn`` on clips of the first corpus, in Keras and in each format it can be exported to."""
+    """Measure ``crnn`` on clips of the first corpus, in Keras and in each export format."""
     folder = job.scratch / "serving"
     folder.mkdir()
     sounds = gathered(job)
@@ -50,12 +50,12 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def gathered(job: Job) -> list[Path]:
-    """Name the recordings of the first corpus."""
+    """List the recordings of the first corpus."""
     return [job.first.folder / row["path"] for row in tables.manifest_records(tables.read_manifest(job.first.manifest))]
 
 
 def write(target: Path, sounds: list[Path], length: float) -> None:
-    """Write a 16-bit WAV of one recording after the other, cut to a length in s, at the rate of the first."""
+    """Write concatenated recordings as 16-bit WAV, cropped to `length` in s, at the rate of the first."""
     recordings = map(decode.fetch, sounds)
     first = next(recordings)
     parts, size = [decode.mono(first.samples)], round(length * first.sample_rate)
@@ -66,7 +66,7 @@ def write(target: Path, sounds: list[Path], length: float) -> None:
 
 
 def bundle(folder: Path) -> Path:
-    """Make a bundle of ``crnn`` as params.yaml has it."""
+    """Write an untrained bundle of ``crnn`` with the settings of params.yaml."""
     params = config.read(ROOT / "params.yaml")
     params["model"] |= {"arch": "crnn", "features": "logmel"}
     network = untrained.network(params, len(LABELS))
@@ -74,22 +74,21 @@ def bundle(folder: Path) -> Path:
 
 
 def exported(source: Path, folder: Path, sounds: list[Path]) -> dict[str, Path]:
-    """Export a bundle to every format; give all of them with where they are."""
+    """Export a bundle to every format; return the folder of each, with that of Keras."""
     from pipeline.export import command as export_command
     from pipeline.serving import inputs
     from pipeline.train import bundle as train_bundle
 
-    own = inputs.of(train_bundle.read(source), name=source.name)
-    samples = np.stack([own.values(decode.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
-    places = {"keras": source}
+    settings = inputs.of(train_bundle.read(source), name=source.name)
+    samples = np.stack([settings.compute(decode.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
+    bundles = {"keras": source} | {target: folder / target for target in TARGETS}
     for target in TARGETS:
-        places[target] = folder / target
-        export_command.export(source, places[target], target=target, samples=samples)
-    return places
+        export_command.export(source, bundles[target], target=target, samples=samples)
+    return bundles
 
 
 def copies(sounds: list[Path], folder: Path) -> Path:
-    """Fill a folder with a thousand clips, the same ones again where there are fewer."""
+    """Fill a folder with a thousand clips, repeating them if there are fewer."""
     folder.mkdir()
     for number in range(MANY):
         source = sounds[number % len(sounds)]
@@ -98,7 +97,7 @@ def copies(sounds: list[Path], folder: Path) -> Path:
 
 
 def probe(model: Path, clip: Path, stream: Path, job: Job) -> dict[str, Any]:
-    """Measure one format in a process that has one core for itself."""
+    """Measure one format in a process on one core."""
     words = ["-m", "benchmarks.serving_probe", str(model), str(clip), str(stream), str(job.rounds)]
     done = subprocess.run(
         [sys.executable, *words], cwd=ROOT, env=os.environ | ONE, capture_output=True, text=True, check=True
@@ -108,7 +107,7 @@ def probe(model: Path, clip: Path, stream: Path, job: Job) -> dict[str, Any]:
 
 
 def summary(taken: Mapping[str, Any]) -> dict[str, Any]:
-    """Make figures of what one process took."""
+    """Summarise the times of one process."""
     found = {"warm": milliseconds(taken["warm"]), "stream": round(taken["stream"] / STREAM, 4)}
     if taken.get("notebook"):
         rounds = (taken["notebook_rounds"], taken["warm_rounds"])
@@ -117,7 +116,7 @@ def summary(taken: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def command(model: Path, what: Path) -> float:
-    """Take the seconds of ``ser-features predict``, start-up and all."""
+    """Time ``ser-features predict``, including start-up."""
     words = ["-c", "from pipeline.cli.main import main; main()", "predict", "--csv", "--model", str(model), str(what)]
     options: dict[str, Any] = {"cwd": ROOT, "env": os.environ, "stdout": subprocess.DEVNULL, "check": True}
     taken, _ = clocked(lambda: subprocess.run([sys.executable, *words], **options))

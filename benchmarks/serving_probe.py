@@ -1,4 +1,4 @@
-"""Take the times of one bundle, in a process that keeps to one core: ``python -m benchmarks.serving_probe``.
+"""Time one bundle on one core: ``python -m benchmarks.serving_probe BUNDLE CLIP STREAM ROUNDS``.
 
 Prints a line of JSON with seconds.
 """
@@ -23,8 +23,8 @@ from pipeline.serving.inputs import Plan, hear
 from pipeline.serving.predictor import Predictor, open_all
 from pipeline.serving.results import Answer
 
-CALLS = 40  # a round
-SLOW = 10  # calls a round of the way of notebooks
+CALLS = 40  # per round
+SLOW = 10  # calls of the notebook per round
 
 
 def main() -> None:
@@ -32,16 +32,16 @@ def main() -> None:
     model, clip, stream, rounds = sys.argv[1:]
     keep_to_one_core()
     predictor = open_all([Path(model)])
-    plan = predictor.plan()
-    ways: dict[str, Callable[[], Any]] = {"warm": lambda: answer(Path(clip), predictor, plan)}
+    plan = predictor.window_plan()
+    implementations: dict[str, Callable[[], Any]] = {"warm": lambda: answer(Path(clip), predictor, plan)}
     if predictor.members[0].card.runtime == "keras":
-        ways["notebook"] = notebook(Path(clip), predictor)
-    taken: dict[str, Any] = {name: [] for name in ways} | {f"{name}_rounds": [] for name in ways}
-    for way in ways.values():
-        way(), way()
+        implementations["notebook"] = notebook(Path(clip), predictor)
+    taken: dict[str, Any] = {name: [] for name in implementations} | {f"{name}_rounds": [] for name in implementations}
+    for predict in implementations.values():
+        predict(), predict()
     for _ in range(int(rounds)):
-        for name, way in ways.items():
-            some = [seconds(way) for _ in range(CALLS if name == "warm" else SLOW)]
+        for name, predict in implementations.items():
+            some = [seconds(predict) for _ in range(CALLS if name == "warm" else SLOW)]
             taken[name] += some
             taken[f"{name}_rounds"].append(statistics.median(some))
     taken["stream"] = seconds(lambda: listened(Path(stream), predictor))
@@ -49,41 +49,41 @@ def main() -> None:
 
 
 def keep_to_one_core() -> None:
-    """Leave this process one core, where the system can."""
+    """Restrict this process to one core, if the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def answer(clip: Path, predictor: Predictor, plan: Plan) -> Answer:
-    """Go from a file to its probabilities."""
-    heard = hear(decode.fetch(clip), predictor.hearings, plan, name=clip.name)
-    (found,) = predictor.answers([heard])
-    return found
+    """Predict a file."""
+    inputs = hear(decode.fetch(clip), predictor.input_settings, plan, name=clip.name)
+    (prediction,) = predictor.predict([inputs])
+    return prediction
 
 
 def listened(stream: Path, predictor: Predictor) -> int:
-    """Listen to a file as fast as it goes; give the number of windows."""
+    """Predict a stream from a file at full speed; return the number of windows."""
     blocks, rate = serving_stream.replay(stream, speed=0)
-    return sum(1 for _ in serving_stream.predict_stream(blocks, rate, predictor, predictor.plan(windows=True)))
+    return sum(1 for _ in serving_stream.predict_stream(blocks, rate, predictor, predictor.window_plan(windows=True)))
 
 
 def notebook(clip: Path, predictor: Predictor) -> Callable[[], Any]:
-    """Do as notebooks do: librosa for the features, ``predict`` for the answer."""
+    """Return a function that predicts as notebooks do, with librosa and ``model.predict``."""
     import librosa
 
-    hearing, network = predictor.hearings[0], predictor.members[0].models[0].network  # type: ignore[attr-defined]
-    sound, view = hearing.settings.audio, hearing.settings.features.logmel
+    settings, network = predictor.input_settings[0].settings, predictor.members[0].models[0].network  # type: ignore[attr-defined]
+    audio, view = settings.audio, settings.features.logmel
 
-    def way() -> Any:
-        signal, rate = librosa.load(clip, sr=sound.sample_rate)
-        signal, _ = librosa.effects.trim(signal, top_db=sound.trim_db)
-        signal = librosa.util.fix_length(signal, size=hearing.settings.samples)
+    def predict() -> Any:
+        signal, rate = librosa.load(clip, sr=audio.sample_rate)
+        signal, _ = librosa.effects.trim(signal, top_db=audio.trim_db)
+        signal = librosa.util.fix_length(signal, size=settings.samples)
         power = librosa.feature.melspectrogram(
             y=signal, sr=rate, n_fft=view.n_fft, hop_length=view.hop, n_mels=view.n_mels
         )
         return network.predict(librosa.power_to_db(power).T[None].astype(np.float32), verbose=0)
 
-    return way
+    return predict
 
 
 if __name__ == "__main__":

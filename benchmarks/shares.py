@@ -1,4 +1,4 @@
-"""Where the time of an extraction goes: the functions of a run in one process are timed as they are called."""
+"""Shares of the extraction time: the functions of a run in one process are timed when they are called."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,14 +33,14 @@ STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # step -> wher
 
 @dataclass
 class Clock:
-    """Seconds by step, each without those of the steps within it."""
+    """Seconds by step, without those of nested steps."""
 
     spent: dict[str, float] = field(default_factory=dict)
     open: list[str] = field(default_factory=list)
     since: float = 0.0
 
-    def pass_on(self) -> None:
-        """Book the time since the last change of step to the step that is open."""
+    def advance(self) -> None:
+        """Add the time since the last call to the innermost open step."""
         now = time.perf_counter()
         if self.open:
             self.spent[self.open[-1]] = self.spent.get(self.open[-1], 0.0) + now - self.since
@@ -48,17 +48,17 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Book the block to a step."""
-        self.pass_on()
+        """Add the time of the block to a step."""
+        self.advance()
         self.open.append(name)
         try:
             yield
         finally:
-            self.pass_on()
+            self.advance()
             self.open.pop()
 
     def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """Book the calls of a function to a step."""
+        """Wrap a function so that its calls are added to a step."""
 
         @wraps(function)
         def call(*args: Any, **options: Any) -> Any:
@@ -69,7 +69,7 @@ class Clock:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Give the shares under the recipe of params.yaml and under the published one."""
+    """Return the shares with the settings of params.yaml and with the published ones."""
     return {
         "params.yaml": of_recipe(job, corpus.standard(), "standard"),
         "published": of_recipe(job, corpus.SAME, "same"),
@@ -78,7 +78,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def of_recipe(job: Job, settings: extractor.Recipe, name: str) -> dict[str, float]:
-    """Extract twice, into two empty caches, and give the shares of the second run; they sum to 1."""
+    """Extract twice, into two empty caches, and return the shares of the second run, which sum to 1."""
     clock = Clock()
     with threadpool_limits(1):
         extraction.run(extraction.warm(job), job.scratch / f"shares/warm-{name}", settings=settings, workers=1)
@@ -101,7 +101,7 @@ def watched(clock: Clock) -> Iterator[None]:
 
 @contextmanager
 def afterwards(shard_writer: writer.ShardWriter, progress: writer.Front) -> Iterator[None]:
-    """Write the shards when the block has ended, since a clock can follow but one thing at a time."""
+    """Write the shards after the block instead of in parallel, because a `Clock` follows one thread."""
     yield
     for view in shard_writer.outputs:
         shard_writer.write(view, progress)

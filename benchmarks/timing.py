@@ -1,4 +1,4 @@
-"""Take times, and make ratios of them: the machine cancels out where both sides ran in turn."""
+"""Measure times and their ratios; the machine cancels out if both sides run alternately."""
 
 import contextlib
 import io
@@ -17,14 +17,14 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def clocked(function: Callable[[], Result]) -> tuple[float, Result]:
-    """Time one call and give its result too."""
+    """Time one call and return its result too."""
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """How many times as long theirs takes as ours, from the seconds of rounds in which both did the same.
+    """Return how many times as long theirs takes as ours, from the seconds of rounds with the same work.
 
     >>> ratio([3.0, 8.0, 4.0], [1.0, 2.0, 2.0])
     {'median': 3.0, 'lowest': 2.0}
@@ -34,12 +34,12 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
 
 
 def milliseconds(every: Sequence[float], count: int = 1) -> float:
-    """The median of some seconds, as milliseconds for each of ``count`` things done in them."""
+    """Return the median of some seconds as milliseconds for each of `count` items."""
     return round(1000 * statistics.median(every) / count, 3)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what stages print off the screen."""
+    """Suppress what stages print."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

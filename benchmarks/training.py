@@ -1,4 +1,4 @@
-"""Networks in training, backend against backend in turn, and each against a bare Keras script on arrays in memory."""
+"""Training speed of the networks on each backend, compared with a bare Keras script on arrays in memory."""
 
 import importlib.util
 import json
@@ -15,29 +15,29 @@ from benchmarks.timing import ratio
 
 BACKENDS = ("tensorflow", "jax", "torch")
 NETWORKS = ("cnn", "crnn", "conv1d_mfcc", "conv2d_logmel", "conv2d_mfcc", "crnn_logmel", "crnn_mfcc")
-ROUNDS = 3  # of each network on each backend, in turn
-EPOCHS = 12  # of crnn, ours and the bare script's in turn
+ROUNDS = 3  # of each network on each backend, alternately
+EPOCHS = 12  # of crnn, ours and the bare script's alternately
 Round = dict[str, Any]
 
 
 class Backend:
-    """A process that trains on one backend when it is told to."""
+    """A process that trains networks on one backend on request."""
 
     def __init__(self, name: str, folder: Path) -> None:
         words = [sys.executable, "-m", "benchmarks.training_probe", str(folder)]
         environment = os.environ | {"KERAS_BACKEND": name}
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(words, cwd=ROOT, env=environment, text=True, **pipes)
-        self.matrix = self.answer()["matrix"]
+        self.matrix = self.read()["matrix"]
 
     def round(self, network: str) -> Round:
         """Train a round of a network."""
         self.process.stdin.write(f"{network}\n")
         self.process.stdin.flush()
-        return self.answer()
+        return self.read()
 
-    def answer(self) -> Round:
-        """Wait for a line that is an answer: libraries print others."""
+    def read(self) -> Round:
+        """Wait for a line of JSON and skip what libraries print."""
         for line in self.process.stdout:
             if line.startswith("{"):
                 found: Round = json.loads(line)
@@ -45,14 +45,14 @@ class Backend:
         raise SystemExit(f"python {' '.join(self.process.args[1:])} ended: run it by hand to see why.")
 
     def close(self) -> None:
-        """Let it end."""
+        """End the process."""
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Train each network a few rounds on each backend that is installed."""
+    """Train each network for a few rounds on each installed backend."""
     folder = job.scratch / "training"
     folder.mkdir()
     running = {name: Backend(name, folder) for name in BACKENDS if importlib.util.find_spec(name)}
@@ -74,7 +74,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def summary(rounds: Sequence[Round], matrix: float) -> dict[str, float]:
-    """Make figures of the rounds of one network on one backend."""
+    """Summarise the rounds of one network on one backend."""
     first = rounds[0]
     taken = statistics.median(each["ours"] for each in rounds)
     return {

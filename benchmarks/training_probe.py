@@ -1,6 +1,6 @@
-"""Train networks on one backend, a round at a time: ``KERAS_BACKEND=jax python -m benchmarks.training_probe FOLDER``.
+"""Train networks on one backend, one round each: ``KERAS_BACKEND=jax python -m benchmarks.training_probe FOLDER``.
 
-Takes the name of a network a line; gives a line of JSON with the seconds of one epoch of ours and of a bare script.
+Reads the name of a network per line; writes a line of JSON with the seconds of one epoch of ours and of a bare script.
 """
 
 import json
@@ -29,27 +29,27 @@ from pipeline.train.settings import Train
 
 OWN = ("cnn", "crnn")
 CLASSES = 7
-ROUND = 15e9  # operations of a round, about: seconds on a core or two
-MOST = 1_024  # clips of a round
-BATCH = 32  # clips of a batch at most, or a single one of some networks takes half a minute on a CPU
+ROUND = 15e9  # operations of a round, about: seconds on one or two cores
+MOST = 1_024  # clips of a round, at most
+BATCH = 32  # clips of a batch, at most: a larger one takes half a minute for some networks on a CPU
 
 
 class Bench:
-    """One network, trained our way and by the barest script that does the same."""
+    """One network, trained as by the stage and by a bare script that does the same."""
 
     def __init__(self, name: str, folder: Path) -> None:
         params = settings(name)
         own = config.section(Train, params, "train")
         self.config = replace(own, epochs=1, batch_size=min(own.batch_size, BATCH))
         layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
-        plain = inputs.neutral_statistics(layout.shape[1])
+        statistics = inputs.neutral_statistics(layout.shape[1])
         keras.utils.set_random_seed(0)
 
         def build() -> keras.Model:
-            return registry.build(params, layout.shape, CLASSES, statistics=plain)
+            return registry.build(params, layout.shape, CLASSES, statistics=statistics)
 
-        self.learner = trainer.build_learner(build, plain.mean.shape, self.config)
-        self.flops = devices.training_flops(self.learner.network)
+        self.trained = trainer.build_learner(build, statistics.mean.shape, self.config)
+        self.flops = devices.training_flops(self.trained.network)
         size = self.config.batch_size
         self.rows = size * max(1, int(min(MOST, ROUND / self.flops) / size))
         table = table_of(layout, self.rows, folder / f"{name}-{keras.backend.backend()}.npy")
@@ -66,7 +66,7 @@ class Bench:
 
     def ours(self) -> None:
         """Train an epoch as the stage does."""
-        trainer.fit_network(self.learner, self.feed, None, self.config, rows=self.rows)
+        trainer.fit_network(self.trained, self.feed, None, self.config, rows=self.rows)
 
     def script(self) -> None:
         """Train an epoch as a bare script does, on arrays in memory."""
@@ -74,17 +74,17 @@ class Bench:
         self.bare.fit(self.x, self.y, **options)
 
     def fetch(self) -> None:
-        """Make the batches of an epoch, and nothing of them."""
+        """Make the batches of an epoch without training on them."""
         for number in range(len(self.feed)):
             self.feed[number]
 
     def round(self) -> dict[str, float]:
-        """Take the times of a round."""
+        """Time a round."""
         return {"ours": seconds(self.ours), "bare": seconds(self.script), "input": seconds(self.fetch)}
 
 
 def settings(name: str) -> dict[str, Any]:
-    """The parameters of one of our networks, or of a published system."""
+    """Return the parameters of one of our networks, or of a published system."""
     params = config.read(corpus.ROOT / "params.yaml")
     if name in OWN:
         params["model"] |= {"arch": name, "features": "logmel"}
@@ -93,7 +93,7 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def table_of(layout: Any, rows: int, path: Path) -> table.Table:
-    """Map a table of noise: what a step takes does not depend on what is heard."""
+    """Memory-map a table of noise; the time of a step does not depend on the values."""
     noise = np.random.default_rng(0).standard_normal((rows, *layout.shape), np.float32)
     np.save(path, noise.astype(layout.dtype))
     array = np.load(path, mmap_mode="r").view(np.ndarray)
@@ -102,12 +102,12 @@ def table_of(layout: Any, rows: int, path: Path) -> table.Table:
 
 
 def about(bench: Bench) -> dict[str, Any]:
-    """What a round of it is."""
+    """Describe a round of a network."""
     return {"rows": bench.rows, "batch": bench.config.batch_size, "flops": bench.flops}
 
 
 def main() -> None:
-    """Serve rounds until the input ends; the last network is kept, since the others take memory."""
+    """Run rounds until the input ends; only the last network is kept, to save memory."""
     stage.keep_freed()
     print(json.dumps({"matrix": devices.matrix_rate()}), flush=True)
     name, bench = "", None

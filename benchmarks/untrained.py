@@ -1,4 +1,4 @@
-"""Bundles that nobody trained: what a model takes of time and space does not depend on its weights."""
+"""Untrained bundles: time and memory of a model do not depend on its weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from pipeline.train import bundle
 def write(
     folder: Path, params: Mapping[str, Any], models: Mapping[int, Any], *, labels: Sequence[str], longest: float
 ) -> Path:
-    """Write a bundle without scores, stamped as the demo's.
+    """Write a bundle without scores and with the stamp of the demo.
 
     Args:
-        folder: to make.
+        folder: the folder to create.
         params: all settings, as in params.yaml.
-        models: of each fold.
+        models: by fold.
         labels: the classes.
-        longest: s, of what counts as a clip.
+        longest: longest recording that is predicted whole, in s.
     """
     arch, view = params["model"]["arch"], params["model"]["features"]
     for fold, model in models.items():
@@ -50,7 +50,7 @@ def write(
 
 
 def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
-    """Build the network that ``model.arch`` names, with random weights, for features of a usual size."""
+    """Build the network of ``model.arch`` with random weights and typical statistics."""
     from pipeline.dataset.inputs import Statistics
     from pipeline.train import models, registry
     from pipeline.train.backend import keras

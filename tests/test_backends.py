@@ -92,7 +92,7 @@ def answered(tmp_path_factory):
     found = {}
     for arch in SMALL:
         member = open_one(make_bundle(folder / arch, arch=arch, view="mfcc" if arch == "svm" else "logmel"))
-        clips = np.random.default_rng(0).normal(-50, 20, (8, *member.hearing.shape)).astype(np.float32)
+        clips = np.random.default_rng(0).normal(-50, 20, (8, *member.input_settings.shape)).astype(np.float32)
         np.save(folder / arch, clips)
         found[arch] = member.probabilities(clips)
     return folder, found

@@ -186,7 +186,7 @@ def test_notebooks_and_we_do_the_same_work(job, tmp_path):
     serving.write(clip, serving.gathered(job), 3.0)
     assert soundfile.info(clip).frames == 3 * RATE
     theirs = serving_probe.notebook(clip, opened)()[0]
-    ours = serving_probe.answer(clip, opened, opened.plan()).probabilities
+    ours = serving_probe.answer(clip, opened, opened.window_plan()).probabilities
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
@@ -217,10 +217,10 @@ def test_the_tables_say_what_was_measured(written):
     text = table.markdown(written)
     assert "`python -m benchmarks`, 2026-01-01, 1,439 clips of ravdess: recorded" in text
     assert "| extraction, to arrays | the published way | **1,230 ×** | 999 × | 6.0 × |" in text
-    assert "| again, all cached | the first time | **4.6 ×** | 3.2 × | 3.0 × |" in text
+    assert "| extraction, all cached | the first run | **4.6 ×** | 3.2 × | 3.0 × |" in text
     assert "| peak memory of the main process, 1,000 clips | 650 MB | 600 MB |" in text
     assert "| write | 16.7 % | 16.7 % |" in text
-    assert "| one clip, file to answer | a notebook | **4.6 ×** | 3.2 × |  |" in text
+    assert "| one clip, file to prediction | a notebook | **4.6 ×** | 3.2 × |  |" in text
     assert "| a second of a stream, one core | 0.0301 s | 0.1 s |" in text
     assert "| onnx | 6.5 ms | 4.2 s | 12.3 s | 0.030 |" in text
     assert "| log-mel, dB | 1.5e-05 | 1e-05 | 25 % |" in text

@@ -168,7 +168,7 @@ def test_a_bad_clip_is_one_line_the_others_are_written_and_the_exit_code_is_1(cl
     result = run("extract", "clips/bad.wav")
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         1,
-        "Error: 1 file could not be read; there was no other, so nothing was written.",
+        "Error: 1 file could not be read; there were no others, so nothing was written.",
     )
     assert not Path("features.parquet").exists()
 
@@ -179,7 +179,7 @@ def test_pictures_of_clips(clips):
     (clips / "clips/bad.wav").touch()
     result = run("inspect", "clips", "-o", "out")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "Error: 1 file could not be read; pictures drawn: 2."
+    assert result.stderr.splitlines()[-1] == "Error: 1 file could not be read; images drawn: 2."
 
 
 @pytest.mark.parametrize("command", ["extract", "inspect"])

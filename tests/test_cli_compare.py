@@ -109,7 +109,7 @@ def test_revisions_tags_experiments_and_the_workspace(project, words, code, star
     result = run(*words)
     *_, verdict, ground = result.output.splitlines()
     assert (result.exit_code, verdict[: len(start)]) == (code, start)
-    assert ground.startswith("Paired, the same draws of 8 speakers for both; ")
+    assert ground.startswith("Paired bootstrap over 8 speakers; ")
 
 
 def test_all_figures_on_request(project):
@@ -216,7 +216,7 @@ def test_the_project_may_lie_anywhere_in_its_repository(grafted, monkeypatch, pl
     }.items():
         *_, verdict, ground = run(*words).output.splitlines()
         assert verdict.startswith(start)
-        assert ground.startswith("Paired, the same draws of 8 speakers for both; ")
+        assert ground.startswith("Paired bootstrap over 8 speakers; ")
     shutil.rmtree(folder / "models")
     monkeypatch.chdir(folder)
     assert "Paired" in run("strong").output, "the predictions of the workspace are in the cache"
@@ -286,7 +286,7 @@ def test_outside_the_project_it_is_said_where_to_go(grafted, monkeypatch):
     monkeypatch.chdir(folder.parent)
     result = run("HEAD")
     assert result.exit_code == 2
-    sentence = f"Error: no dvc.yaml lies in {folder.parent} or above it: go to the folder of the project.\n"
+    sentence = f"Error: there is no dvc.yaml in {folder.parent} or above: go to the folder of the project.\n"
     assert result.stderr == sentence
 
 
@@ -297,7 +297,7 @@ def test_the_repository_of_another_user_is_read_once_git_is_told_to_trust_it(pro
     subprocess.run(["chown", "-R", "nobody", str(project)], check=True)
     words = [Path(sys.executable).with_name("ser-features"), "compare", "weak", "strong"]
     done = subprocess.run(words, capture_output=True, text=True)
-    command = done.stderr.rstrip().partition("tell git so with ")[2]
+    command = done.stderr.rstrip().partition("if you trust that folder, run ")[2]
     assert (done.returncode, command) == (2, f"git config --global --add safe.directory {project}"), done.stderr
     subprocess.run(shlex.split(command), check=True)
     assert subprocess.run(words, capture_output=True, text=True).returncode == 0

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -275,12 +276,12 @@ def test_listening_to_such_a_file_is_one_sentence(voice):
 
 
 def test_an_export_hears_the_readable(voice, monkeypatch, capsys):
-    heard = []
-    monkeypatch.setattr("pipeline.export.parity.sample_values", lambda paths, _: heard.extend(paths))
+    sampled = []
+    monkeypatch.setattr("pipeline.export.parity.sample_values", lambda paths, _: sampled.extend(paths))
     monkeypatch.setattr("pipeline.train.bundle.read", lambda _: None)
-    monkeypatch.setattr("pipeline.serving.inputs.of", lambda *_, **__: None)
+    monkeypatch.setattr("pipeline.serving.inputs.of", lambda *_, **__: SimpleNamespace(compute=None))
     models.inputs(("voice",), Path("models/bundle"))
-    assert [path.name for path in heard] == ["read.wav"]
+    assert [path.name for path in sampled] == ["read.wav"]
     assert CONVERTED in capsys.readouterr().err
 
 

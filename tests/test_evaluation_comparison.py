@@ -231,7 +231,7 @@ REFUSALS = {
     "protocol": (lambda a: side("b", a.rows, protocol="random"), "a has the protocol speaker, b has random"),
     "labels": (
         lambda a: side("b", a.rows, labels={"source": "voice", "soft": None}),
-        "a is judged by the labels intended, b by voice",
+        "a is evaluated on the labels intended, b on voice",
     ),
     "classes": (lambda a: side("b", a.rows, **ODD), "classes of only one: angry, calm, fear"),
     "corpora": (lambda a: side("b", a.rows.assign(corpus="other")), "corpora of only one: c0, other"),
@@ -299,7 +299,7 @@ def test_the_table_and_the_verdict():
 
 def test_the_paired_way_names_its_speakers():
     assert list(tools_compare.comparison_lines(compare_runs(*pair())))[-1].startswith(
-        "Paired, the same draws of 12 speakers for both; "
+        "Paired bootstrap over 12 speakers; "
     )
 
 

@@ -80,7 +80,7 @@ def test_a_line_that_points_a_corpus_elsewhere_says_so(emodb):
     text = Path("params.yaml").read_text(encoding="utf-8").replace("    tess: data/raw/demo/TESS", "    emodb: mine")
     Path("params.yaml").write_text(text, encoding="utf-8")
     result = run("emodb", "--accept-licence")
-    assert "params.yaml has emodb in mine; this line points it at data/raw/EmoDB:" in result.stderr
+    assert "params.yaml has emodb in mine; this command changes it to data/raw/EmoDB:" in result.stderr
     assert "  -S data.corpora.emodb=data/raw/EmoDB \\" in result.stdout.splitlines()
 
 
@@ -107,7 +107,7 @@ def test_the_licence_is_shown_and_asked_for(emodb, monkeypatch):
 def test_without_the_licence_accepted_nothing_is_asked_of_the_server(emodb, monkeypatch, answer):
     result = run("emodb", answer=answer, terminal=True, monkeypatch=monkeypatch)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "Error: Without the licence accepted nothing was fetched."
+    assert result.stderr.splitlines()[-1] == "Error: The licence was not accepted: nothing was downloaded."
     assert emodb.asked == []
     assert not Path("data").exists()
 
@@ -115,7 +115,7 @@ def test_without_the_licence_accepted_nothing_is_asked_of_the_server(emodb, monk
 def test_where_nobody_can_answer_the_option_is_named(emodb):
     result = run("emodb", answer="y\n")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("Error: Nobody is there to ask: say with --accept-licence ")
+    assert result.stderr.splitlines()[-1].startswith("Error: There is no terminal to ask on: pass --accept-licence ")
     assert emodb.asked == []
 
 

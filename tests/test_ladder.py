@@ -57,7 +57,7 @@ def test_what_was_not_run_is_a_dash():
 def test_leaks_are_told_by_rung():
     text = ladder_table.leaks(ROWS)
     assert cells(text, "`conv2d_mfcc` | as published")[2:] == ["100"] * 4
-    assert cells(text, "`conv2d_mfcc` | speakers")[2:] == ["0"] * 4
+    assert cells(text, "`conv2d_mfcc` | unseen speakers")[2:] == ["0"] * 4
 
 
 def test_a_rung_takes_the_place_of_the_one_before(tmp_path, monkeypatch):

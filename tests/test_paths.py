@@ -90,7 +90,7 @@ def test_alone_it_is_a_sentence(place, name):
     path, said = UNSEEN[name]
     output = command("extract", path, "-o", "f.npz")
     assert said in output
-    assert output.endswith("Error: 1 file could not be read; there was no other, so nothing was written.\n")
+    assert output.endswith("Error: 1 file could not be read; there were no others, so nothing was written.\n")
     assert not Path("f.npz").exists()
 
 
@@ -269,5 +269,5 @@ def test_find_names_a_link_to_nothing_and_counts_it_not(corpus):
     assert [Path(error.filename) for error in told] == [corpus / "angry/x.wav"]
     assert len(list(survey.walk(corpus))) == 3
     done = CliRunner().invoke(main, ["corpora", "find", "mine"])
-    assert "passed over: mine/angry/x.wav (a link to what does not exist)" in done.output
+    assert "skipped: mine/angry/x.wav (a link to what does not exist)" in done.output
     assert "3 files by emotion" in done.output

@@ -40,7 +40,7 @@ def test_the_five_published_systems_are_there():
 @pytest.mark.parametrize(("name", "rung"), EACH)
 def test_dvc_reads_a_recipe_as_it_is_meant(name, rung, params):
     found = run(params, name, rung)
-    for setting, value in recipes.load_recipe(name).on(rung).items():
+    for setting, value in recipes.load_recipe(name).settings_for(rung).items():
         assert config.get(found, setting) == value
     assert set(found["data"]["corpora"]) == set(recipes.load_recipe(name).corpora)
 
@@ -76,7 +76,7 @@ def test_the_defaults_are_those_of_params_yaml():
 def test_the_defaults_hold_whatever_a_recipe_sets():
     known = dict(config.flat(recipes.read_recipe(recipes.DEFAULTS)))
     for name, rung in EACH:
-        assert not set(recipes.load_recipe(name).on(rung)) - set(known)
+        assert not set(recipes.load_recipe(name).settings_for(rung)) - set(known)
 
 
 def shape(params):
@@ -147,7 +147,7 @@ def test_a_folder_with_a_blank_survives_shell_and_dvc(params):
     ("call", "said"),
     [
         (lambda: recipes.load_recipe("conv2d_mffc"), "did you mean 'conv2d_mfcc'"),
-        (lambda: recipes.load_recipe("svm_mfcc").on("publised"), "did you mean 'published'"),
+        (lambda: recipes.load_recipe("svm_mfcc").settings_for("publised"), "did you mean 'published'"),
         (lambda: recipes.overrides(recipes.load_recipe("svm_mfcc"), "random", SHIPPED, {"tess": "x"}), "corpus 'tess'"),
     ],
 )

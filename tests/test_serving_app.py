@@ -1,4 +1,4 @@
-"""The web app without a browser: what the API answers, and what the gate and the desk turn away."""
+"""The web app without a browser: what the API answers, and what the middleware and the limits refuse."""
 
 import asyncio
 import http.client
@@ -34,7 +34,7 @@ pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 
 RATE = 16_000
 MB = 2**20
-SMALL = Limits(megabytes=1, seconds=30, at_once=2, upload=3)
+SMALL = Limits(megabytes=1, seconds=30, max_requests=2, upload_timeout=3)
 
 
 def voice(seconds: float = 2.0) -> np.ndarray:
@@ -55,33 +55,33 @@ def predictor(tiny_bundle: Path) -> Predictor:
 
 
 @contextmanager
-def serving(desk: Desk, folder: Path) -> Iterator[int]:
+def serving(service: Desk, folder: Path) -> Iterator[int]:
     """Run the app at a free port of this machine, and give the port."""
     import uvicorn
 
     from pipeline.serving import app
 
-    door = app.bind("127.0.0.1", 0)
-    built = app.build_app(desk, names=["bundle"], folder=folder)
+    listener = app.bind("127.0.0.1", 0)
+    built = app.build_app(service, names=["bundle"], folder=folder)
     server = uvicorn.Server(uvicorn.Config(built, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield door.getsockname()[1]
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()
-        door.close()
+        listener.close()
 
 
 @pytest.fixture(scope="module")
-def desk(predictor: Predictor) -> Desk:
-    return Desk(predictor, predictor.plan(), SMALL)
+def service(predictor: Predictor) -> Desk:
+    return Desk(predictor, predictor.window_plan(), SMALL)
 
 
 @pytest.fixture(scope="module")
-def port(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with serving(desk, tmp_path_factory.mktemp("serving")) as number:
+def port(service: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with serving(service, tmp_path_factory.mktemp("serving")) as number:
         yield number
 
 
@@ -102,31 +102,31 @@ def form(name: str, data: bytes, field: str = "file") -> tuple[bytes, str]:
 
 
 def own_answer(predictor: Predictor, data: bytes, name: str) -> dict[str, Any]:
-    heard = hear(decode.decode(data), predictor.hearings, predictor.plan(), name=name)
-    return results.answer_record(predictor.answers([heard])[0])
+    inputs = hear(decode.decode(data), predictor.input_settings, predictor.window_plan(), name=name)
+    return results.answer_record(predictor.predict([inputs])[0])
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 9.0])
 def test_the_api_answers_what_the_predictor_does(port, predictor, seconds):
     data = wav(voice(seconds))
-    status, told = ask(port, "/predict", data)
+    status, answer = ask(port, "/predict", data)
     own = own_answer(predictor, data, "The recording")
     card = predictor.members[0].card
     assert status == 200
-    assert told.pop("models") == [results.bundle_record(card, path="bundle")]
-    assert ("timeline" in told) == (seconds > 5)
-    assert set(told) == set(own)
-    assert told["emotion"] == own["emotion"]
-    assert told["probabilities"] == pytest.approx(own["probabilities"], abs=1e-6)
+    assert answer.pop("models") == [results.bundle_record(card, path="bundle")]
+    assert ("timeline" in answer) == (seconds > 5)
+    assert set(answer) == set(own)
+    assert answer["emotion"] == own["emotion"]
+    assert answer["probabilities"] == pytest.approx(own["probabilities"], abs=1e-6)
 
 
 def test_a_form_answers_the_same_and_keeps_the_name(port):
     data = wav(voice())
     body, kind = form("my <b>.wav", data)
     _, bare = ask(port, "/predict", data)
-    status, told = ask(port, "/predict", body, Content_Type=kind)
+    status, answer = ask(port, "/predict", body, Content_Type=kind)
     assert status == 200
-    assert told == bare | {"path": "my <b>.wav"}
+    assert answer == bare | {"path": "my <b>.wav"}
 
 
 def test_the_model_says_how_good_it_is_and_what_may_be_asked(port, predictor):
@@ -169,33 +169,35 @@ def test_a_bad_recording_gets_a_sentence_and_the_next_an_answer(port, name):
 )  # fmt: skip
 def test_what_telephones_and_browsers_record_is_named(port, head, name, title, files):
     body, kind = form(name, head + bytes(900)) if name else (head + bytes(900), "application/octet-stream")
-    status, told = ask(port, "/predict", body, Content_Type=kind)
+    status, answer = ask(port, "/predict", body, Content_Type=kind)
     sentence = f"{name or 'The recording'} is {title}, which is not read here; convert it: ffmpeg -i {files}"
-    assert (status, told) == (422, {"error": sentence})
+    assert (status, answer) == (422, {"error": sentence})
 
 
 def test_a_bad_form_gets_a_sentence(port):
     body, kind = form("a.wav", WHOLE, field="other")
-    status, told = ask(port, "/predict", body, Content_Type=kind)
-    assert (status, "field 'file'" in told["error"]) == (422, True)
-    status, told = ask(port, "/predict", b"--nonsense", Content_Type=kind)
+    status, answer = ask(port, "/predict", body, Content_Type=kind)
+    assert (status, "field 'file'" in answer["error"]) == (422, True)
+    status, answer = ask(port, "/predict", b"--nonsense", Content_Type=kind)
     assert status in (400, 422)
-    assert told["error"]
+    assert answer["error"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/gradio_api/upload", "/gradio_api/queue/join"])
 def test_the_size_is_counted_where_no_length_is_stated(port, path):
     body, kind = form("a.wav", bytes(3 * MB))
     headers = {"Content_Type": kind} if path.endswith("upload") else {"Content_Type": "application/json"}
-    status, told = ask(port, path, (body[start : start + 100_000] for start in range(0, len(body), 100_000)), **headers)
+    status, answer = ask(
+        port, path, (body[start : start + 100_000] for start in range(0, len(body), 100_000)), **headers
+    )
     assert status == 413
     assert "more than 1 MB" in (
-        told["error"] if isinstance(told, dict) else told.decode().replace("aximum", "ore than 1 MB")
+        answer["error"] if isinstance(answer, dict) else answer.decode().replace("aximum", "ore than 1 MB")
     )
 
 
-@pytest.mark.parametrize("told", [0, 50 * MB])
-def test_nothing_beyond_the_limit_is_read(told):
+@pytest.mark.parametrize("answer", [0, 50 * MB])
+def test_nothing_beyond_the_limit_is_read(answer):
     pulled, sent = [], []
 
     async def without_end() -> dict[str, Any]:
@@ -209,11 +211,11 @@ def test_nothing_beyond_the_limit_is_read(told):
         while True:
             await receive()
 
-    head = [(b"content-length", str(told).encode())] if told else []
+    head = [(b"content-length", str(answer).encode())] if answer else []
     scope = {"type": "http", "path": "/predict", "headers": head, "method": "POST"}
     asyncio.run(Gate(greedy, SMALL)(scope, without_end, send))
     assert sent[0]["status"] == 413
-    assert sum(pulled) <= (0 if told else MB + ENVELOPE + 100_000)
+    assert sum(pulled) <= (0 if answer else MB + ENVELOPE + 100_000)
 
 
 def test_what_the_page_does_not_need_is_not_there(port, tmp_path):
@@ -226,14 +228,14 @@ def test_what_the_page_does_not_need_is_not_there(port, tmp_path):
     assert ask(port, "/")[0] == 200
 
 
-def test_one_request_too_many_is_turned_away(port, desk):
-    with desk.place(), desk.place():
-        status, told = ask(port, "/predict", WHOLE)
-    assert (status, "try again" in told["error"]) == (503, True)
+def test_one_request_too_many_is_turned_away(port, service):
+    with service.request(), service.request():
+        status, answer = ask(port, "/predict", WHOLE)
+    assert (status, "try again" in answer["error"]) == (503, True)
     assert ask(port, "/predict", WHOLE)[0] == 200
 
 
-def test_a_recording_that_does_not_arrive_frees_its_place(port, desk):
+def test_a_recording_that_does_not_arrive_frees_its_place(port, service):
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRIFF")
         slow.settimeout(30)
@@ -241,18 +243,18 @@ def test_a_recording_that_does_not_arrive_frees_its_place(port, desk):
         reply = slow.recv(10_000)
         assert 2 < time.monotonic() - start < 20
     assert reply.startswith(b"HTTP/1.1 408")
-    with desk.place(), desk.place():
+    with service.request(), service.request():
         pass
 
 
 def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
-    desk = Desk(predictor, predictor.plan())
+    service = Desk(predictor, predictor.window_plan())
     clips = [wav(voice(seconds)) for seconds in (1, 2, 7, 3, 1.5, 8)]
     alone = [own_answer(predictor, clip, "The recording") for clip in clips]
     found: dict[int, Any] = {}
 
     def one(number: int) -> None:
-        found[number] = results.answer_record(desk.judge(clips[number], name="The recording").answer)
+        found[number] = results.answer_record(service.predict(clips[number], name="The recording").prediction)
 
     threads = [threading.Thread(target=one, args=[number]) for number in range(len(clips))]
     for thread in threads:
@@ -264,10 +266,10 @@ def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
 
 
 def test_a_turn_is_not_waited_for_for_ever(predictor):
-    desk = Desk(predictor, predictor.plan(), Limits(turn=0.05))
-    with desk.lock, pytest.raises(BusyError, match="try again"):
-        desk.judge(WHOLE, name="x")
-    desk.judge(WHOLE, name="x")
+    service = Desk(predictor, predictor.window_plan(), Limits(wait_timeout=0.05))
+    with service.lock, pytest.raises(BusyError, match="try again"):
+        service.predict(WHOLE, name="x")
+    service.predict(WHOLE, name="x")
 
 
 def test_a_small_file_may_not_unpack_to_much():
@@ -300,9 +302,9 @@ def test_the_head_says_the_score_and_the_stamp(predictor):
     assert "DEMO: synthetic speech" in page.head_html([card])
     assert "Never evaluated" in page.head_html([card])
     scores = {"test": {"uar": 0.5, "uar_ci95": {"low": 0.4, "high": 0.6}, "chance": 0.25}, "stamp": "CONTAMINATED 9 %"}
-    judged = page.head_html([replace(card, scores=scores)]).replace("\u00a0", " ")
-    assert "UAR 50.0 % (40.0 to 60.0 %) on speakers it never heard; chance is 25.0 %" in judged
-    assert "CONTAMINATED 9 %" in judged
+    evaluated = page.head_html([replace(card, scores=scores)]).replace("\u00a0", " ")
+    assert "UAR 50.0 % (40.0 to 60.0 %) on unseen speakers; chance is 25.0 %" in evaluated
+    assert "CONTAMINATED 9 %" in evaluated
     assert "says nothing" not in page.head_html([replace(card, stamp="")])
 
 
@@ -322,18 +324,18 @@ def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
 
 
-def test_the_picture_has_a_panel_more_for_a_long_recording(desk):
+def test_the_picture_has_a_panel_more_for_a_long_recording(service):
     for seconds, panels in ((2, 2), (8, 3)):
-        judged = desk.judge(wav(voice(seconds)), name="x")
-        figure = pictures.picture(judged.recording, desk.predictor.hearings[0], judged.answer)
+        found = service.predict(wav(voice(seconds)), name="x")
+        figure = pictures.picture(found.recording, service.predictor.input_settings[0], found.prediction)
         assert len(figure.axes) == panels
         assert {axes.get_xlim() for axes in figure.axes} == {(0.0, float(seconds))}
         assert pictures.address(figure).startswith("data:image/png;base64,iVBOR")
 
 
 def test_silence_gets_an_answer_that_says_so(port):
-    status, told = ask(port, "/predict", wav(np.zeros(RATE)))
-    assert (status, told["emotion"], told["notes"]) == (200, None, ["silence"])
+    status, answer = ask(port, "/predict", wav(np.zeros(RATE)))
+    assert (status, answer["emotion"], answer["notes"]) == (200, None, ["silence"])
 
 
 def test_a_taken_port_gets_a_sentence():
@@ -374,7 +376,7 @@ def test_the_command_listens_at_loopback_alone_and_ends_cleanly(tiny_bundle):
 def test_the_command_warns_where_others_can_come_in(tiny_bundle, monkeypatch):
     from pipeline.serving import app
 
-    monkeypatch.setattr(app, "run_server", lambda desk, door, *, names, ready: door.close())
+    monkeypatch.setattr(app, "run_server", lambda service, listener, *, names, ready: listener.close())
     for host, loud in (("127.0.0.1", False), ("0.0.0.0", True)):
         done = CliRunner().invoke(models.serve, ["--model", str(tiny_bundle), "--port", "0", "--host", host])
         assert done.exit_code == 0, done.output
@@ -405,7 +407,7 @@ def test_only_this_machine_is_called(predictor, tmp_path, monkeypatch):
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", noted)
-    with serving(Desk(predictor, predictor.plan(), SMALL), tmp_path) as port:
+    with serving(Desk(predictor, predictor.window_plan(), SMALL), tmp_path) as port:
         assert ask(port, "/")[0] == 200
         assert ask(port, "/predict", WHOLE)[0] == 200
     assert called
@@ -413,9 +415,9 @@ def test_only_this_machine_is_called(predictor, tmp_path, monkeypatch):
 
 
 def test_uploads_are_private_and_deleted(predictor, tmp_path):
-    limits = Limits(megabytes=1, seconds=30, kept=1)
+    limits = Limits(megabytes=1, seconds=30, delete_after=1)
     body, kind = form("../../mine.wav", WHOLE, field="files")
-    with serving(Desk(predictor, predictor.plan(), limits), tmp_path) as port:
+    with serving(Desk(predictor, predictor.window_plan(), limits), tmp_path) as port:
         status, [path] = ask(port, "/gradio_api/upload", body, Content_Type=kind)
         place = Path(path)
         assert status == 200

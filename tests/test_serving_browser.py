@@ -177,4 +177,4 @@ def test_a_recording_from_the_microphone_gets_an_answer(browser):
     browser.driver.execute_async_script("setTimeout(arguments[0], 2500)")
     next(button for button in browser.all("#voice .stop-button") if button.is_displayed()).click()
     browser.wait(lambda: browser.all(".ser-verdict"))
-    assert "No answer" not in browser.text()
+    assert "No prediction" not in browser.text()

@@ -58,9 +58,9 @@ def refused(folder):
     with pytest.raises(StoreError) as caught:
         predictors.open_all([folder])
     shown = CliRunner().invoke(main, ["model", "show", str(folder)])
-    heard = CliRunner().invoke(main, ["predict", "--model", str(folder), "-"], input=b"")
-    assert heard.exit_code == 1
-    assert heard.stderr == f"Error: {caught.value}\n"
+    done = CliRunner().invoke(main, ["predict", "--model", str(folder), "-"], input=b"")
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: {caught.value}\n"
     assert "\n" not in str(caught.value)
     return str(caught.value), shown
 
@@ -126,7 +126,7 @@ def test_a_bundle_of_an_older_format_is_refused(bundle):
 
 def test_a_lambda_with_code_inside_is_refused_and_does_not_run(bundle, tmp_path):
     trace = tmp_path / "ran"
-    shape = predictors.open_all([bundle]).hearings[0].shape
+    shape = predictors.open_all([bundle]).input_settings[0].shape
     patch = keras.Input(shape)
 
     code = eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]")
@@ -228,7 +228,7 @@ def test_one_sentence_tells_a_stranger_how_good_it_is(judged, bundle):
     assert said.startswith(
         "The cnn recognises 53.2 % of the clips of each emotion on average (UAR, 95 % interval 48.6 to 58.0 %), "
     )
-    assert "on speakers it never heard: 240 clips of 6 speakers." in said
+    assert "on unseen speakers: 240 clips of 6 speakers." in said
     untold = CliRunner().invoke(main, ["model", "show", str(bundle), "--line"]).output
     assert untold == "The cnn was never evaluated: run 'dvc repro'.\n"
 

@@ -19,7 +19,6 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-import pipeline.serving
 from pipeline.cli import models
 from pipeline.cli.main import main
 from pipeline.core import config, tables
@@ -28,6 +27,7 @@ from pipeline.dataset.inputs import Statistics
 from pipeline.export import command, convert, parity, runtimes
 from pipeline.export.parity import Made
 from pipeline.report import model_card
+from pipeline.serving import inputs
 from pipeline.signal.settings import Audio, LogMel
 from pipeline.train import bundle, registry
 from pipeline.train import models as train_models
@@ -303,7 +303,8 @@ def test_an_exported_bundle_runs_without_keras_and_says_nothing(exported, source
     script = (
         "import sys, json; from pathlib import Path; import numpy as np; from pipeline.export import runtimes\n"
         "from pipeline.train import bundle\n"
-        "folder = Path(sys.argv[1]); model = runtimes.load(folder / 'fold-0', bundle.read(folder).runtime)\n"
+        "folder = Path(sys.argv[1])\n"
+        "model = runtimes.load(folder / 'fold-0', bundle.read(folder).runtime)\n"
         "found = model.hear(np.load(folder.parent / 'clips.npy'))\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules), 'loaded'\n"
         "print(json.dumps(found.tolist()))"
@@ -323,7 +324,7 @@ def made(**changes):
 def test_the_table_has_a_row_a_format():
     rows = [made(target="keras", difference=0.0), made(target="litert-int8", numbers="int8", size=400_499, same=0.75)]
     assert parity.parity_lines(parity.parity_table(rows, 4)) == [
-        "format       numbers    size  largest difference  same answer  ms a clip",
+        "format       numbers    size  largest difference  same class  ms per clip",
         "keras        float32  1.2 MB                   0        100 %       0.12",
         "litert-int8  int8     400 kB             1.2e-07       75.0 %       0.12",
         "Compared over 4 clips; ms: median of calls with one clip on one thread.",
@@ -357,11 +358,9 @@ def level(recording):
 
 
 @pytest.fixture
-def hearing(monkeypatch):
-    """A stand-in for how bundles hear."""
-    stand_in = SimpleNamespace(of=lambda card, *, name: SimpleNamespace(values=level))
-    monkeypatch.setitem(sys.modules, "pipeline.serving.inputs", stand_in)
-    monkeypatch.setattr(pipeline.serving, "hearing", stand_in, raising=False)
+def input_settings(monkeypatch):
+    """A stand-in for the input settings of bundles."""
+    monkeypatch.setattr(inputs, "of", lambda card, *, name: SimpleNamespace(compute=level))
 
 
 def record(path, number):
@@ -370,7 +369,7 @@ def record(path, number):
     soundfile.write(path, noise, 16_000)
 
 
-def test_the_command_exports_and_prints_a_table(source, hearing, tmp_path, monkeypatch):
+def test_the_command_exports_and_prints_a_table(source, input_settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(6):
         record(tmp_path / f"clips/{number}.wav", number)
@@ -385,7 +384,7 @@ def test_the_command_exports_and_prints_a_table(source, hearing, tmp_path, monke
     assert bundle.read(tmp_path / "out/onnx").runtime == "onnx"
 
 
-def test_the_command_says_in_a_sentence_what_is_refused(source, hearing, tmp_path):
+def test_the_command_says_in_a_sentence_what_is_refused(source, input_settings, tmp_path):
     record(tmp_path / "a.wav", 1)
     words = [
         "export",
@@ -435,9 +434,9 @@ def test_a_corpus_that_is_gone_is_named(workplace):
 def test_files_become_inputs_in_their_order(tmp_path):
     for number in (1, 4):
         record(tmp_path / f"{number}.wav", number)
-    found = parity.sample_values([tmp_path / "4.wav", tmp_path / "1.wav"], SimpleNamespace(values=level))
+    found = parity.sample_values([tmp_path / "4.wav", tmp_path / "1.wav"], level)
     assert found.shape == (2, *SHAPE)
     assert found[0].mean() > found[1].mean()
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
     with pytest.raises(AudioError, match="none.wav holds no samples"):
-        parity.sample_values([tmp_path / "none.wav"], SimpleNamespace(values=level))
+        parity.sample_values([tmp_path / "none.wav"], level)

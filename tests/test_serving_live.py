@@ -89,26 +89,26 @@ def test_blocks_of_any_length_give_the_same_windows(spoken, size):
 
 def test_speech_is_told_from_silence_noise_and_tones(spoken):
     samples, rate = soundfile.read(spoken, dtype="float32", always_2d=True)
-    found = {w.start: w.spoken for w in vad.cut([samples], rate, seconds=1, every=1)}
+    found = {w.start: w.has_speech for w in vad.cut([samples], rate, seconds=1, every=1)}
     assert found[0.0]
     assert found[max(found)]
     assert not any(found[float(k)] for k in (3, 4, 6, 7))
     times = np.arange(4 * RATE) / RATE
     for sound in (0.3 * np.sin(2 * np.pi * 440 * times), 0.2 * np.random.default_rng(1).standard_normal(4 * RATE)):
-        assert not any(w.spoken for w in vad.cut([sound[:, None].astype(np.float32)], RATE, seconds=3, every=1))
+        assert not any(w.has_speech for w in vad.cut([sound[:, None].astype(np.float32)], RATE, seconds=3, every=1))
 
 
-def test_real_speech_is_heard_as_speech(corpora):
+def test_real_speech_is_detected_as_speech(corpora):
     paths = [*sorted((corpora / "RAVDESS").rglob("*.flac"))[::240], *sorted((corpora / "EmoDB").rglob("*.flac"))[::100]]
     assert len(paths) >= 8
     for path in paths:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        assert any(w.spoken for w in vad.cut([samples], rate, seconds=3, every=1)), path
+        assert any(w.has_speech for w in vad.cut([samples], rate, seconds=3, every=1)), path
 
 
 def test_a_stream_gives_the_result_of_its_file(spoken, opened):
-    plan = opened.plan(windows=True)
-    (answer,) = opened.answers([hear(decode.fetch(spoken), opened.hearings, plan, name="file")])
+    plan = opened.window_plan(windows=True)
+    (answer,) = opened.predict([hear(decode.fetch(spoken), opened.input_settings, plan, name="file")])
     blocks, rate = stream.replay(spoken, speed=0)
     spans = list(stream.predict_stream(blocks, rate, opened, plan))
     assert [(s.start, s.end) for s in spans] == [(s.start, s.end) for s in answer.timeline]
@@ -117,8 +117,8 @@ def test_a_stream_gives_the_result_of_its_file(spoken, opened):
         assert (one.probabilities is None) == (other.probabilities is None)
         if one.probabilities is not None:
             np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
-    judged = [s.probabilities for s in spans if s.probabilities is not None]
-    np.testing.assert_allclose(answer.probabilities, np.mean(judged, axis=0), atol=1e-6)
+    predicted = [s.probabilities for s in spans if s.probabilities is not None]
+    np.testing.assert_allclose(answer.probabilities, np.mean(predicted, axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "ogg", "flac"])
@@ -137,21 +137,21 @@ def test_a_damaged_file_is_not_listened_to(tmp_path, bundle):
         assert words in result.stderr
 
 
-def test_a_window_is_heard_as_a_file_of_its_own(spoken, opened, tmp_path):
+def test_a_window_is_predicted_like_a_file_of_its_own(spoken, opened, tmp_path):
     samples, rate = soundfile.read(spoken, dtype="int16", always_2d=True)
     blocks, rate = stream.replay(spoken, speed=0)
-    first = next(stream.predict_stream(blocks, rate, opened, opened.plan(windows=True)))
+    first = next(stream.predict_stream(blocks, rate, opened, opened.window_plan(windows=True)))
     soundfile.write(tmp_path / "window.wav", samples[: round(first.end * rate)], rate)
-    heard = hear(decode.fetch(tmp_path / "window.wav"), opened.hearings, opened.plan(), name="window")
-    (answer,) = opened.answers([heard])
+    inputs = hear(decode.fetch(tmp_path / "window.wav"), opened.input_settings, opened.window_plan(), name="window")
+    (answer,) = opened.predict([inputs])
     np.testing.assert_allclose(first.probabilities, answer.probabilities, atol=1e-6)
 
 
 def test_a_replay_keeps_the_time_of_the_recording(spoken):
     begun = time.monotonic()
     blocks, rate = stream.replay(spoken, speed=20.0)
-    heard = sum(len(block) for block in blocks) / rate
-    assert time.monotonic() - begun >= heard / 20 - 0.02
+    played = sum(len(block) for block in blocks) / rate
+    assert time.monotonic() - begun >= played / 20 - 0.02
 
 
 def test_listen_prints_a_line_for_each_window(spoken, bundle):

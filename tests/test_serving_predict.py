@@ -121,9 +121,11 @@ def test_every_test_clip_gets_what_evaluate_wrote(system):
         here = (frame["fold"] == fold).to_numpy()
         assert here.sum() >= 5
         opened = predictors.open_all([system / "models/bundle"], fold=fold)
-        plan = opened.plan()
-        heard = [hear(decode.fetch(paths[name]), opened.hearings, plan, name=name) for name in frame["clip_id"][here]]
-        found = np.stack([answer.probabilities for answer in opened.answers(heard)])
+        plan = opened.window_plan()
+        inputs = [
+            hear(decode.fetch(paths[name]), opened.input_settings, plan, name=name) for name in frame["clip_id"][here]
+        ]
+        found = np.stack([answer.probabilities for answer in opened.predict(inputs)])
         assert np.abs(found - written[here]).max() <= 1e-5
         assert np.ptp(found, axis=0).max() > 1e-3, "all clips alike show nothing"
 
@@ -230,7 +232,7 @@ def test_what_is_no_sound_gets_a_sentence_and_the_others_an_answer(bundle, tmp_p
     assert [clip["path"] for clip in found["clips"]] == [str(tmp_path / "good.wav")]
     assert len(found["failures"]) == 1
     assert name in found["failures"][0]
-    assert "Error: 1 file could not be read; the others are judged." in result.stderr
+    assert "Error: 1 file could not be read; the others were predicted." in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -241,7 +243,7 @@ def test_formats_that_are_not_read_get_one_line_that_converts_them_all(bundle, t
     assert result.exit_code == 1
     assert "2 files are in formats that are not read (1 m4a, 1 webm), such as" in result.stderr
     assert f"find {tmp_path} ! -type d" in result.stderr
-    assert "Error: 2 files could not be read; there was no other." in result.stderr
+    assert "Error: 2 files could not be read; there were no others." in result.stderr
 
 
 def test_a_cut_file_gets_a_sentence(bundle, tmp_path):

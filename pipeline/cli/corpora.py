@@ -10,25 +10,28 @@ from pipeline.cli.group import FILE, FOLDER, NAMED, Group
 from pipeline.core import config
 from pipeline.core.errors import CorpusError, SettingError
 
-TO = "The folder it will be.  [default: data/raw/ and the title of the corpus]"
-FROM = "A zip of the corpus that you have downloaded; no network is used then."
+TO = "Where to put it.  [default: data/raw/ and the title of the corpus]"
+FROM = "A downloaded zip of the corpus, used instead of the network."
+
+
+SOURCE = "Where to download from."
 
 
 @click.command()
 @click.argument("name")
 @click.option("--to", "folder", type=NAMED, help=TO)
 @click.option("--from", "archive", type=FILE, help=FROM)
-@click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True)
-@click.option("--accept-licence", is_flag=True, help="You have read the licence and accept it: do not ask.")
+@click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True, help=SOURCE)
+@click.option("--accept-licence", is_flag=True, help="Do not ask: I have read the licence and accept it.")
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
-    """Download the corpus NAME (ravdess, crema_d, tess, savee or emodb), check every file, and put it in place.
+    """Download a corpus and verify every file.
 
-    Call it again after an interruption: finished files are not downloaded again. SAVEE is given out after registration;
-    the command says what to do and takes the zip with --from, as it does for every corpus. Kaggle needs your own
-    account there, and pip install -c constraints.txt -e '.[kaggle]'.
+    NAME is ravdess, crema_d, tess, savee or emodb. After an interruption, run it again: finished files are not
+    downloaded again. SAVEE requires a registration; the command explains it and then takes the zip with --from, which
+    works for every corpus. Kaggle needs an account there and pip install -c constraints.txt -e '.[kaggle]'.
     """
     from pipeline.acquire import fetch as acquire_fetch
-    from pipeline.tools import recipes  # late: --help starts in a blink
+    from pipeline.tools import recipes  # imported late, so that --help starts quickly
 
     request = acquire_fetch.make_request(name, folder, archive=archive, kaggle=source == "kaggle")
     recipes.refuse_unkept(str(request.folder))
@@ -42,60 +45,63 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
 
 
 def accept(licence: str, accepted: bool) -> None:
-    """Show a licence and have it accepted.
+    """Show a licence and ask for its acceptance.
 
     Raises:
-        SettingError: it is not.
+        SettingError: it was not accepted.
     """
     click.echo(licence, err=True)
     if accepted:
         return
     if not on_terminal():
-        raise SettingError("Nobody is there to ask: say with --accept-licence that you accept the licence.")
+        raise SettingError("There is no terminal to ask on: pass --accept-licence if you accept the licence.")
     if not click.confirm("Do you accept?", err=True):
-        raise SettingError("Without the licence accepted nothing was fetched.")
+        raise SettingError("The licence was not accepted: nothing was downloaded.")
 
 
 def on_terminal() -> bool:
-    """Say whether a person can answer."""
+    """Say whether standard input can answer a question."""
     return sys.stdin.isatty()
 
 
 def line(name: str, folder: Path) -> str:
-    """Write the command that runs on a corpus, and on those of params.yaml that are recordings of people."""
+    """Write the command that adds a corpus to params.yaml and removes those that are missing or synthetic."""
     from pipeline.acquire import survey
     from pipeline.tools import recipes
 
     params = config.read_if_any()
     known = config.corpora(params) if params else {}
-    unreal = survey.unreal(known)
-    if name in known and name not in unreal and not survey.same_folder(known[name], str(folder)):
-        click.echo(f"params.yaml has {name} in {known[name]}; this line points it at {folder}:", err=True)
-    drop = [each for each in unreal if each != name]
+    unusable = survey.unreal(known)
+    if name in known and name not in unusable and not survey.same_folder(known[name], str(folder)):
+        click.echo(f"params.yaml has {name} in {known[name]}; this command changes it to {folder}:", err=True)
+    drop = [each for each in unusable if each != name]
     changes = recipes.corpora_override({name: str(folder)}, known, drop=drop)
     return recipes.override_line(changes, encoding=sys.stdout.encoding)
 
 
-NAME = "What to call a tree of emotion folders.  [default: as its folder is called]"
-REPLACE = "Point names of params.yaml here even where they have another folder."
+NAME = "Name for a tree of emotion folders.  [default: the name of its folder]"
+REPLACE = "Also change names that have another folder in params.yaml."
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--write", is_flag=True, help="Point params.yaml at them, instead of printing the line that does so.")
+@click.option(
+    "--write", is_flag=True, help="Write the corpora to params.yaml instead of printing the command that does so."
+)
 @click.option("--name", default="", help=NAME)
 @click.option("--replace", "replacing", is_flag=True, help=REPLACE)
 def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
-    """Recognise the corpora below FOLDER by their file names, in whatever layout: originals, mirrors, re-sorted trees.
+    """Recognise the corpora below FOLDER by their file names.
 
-    Of a corpus that is there more than once, the copy with most clips and least besides is taken. Only names are looked
-    at: 'ser-features corpora verify' compares the recordings.
+    Any layout works: originals, mirrors, re-sorted trees. Of a corpus that is found more than once, the copy with the
+    most clips and the fewest other files is used. Only names are compared: 'ser-features corpora verify' compares the
+    recordings.
 
-    A tree of emotion folders is called as its own folder is, with a number where params.yaml has that name for another
-    one. Names whose folder is not there, or holds the demo, are free.
+    A tree with a folder per emotion is named after its own folder, with a number if params.yaml has that name for
+    another one. Names in params.yaml whose folder is missing or holds the demo are reused.
     """
     from pipeline.acquire import search, survey
-    from pipeline.audio import formats  # late: --help starts in a blink
+    from pipeline.audio import formats  # imported late, so that --help starts quickly
 
     if name:
         config.refuse_corpus_name(name, "--name")
@@ -113,13 +119,13 @@ def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
 
 
 def point(wanted: Mapping[str, str], known: Mapping[str, str], *, write: bool) -> None:
-    """Point params.yaml at folders, or print the line that does so, and say which names have others until now."""
+    """Write corpus folders to params.yaml, or print the command that does so, and report the names that are dropped."""
     from pipeline.acquire import survey
     from pipeline.tools import recipes
 
-    gone = survey.unreal(known)
-    say(f"{name} leaves {known[name]}, which {why}." for name, why in gone.items())
-    drop = [name for name in gone if name not in wanted]
+    unusable = survey.unreal(known)
+    say(f"{name} leaves {known[name]}, which {why}." for name, why in unusable.items())
+    drop = [name for name in unusable if name not in wanted]
     changes = recipes.corpora_override(wanted, known, drop=drop)
     if not write:
         click.echo(f"\n{recipes.override_line(changes, encoding=sys.stdout.encoding)}")
@@ -127,23 +133,23 @@ def point(wanted: Mapping[str, str], known: Mapping[str, str], *, write: bool) -
         survey.write_corpora(wanted, drop=drop)
         click.echo(f"Written to {config.PARAMS}. Now run: dvc repro")
     else:
-        click.echo(f"{config.PARAMS} has nothing else: it stays as it is.")
+        click.echo(f"{config.PARAMS} has these folders already.")
 
 
 def say(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print lines, and nothing where there are none."""
+    """Print lines, if there are any."""
     for line in lines:
         click.echo(line, err=err)
 
 
 def passed_over(error: OSError) -> None:
-    """Say which folder could not be listed."""
-    click.echo(f"passed over: {error.filename} ({error.strerror})", err=True)
+    """Report a folder that could not be listed."""
+    click.echo(f"skipped: {error.filename} ({error.strerror})", err=True)
 
 
 @click.group(cls=Group)
 def corpora() -> None:
-    """The corpora: what they are and where."""
+    """Find, download, list and verify corpora."""
 
 
 corpora.add_command(find)
@@ -152,23 +158,31 @@ corpora.add_command(fetch)
 
 @corpora.command("list")
 def corpora_list() -> None:
-    """List the corpora: how large, under which licence, where params.yaml has them, and how much of each is there."""
+    """List the corpora with size, licence, folder and clips found.
+
+    The folder is that in params.yaml.
+    """
     from pipeline.acquire import survey
     from pipeline.corpora import known, registry
 
     params = config.read_if_any()
-    places = config.corpora(params) if params else {}
-    names = [*known.KNOWN, *sorted(set(places) - set(known.KNOWN))]
-    click.echo("\n".join(survey.overview([registry.corpus_info(name) for name in names], places)))
+    folders = config.corpora(params) if params else {}
+    names = [*known.KNOWN, *sorted(set(folders) - set(known.KNOWN))]
+    click.echo("\n".join(survey.overview([registry.corpus_info(name) for name in names], folders)))
 
 
 @corpora.command("verify")
 @click.argument("name")
 @click.argument("folder", type=FOLDER)
-@click.option("--csv", "output", type=NAMED, help="Write a row for every published clip and every other file.")
+@click.option(
+    "--csv", "output", type=NAMED, help="Write a table with a row for every published clip and every other file."
+)
 def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
-    """Compare a corpus with what was published, file by file; exit 1 unless it is whole."""
-    from pathlib import PurePath  # late: --help starts in a blink
+    """Compare the files of a corpus with the published ones.
+
+    NAME is the corpus, FOLDER where it is. The exit code is 1 unless every file is there and as published.
+    """
+    from pathlib import PurePath  # imported late, so that --help starts quickly
 
     from pipeline import parallel
     from pipeline.acquire import verify

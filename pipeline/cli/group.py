@@ -1,4 +1,4 @@
-"""What commands share: how errors end them, JSON output, arguments that are paths."""
+"""Shared by the commands: error handling, JSON output, path arguments."""
 
 import json
 import sys
@@ -13,10 +13,9 @@ from pipeline.core.errors import SerError, SettingError
 
 
 class Group(click.Group):
-    """Show our own errors as one line and exit 1; let bugs through with their traceback."""
+    """Print expected errors as one line and exit 1; other exceptions keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command."""
         machine.show_all_letters()
         try:
             machine.refuse_other_names()
@@ -30,17 +29,17 @@ class Group(click.Group):
 
 
 def fail(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None:
-    """Print what went wrong with single files, a line each, and exit 1 if anything did.
+    """Print the failures of single files, and exit 1 if there are any.
 
     Args:
-        failures: a sentence for each file.
-        rest: what became of the others.
-        files: all of them; those in formats that are not read get a line that converts them all.
+        failures: a sentence for each file that could not be read.
+        rest: what was done with the other files.
+        files: all files; those in unsupported formats get one command that converts them all.
 
     Raises:
         SerError: there were failures.
     """
-    from pipeline.audio import formats  # late: --help starts in a blink
+    from pipeline.audio import formats  # imported late, so that --help starts quickly
 
     unread = [path for path in files if formats.by_name(path) and any(f.startswith(f"{path} is ") for f in failures)]
     for failure in [*failures, *(formats.told(unread) if len(unread) > 1 else ())]:
@@ -50,7 +49,7 @@ def fail(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None
 
 
 def echo_json(values: Any) -> None:
-    """Print JSON; letters that standard output cannot write as JSON escapes them, which any reader of JSON undoes."""
+    """Print JSON; characters that standard output cannot encode become JSON escapes."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -60,20 +59,18 @@ def echo_json(values: Any) -> None:
 
 
 class Named(click.ParamType):  # type: ignore[type-arg]  # older versions of click take no argument
-    """A path that a person names; ``~`` is the home folder, an empty one is refused."""
+    """A path; ``~`` is the home folder, and an empty path is refused."""
 
     name = "path"
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002 - click's names
-        """Read a path."""
         return value if isinstance(value, Path) else paths.named(value)
 
 
 class Folder(Named):
-    """A folder that is there."""
+    """A path to an existing folder."""
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Read a path and look at it."""
         path = super().convert(value, param, ctx)
         if not paths.is_folder(path):
             state = "is not a folder" if path.exists() else "does not exist"
@@ -82,15 +79,14 @@ class Folder(Named):
 
 
 class File(Named):
-    """A file that is there."""
+    """A path to an existing file."""
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Read a path and look at it."""
         path = super().convert(value, param, ctx)
         if not paths.look(path):
             raise SettingError(f"{paths.short(str(path))} does not exist: name a file.")
         if not path.is_file():
-            raise SettingError(f"{paths.short(str(path))} is not a file: name one.")
+            raise SettingError(f"{paths.short(str(path))} is not a file: name a file.")
         return path
 
 

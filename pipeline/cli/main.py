@@ -1,4 +1,4 @@
-"""``ser-features``: the program, and its commands ``audit``, ``recipe`` and ``compare``."""
+"""The program ``ser-features`` and its commands ``audit``, ``recipe`` and ``compare``."""
 
 import json
 import sys
@@ -16,28 +16,28 @@ from pipeline.core.errors import SerError, SettingError
 from pipeline.tools import recipes
 
 AUDIT, DETAILS, BUNDLE = Path("metrics/audit.json"), Path("metrics/details.json"), Path("models/bundle/bundle.json")
-OF_THE_MODEL = ("statistics", "own_statistics")  # what only evaluate can see
+OF_THE_MODEL = ("statistics", "own_statistics")  # leaks that only evaluate can find
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print all figures instead of sentences.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 def audit(*, as_json: bool) -> None:
-    """Say what leaks between training and test; exit 1 if anything does.
+    """List the leaks between training and test data.
 
-    Every kind of leak is listed with its share of the test rows: those of the split that stands and, where a model was
-    evaluated on a split of the same protocol, those of the model. A split of the protocol 'published' leaks on purpose,
-    so that the exit code stays 0.
+    Each kind of leak is listed with its share of the test rows: those of the current split and, if a model was
+    evaluated on a split of the same protocol, those of the model. The exit code is 1 if anything leaks, but 0 for the
+    protocol 'published', which leaks on purpose.
     """
     from pipeline.core import files
-    from pipeline.report import tables  # late: --help starts in a blink
+    from pipeline.report import tables  # imported late, so that --help starts quickly
 
     figures = files.read_json(AUDIT, stage="split")
     leak = figures["leak"] | of_the_model(evaluation(), figures)
     if as_json:
         click.echo(json.dumps(figures | {"leak": leak}, indent=2))
     else:
-        table = tables.leaks({}, {"leak": leak})
-        click.echo(f"Protocol {figures['protocol']}, of {count(figures)}:")
+        table, count = tables.leaks({}, {"leak": leak}), figures["count"]
+        click.echo(f"Protocol {figures['protocol']}, of {count['test_rows']:,} test rows in {count['folds']} folds:")
         for sentence, share, weight in table.rows:
             click.echo(f"{share.replace(chr(160), ' '):>8s}  {sentence}  ({weight})")
         click.echo(table.note.replace(chr(160), " "))
@@ -46,9 +46,9 @@ def audit(*, as_json: bool) -> None:
 
 
 def evaluation() -> dict[str, Any]:
-    """Read the scores of the bundle or, in a clone that has no models, those that git keeps."""
+    """Read the scores of the bundle or, in a clone without models, those under version control."""
     from pipeline.core import files
-    from pipeline.report.tables import part  # late: --help starts in a blink
+    from pipeline.report.tables import part  # imported late, so that --help starts quickly
 
     if BUNDLE.exists():
         return part(files.read_json(BUNDLE, stage="evaluate"), "scores")
@@ -56,41 +56,41 @@ def evaluation() -> dict[str, Any]:
 
 
 def of_the_model(evaluation: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, float]:
-    """Give what the evaluation of a split of the same protocol adds."""
+    """Return the leaks that the evaluation found, if it was of a split of the same protocol."""
     if not evaluation or evaluation.get("protocol") != figures["protocol"]:
         return {}
-    seen = {name: evaluation["leak"][name] for name in OF_THE_MODEL if name in evaluation["leak"]}
-    return seen | ({"contaminated": 1.0} if seen.get("statistics") else {})
+    leaks = {name: evaluation["leak"][name] for name in OF_THE_MODEL if name in evaluation["leak"]}
+    return leaks | ({"contaminated": 1.0} if leaks.get("statistics") else {})
 
 
-def count(figures: Mapping[str, Any]) -> str:
-    """Say how much was audited."""
-    found = figures["count"]
-    return f"{found['test_rows']:,} test rows in {found['folds']} folds"
-
-
-PLACE = "NAME=FOLDER of a corpus.  [default: params.yaml's, or /data/NAME]"
-RUNG = "How it is split, from the famous number to the honest one.  [default: published]"
+PLACE = "Folder of a corpus.  [default: that in params.yaml, or /data/NAME]"
+RUNG = "How the data are split; see above.  [default: published]"
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--rung", type=click.Choice(list(recipes.RUNGS)), default="published", help=RUNG)
-@click.option("--on", multiple=True, metavar="NAME", help="A corpus instead of the recipe's own.")
+@click.option(
+    "--on", multiple=True, metavar="NAME", help="Use this corpus instead of those of the recipe. May be repeated."
+)
 @click.option("--data", multiple=True, metavar="NAME=FOLDER", help=PLACE)
-@click.option("--note", is_flag=True, help="Say what was chosen where the publication is silent, instead.")
+@click.option(
+    "--note", is_flag=True, help="Describe the recipe instead, and what was chosen where the publication is silent."
+)
 def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ...], *, note: bool) -> None:
-    """Print the command that runs a published system; without NAME, list them.
+    """Print the command that runs a published system.
 
-    The rungs of the ladder are: published, the split as published, faults and all; deduplicated, the same with each
-    recording once; random, by clip with augmented copies on one side; speaker, by people never heard.
+    Without NAME, list the recipes. To run one at once: eval "$(ser-features recipe conv2d_mfcc)". Settings that another
+    recipe left in params.yaml are reset.
 
-    To run it at once: eval "$(ser-features recipe conv2d_mfcc)". What another recipe left in params.yaml is set back.
+    The rungs, from the published score to one without leaks, are: published, the split as published, with its leaks;
+    deduplicated, the same with each recording once; random, by clip, with augmented copies on the same side; speaker,
+    tested on unseen speakers.
     """
     if name is None:
         click.echo("\n".join(recipes.list_recipes()))
         return
-    chosen = recipes.load_recipe(name).over(on) if on else recipes.load_recipe(name)
+    chosen = recipes.load_recipe(name).with_corpora(on) if on else recipes.load_recipe(name)
     if note:
         click.echo("\n".join(recipes.described(chosen)))
         return
@@ -99,13 +99,13 @@ def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ..
 
 
 def place(text: str) -> tuple[str, str]:
-    """Read NAME=FOLDER.
+    """Parse NAME=FOLDER.
 
     >>> place("ravdess=/data/RAVDESS")
     ('ravdess', '/data/RAVDESS')
 
     Raises:
-        SettingError: it is something else.
+        SettingError: the text has another form.
     """
     name, sign, folder = text.partition("=")
     if not (name and sign and folder):
@@ -114,7 +114,7 @@ def place(text: str) -> tuple[str, str]:
 
 
 class Impossible(click.ClickException):
-    """Nothing could be compared; 1 is kept for a second revision that is worse."""
+    """The revisions could not be compared; exit code 1 means that the second is worse."""
 
     exit_code = 2
 
@@ -122,19 +122,22 @@ class Impossible(click.ClickException):
 @click.command()
 @click.argument("before", metavar="REV")
 @click.argument("after", metavar="[REV]", default="workspace")
-@click.option("--require", type=click.Choice(["better"]), help="Exit 1 unless it is better: no difference fails too.")
-@click.option("--json", "as_json", is_flag=True, help="Print all figures, shares from 0 to 1.")
+@click.option(
+    "--require", type=click.Choice(["better"]), help="Exit 1 unless the second is better; no difference fails too."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON, shares from 0 to 1.")
 def compare(before: str, after: str, *, require: str | None, as_json: bool) -> None:
-    """Say whether the second REV is better than the first, as far as the data can show it.
+    """Say whether the second REV scores better than the first.
 
-    REV is a git revision (main, HEAD~1, a tag), a DVC experiment, or workspace, which is what the second one is if it
-    is not named. The verdict is 'better', 'worse' or 'no difference that these data can show', by whether the 95 %
-    interval of the difference of UAR holds 0: over the same clips and speakers where the predictions of both can be
-    had, else from the interval of each. Other protocols, classes or test clips, or a leak, are 'not comparable'.
+    REV is a git revision (main, HEAD~1, a tag), a DVC experiment, or workspace, which is the default for the second.
+    The verdict is 'better', 'worse' or, if the 95 % interval of the difference of UAR includes 0, 'no difference that
+    these data can show'. The interval is a paired bootstrap over speakers if the predictions of both are available,
+    else it follows from the interval of each. Runs with different protocols, classes or test clips, or with a leak, are
+    'not comparable'.
 
-    The exit code is 0 for better or no difference, 1 for worse, and 2 where nothing can be compared.
+    The exit code is 0 for better or no difference, 1 for worse, and 2 for not comparable.
     """
-    from pipeline.tools import compare as tools_compare  # late: --help starts in a blink
+    from pipeline.tools import compare as tools_compare  # imported late, so that --help starts quickly
     from pipeline.tools import runs
 
     try:
@@ -154,7 +157,7 @@ COMMANDS = (
 @click.group(cls=Group)
 @click.version_option(package_name="ser-features")
 def main() -> None:
-    """Speech emotion recognition: corpora, features, honest scores."""
+    """Speech emotion recognition: corpora, features, models and leak-free scores."""
 
 
 for command in COMMANDS:

@@ -1,5 +1,7 @@
 """``ser-features predict``, ``listen``, ``serve``, ``model`` and ``export``."""
 
+from __future__ import annotations
+
 import ipaddress
 import json
 import sys
@@ -15,19 +17,24 @@ from pipeline.core import paths as core_paths
 from pipeline.core.errors import SettingError
 
 if TYPE_CHECKING:
+    from pipeline.export.parity import Array
     from pipeline.serving.predictor import Predictor, Source
-    from pipeline.serving.results import Answer
+    from pipeline.serving.results import Answer, Span
 
 BUNDLE = Path("models/bundle")
 MODEL = click.option(
     "--model", "models", multiple=True, type=NAMED, default=[BUNDLE], show_default=True,
-    help="A bundle; several answer by their mean.",
+    help="A bundle. May be repeated: the probabilities are averaged.",
 )  # fmt: skip
-FOLD = click.option("--fold", type=int, help="The model of this fold alone.  [default: the mean of all]")
+FOLD = click.option("--fold", type=int, help="Use the model of this fold only.  [default: the mean of all folds]")
 EVERY = click.option(
-    "--every", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds from window to window."
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds between the starts of two windows.",
 )
-WINDOWS = "Hear all in windows, or nothing.  [default: what lasts longer than any clip in training]"
+WINDOWS = "Predict all recordings in windows, or none.  [default: those longer than any clip in training]"
 STDIN = "-"
 
 
@@ -36,10 +43,12 @@ STDIN = "-"
 @MODEL
 @FOLD
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, a line for each recording and each window.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line for each recording and each window.")
 @click.option("--windows/--whole", "windows", default=None, help=WINDOWS)
 @EVERY
-@click.option("--workers", type=click.IntRange(min=1), help="Processes, where files are many.  [default: one a core]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of processes for many files.  [default: one per core]"
+)
 def predict(
     paths: tuple[str, ...],
     models: tuple[Path, ...],
@@ -50,15 +59,15 @@ def predict(
     every: float,
     workers: int | None,
 ) -> None:
-    """Say what emotion is heard in PATHS, with probabilities.
+    """Predict the emotion of recordings, with probabilities.
 
-    PATHS are audio files, folders (all audio below them), quoted patterns such as 'clips/**/*.wav', and - for the bytes
-    of a recording on standard input: any format libsndfile reads, any rate, mono or stereo. What lasts longer than the
-    clips in training is heard in windows and gets a timeline.
+    PATHS are audio files, folders (all audio below them), quoted patterns such as 'clips/**/*.wav', or - for the bytes
+    of one recording on standard input. Any format that libsndfile reads will do, at any rate, mono or stereo.
+    Recordings longer than the clips in training are predicted in windows and get a timeline.
 
-    A file that cannot be read is reported, the others are judged, and the exit code is 1.
+    A file that cannot be read is reported and the others are predicted; the exit code is then 1.
     """
-    from pipeline.core import machine  # late: --help starts in a blink
+    from pipeline.core import machine  # imported late, so that --help starts quickly
     from pipeline.serving import predictor as serving_predictor
     from pipeline.serving.predictor import open_all
 
@@ -66,19 +75,19 @@ def predict(
     sources = named(paths, failures)
     with machine.suppress_stderr():
         predictor = open_all(models, fold=fold)
-    plan = predictor.plan(every=every, windows=windows)
-    answers = list(
+    plan = predictor.window_plan(every=every, windows=windows)
+    predictions = list(
         serving_predictor.predict_all(sources, predictor, plan, processes=workers or machine.cores(), failures=failures)
     )
-    show_predictions(answers, failures, predictor, models, form)
-    rest = "the others are judged." if answers else "there was no other."
+    show_predictions(predictions, failures, predictor, models, form)
+    rest = "the others were predicted." if predictions else "there were no others."
     fail(failures, rest, [source.path for source in sources if source.path])
 
 
-def named(paths: Sequence[str], failures: list[str]) -> "list[Source]":
-    """Find the recordings that a person names; their names are paths from the current folder where they lie in it.
+def named(paths: Sequence[str], failures: list[str]) -> list[Source]:
+    """Find the recordings below `paths`; those in the current folder are named by relative paths.
 
-    ``failures`` gets a sentence for each path that the system cannot look at.
+    A sentence for each path that cannot be read is appended to `failures`.
     """
     from pipeline.serving.predictor import Source
     from pipeline.tools.find_audio import find_audio_files
@@ -93,36 +102,29 @@ def named(paths: Sequence[str], failures: list[str]) -> "list[Source]":
 
 
 def show_predictions(
-    answers: "Sequence[Answer]",
+    predictions: Sequence[Answer],
     failures: Sequence[str],
-    predictor: "Predictor",
+    predictor: Predictor,
     models: Iterable[Path],
     form: str | None,
 ) -> None:
-    """Print answers in the form asked for."""
+    """Print predictions as JSON, as CSV or as text."""
     from pipeline.serving import results
 
     cards = [member.card for member in predictor.members]
     if form == "json":
-        described = [results.bundle_record(card, path=str(path)) for card, path in zip(cards, models, strict=True)]
-        found = {
-            "models": described,
-            "clips": [results.answer_record(answer) for answer in answers],
-            "failures": failures,
-        }
-        echo_json(found)
+        bundles = [results.bundle_record(card, path=str(path)) for card, path in zip(cards, models, strict=True)]
+        clips = [results.answer_record(prediction) for prediction in predictions]
+        echo_json({"models": bundles, "clips": clips, "failures": failures})
     elif form == "csv":
-        click.echo(results.table_csv(answers, predictor.labels), nl=False)
+        click.echo(results.table_csv(predictions, predictor.labels), nl=False)
     else:
-        click.echo("\n".join([*results.answer_lines(answers), *map(results.bundle_line, cards)]))
+        click.echo("\n".join([*results.answer_lines(predictions), *map(results.bundle_line, cards)]))
 
 
-if TYPE_CHECKING:
-    from pipeline.serving.results import Span
-
-DEVICE = "Which microphone, by number or a part of its name; see --devices.  [default: the system's]"
-FILE = "Listen to a file instead, as if it were spoken now."
-SPEED = "With --file: how many times faster; 0 is as fast as it goes."
+DEVICE = "Microphone, by number or part of its name; see --devices.  [default: that of the system]"
+FILE = "Play back a file in real time instead."
+SPEED = "With --file: speed relative to real time; 0 for as fast as possible."
 
 
 @click.command()
@@ -130,7 +132,7 @@ SPEED = "With --file: how many times faster; 0 is as fast as it goes."
 @FOLD
 @EVERY
 @click.option("--device", help=DEVICE)
-@click.option("--devices", "listing", is_flag=True, help="List microphones and end.")
+@click.option("--devices", "listing", is_flag=True, help="List the microphones and exit.")
 @click.option("--file", "path", type=NAMED, help=FILE)
 @click.option("--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help=SPEED)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each window.")
@@ -145,10 +147,10 @@ def listen(
     speed: float,
     as_json: bool,
 ) -> None:
-    """Say what emotion is heard in what the microphone hears, until Ctrl-C.
+    """Predict emotions live from a microphone, until Ctrl-C.
 
-    Sound is heard in windows as long as the clips in training, a new one every second; one without speech gets a dash.
-    Nothing is recorded or sent anywhere. Needs pip install -c constraints.txt -e '.[listen]'.
+    Windows are as long as the clips in training, and one starts every second (see --every). A window without speech
+    gets a dash. Nothing is stored or sent anywhere. Needs pip install -c constraints.txt -e '.[listen]'.
     """
     from pipeline.core import machine
     from pipeline.serving import results, stream
@@ -160,7 +162,7 @@ def listen(
     blocks, rate = stream.replay(path, speed=speed) if path else stream.blocks(number(device))
     with machine.suppress_stderr():
         predictor = open_all(models, fold=fold)
-    plan = predictor.plan(every=every, windows=True)
+    plan = predictor.window_plan(every=every, windows=True)
     for member in predictor.members:
         click.echo(results.bundle_line(member.card), err=True)
     try:
@@ -170,7 +172,7 @@ def listen(
 
 
 def number(device: str | None) -> int | str | None:
-    """Read a device: its number or its name.
+    """Parse a device: its number or its name.
 
     >>> number("3"), number("USB")
     (3, 'USB')
@@ -178,8 +180,8 @@ def number(device: str | None) -> int | str | None:
     return int(device) if device and device.isdecimal() else device
 
 
-def show_spans(spans: "Iterable[Span]", labels: tuple[str, ...], *, as_json: bool) -> None:
-    """Print each window as it comes."""
+def show_spans(spans: Iterable[Span], labels: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the prediction for each window as soon as it is made."""
     from pipeline.serving import results
 
     for span in spans:
@@ -188,8 +190,8 @@ def show_spans(spans: "Iterable[Span]", labels: tuple[str, ...], *, as_json: boo
 
 LOOPBACK = "127.0.0.1"
 EXPOSED = (
-    "WARNING: {0} is no loopback address: anyone who reaches this machine can use the page, there is no password and "
-    "no encryption."
+    "WARNING: {0} is not a loopback address: anyone who can reach this machine can use the page, without password and "
+    "encryption."
 )
 
 
@@ -197,13 +199,19 @@ EXPOSED = (
 @MODEL
 @FOLD
 @EVERY
-@click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=7860, show_default=True, help="0: any that is free.")
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen at.")
 @click.option(
-    "--max-mb", type=click.FloatRange(min=0.01), default=25, show_default=True, help="Megabytes of a recording."
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=7860,
+    show_default=True,
+    help="Port to listen at; 0 for any free one.",
 )
 @click.option(
-    "--max-seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Length of a recording."
+    "--max-mb", type=click.FloatRange(min=0.01), default=25, show_default=True, help="Largest recording, in megabytes."
+)
+@click.option(
+    "--max-seconds", type=click.FloatRange(min=1), default=600, show_default=True, help="Longest recording, in seconds."
 )
 def serve(
     models: tuple[Path, ...],
@@ -215,29 +223,33 @@ def serve(
     max_mb: float,
     max_seconds: float,
 ) -> None:
-    """Serve a web page where a voice is uploaded or recorded, and a JSON API beside it.
+    """Serve a web page and a JSON API for predictions.
 
-    It can be reached from this machine alone unless --host says otherwise. Ctrl-C ends it.
+    On the page, speech can be uploaded or recorded. It can be reached only from this machine unless --host is given.
+    Stop it with Ctrl-C. Needs pip install -c constraints.txt -e '.[serve]'.
     """
     with extras.needed("serve"):
-        from pipeline.serving import app  # late: --help starts in a blink
+        from pipeline.serving import app  # imported late, so that --help starts quickly
     from pipeline.core import machine
     from pipeline.serving.limits import Desk, Limits
     from pipeline.serving.predictor import open_all
 
-    door = app.bind(host, port)
+    listener = app.bind(host, port)
     if not is_loopback(host):
         click.secho(EXPOSED.format(host), err=True, bold=True)
     with machine.suppress_stderr():
         predictor = open_all(models, fold=fold)
-    desk = Desk(predictor, predictor.plan(every=every), Limits(megabytes=max_mb, seconds=max_seconds))
+    service = Desk(predictor, predictor.window_plan(every=every), Limits(megabytes=max_mb, seconds=max_seconds))
     app.run_server(
-        desk, door, names=[path.name for path in models], ready=lambda: click.echo(greeting(door.getsockname()))
+        service,
+        listener,
+        names=[path.name for path in models],
+        ready=lambda: click.echo(greeting(listener.getsockname())),
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address is reached from this machine alone.
+    """Say whether an address can be reached only from this machine.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -249,31 +261,34 @@ def is_loopback(host: str) -> bool:
 
 
 def greeting(address: tuple[str, int]) -> str:
-    """Say where the page is.
+    """Write the address of the page.
 
     >>> greeting(("127.0.0.1", 7860))
-    'http://127.0.0.1:7860  (Ctrl-C ends it)'
+    'http://127.0.0.1:7860  (stop with Ctrl-C)'
     """
     host, port = address[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}  (Ctrl-C ends it)"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}  (stop with Ctrl-C)"
 
 
 @click.group()
 def model() -> None:
-    """A trained bundle: what it was trained on, how good it is, what it is not for."""
+    """Show the model card of a trained bundle."""
 
 
 @model.command()
 @click.argument("folder", type=NAMED, default=BUNDLE)
-@click.option("--markdown", "form", flag_value="markdown", help="With the head that model hubs read.")
-@click.option("--line", "form", flag_value="line", help="The score in one sentence.")
-@click.option("--json", "form", flag_value="json", help="All that stands on the card.")
+@click.option(
+    "--markdown", "form", flag_value="markdown", help="Print Markdown with the metadata that model hubs read."
+)
+@click.option("--line", "form", flag_value="line", help="Print the score in one sentence.")
+@click.option("--json", "form", flag_value="json", help="Print the whole bundle.json.")
 def show(folder: Path, form: str | None) -> None:
-    """Print the card of the bundle FOLDER, after checking every byte of it.
+    """Print the model card of a bundle.
 
-    What it was trained on and on what terms, its scores for speakers never heard, by corpus and by sex, and its limits.
+    FOLDER is the bundle; its files are verified first. The card states the training data and their licences, the scores
+    on unseen speakers, by corpus and by sex, and the limits of use.
     """
-    # late: --help starts in a blink
+    # imported late, so that --help starts quickly
     from pipeline.report import model_card
     from pipeline.serving import results
     from pipeline.serving.predictor import read_card
@@ -289,32 +304,31 @@ def show(folder: Path, form: str | None) -> None:
         click.echo(text, nl=False)
 
 
-if TYPE_CHECKING:
-    from pipeline.export.parity import Array
-
-TARGETS = ("onnx", "litert", "litert-int8")  # the names of export.TARGETS, known before that is imported
-TOLERANCE = "The largest difference of probabilities let through.  [default: 0.0001, of litert-int8 0.1]"
+TARGETS = ("onnx", "litert", "litert-int8")  # the names in export.command.TARGETS, whose import would slow --help
+TOLERANCE = "Largest allowed difference of probabilities.  [default: 0.0001, for litert-int8 0.1]"
 
 
 @click.command()
 @click.argument("clips", nargs=-1)
-@click.option("--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="May be repeated.")
-@click.option("--model", type=NAMED, default=Path("models/bundle"), show_default=True)
+@click.option(
+    "--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="Format. May be repeated."
+)
+@click.option("--model", type=NAMED, default=BUNDLE, show_default=True, help="The bundle to export.")
 @click.option(
     "-o", "--output", type=NAMED, default=Path("models/export"), show_default=True,
-    help="Each format becomes a bundle in a folder of its name there.",
+    help="Folder for the exported bundles, one per format.",
 )  # fmt: skip
 @click.option("--tolerance", type=click.FloatRange(min=0), help=TOLERANCE)
 def export(
     clips: tuple[str, ...], targets: tuple[str, ...], *, model: Path, output: Path, tolerance: float | None
 ) -> None:
-    """Write a trained bundle for ONNX Runtime or LiteRT, and compare it with the networks of Keras.
+    """Export a trained bundle to ONNX Runtime or LiteRT.
 
-    What is written is run on CLIPS and let go only if it gives the same probabilities. CLIPS are audio files, folders
-    and quoted patterns; without any, 64 test clips of the pipeline's own data are taken. litert-int8 is calibrated on
-    every other one: name clips like those that it will hear.
+    The exported models are run on CLIPS and kept only if their probabilities agree with those of Keras. CLIPS are audio
+    files, folders and quoted patterns; without any, 64 test clips of the pipeline are used. litert-int8 is calibrated
+    on every other clip: name clips that resemble those it will be used for.
     """
-    from pipeline.core import files  # late: --help starts in a blink
+    from pipeline.core import files  # imported late, so that --help starts quickly
     from pipeline.export import command, convert, parity
 
     convert.one_thread()
@@ -328,8 +342,8 @@ def export(
     click.echo("\n".join(f"Written to {output / target}" for target in dict.fromkeys(targets)))
 
 
-def inputs(clips: tuple[str, ...], model: Path) -> "Array":
-    """Make the inputs of a bundle from the recordings that are named, or from test clips."""
+def inputs(clips: tuple[str, ...], model: Path) -> Array:
+    """Compute the inputs of a bundle from the named recordings, or from test clips."""
     from pipeline.audio import formats
     from pipeline.core import config
     from pipeline.export import parity
@@ -339,7 +353,8 @@ def inputs(clips: tuple[str, ...], model: Path) -> "Array":
 
     paths = list(find_audio.find_audio_files(clips).values()) if clips else parity.unheard(config.read())
     unread = formats.unread(paths)
-    if unread and len(unread) < len(paths):  # of those alone the first is refused
+    if unread and len(unread) < len(paths):  # if all are, decoding refuses the first
         click.echo("\n".join(formats.told(unread)), err=True)
         paths = [path for path in paths if path not in unread]
-    return parity.sample_values(paths, serving_inputs.of(bundle.read(model), name=str(model)))
+    settings = serving_inputs.of(bundle.read(model), name=str(model))
+    return parity.sample_values(paths, settings.compute)

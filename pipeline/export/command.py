@@ -1,4 +1,4 @@
-"""``export``: turn a bundle into one that runs without Keras, if its answers stay the same."""
+"""``export``: convert a bundle into one that runs without Keras, if its predictions stay the same."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,72 +27,75 @@ WEIGHTS = ("int8 weights", export_convert.to_weights)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A format."""
+    """An export format."""
 
     runtime: str
     file: str
-    ways: Sequence[tuple[str, Convert]]  # the first one within the tolerance is taken
-    tolerance: float  # the largest difference of probabilities from Keras'
-    packages: Sequence[str]  # whose versions the card names
+    converters: Sequence[tuple[str, Convert]]  # the first one within the tolerance is used
+    tolerance: float  # the largest allowed difference from the probabilities of Keras
+    packages: Sequence[str]  # whose versions are written to the card
 
 
 ONNX = ("onnx", "onnxruntime", "tf2onnx")
 LITERT = ("ai-edge-litert",)
 TARGETS: Mapping[str, Target] = {
     "onnx": Target(
-        runtime="onnx", file=runtimes.ONNX, ways=(("float32", export_convert.to_onnx),), tolerance=1e-4, packages=ONNX
+        runtime="onnx",
+        file=runtimes.ONNX,
+        converters=(("float32", export_convert.to_onnx),),
+        tolerance=1e-4,
+        packages=ONNX,
     ),
     "litert": Target(
         runtime="litert",
         file=runtimes.LITERT,
-        ways=(("float32", export_convert.to_litert),),
+        converters=(("float32", export_convert.to_litert),),
         tolerance=1e-4,
         packages=LITERT,
     ),
     "litert-int8": Target(
-        runtime="litert", file=runtimes.LITERT, ways=(INTEGERS, WEIGHTS), tolerance=0.1, packages=LITERT
+        runtime="litert", file=runtimes.LITERT, converters=(INTEGERS, WEIGHTS), tolerance=0.1, packages=LITERT
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is exported and compared."""
+    """A bundle to export and the clips to compare with."""
 
     source: Path
     card: bundle.Card
-    samples: Array  # (clips, frames, rows)
+    samples: Array  # (clips, frames, bins)
 
     @property
-    def places(self) -> dict[str, tuple[int, int | None]]:
-        """The folder of each network, with its fold and, where there are several, its seed."""
+    def folders(self) -> dict[str, tuple[int, int | None]]:
+        """The folder of each network, with its fold and, if there are several, its seed."""
         several = len(self.card.seeds) > 1
         return {
-            place: (fold, seed if several else None)
+            folder: (fold, seed if several else None)
             for fold in self.card.folds
-            for seed, place in zip(self.card.seeds, self.card.places(fold), strict=True)
+            for seed, folder in zip(self.card.seeds, self.card.places(fold), strict=True)
         }
 
-    def network(self, place: str) -> models.Model:
-        """Load one network."""
-        return models.load_model_files(self.source / place, self.card.arch)
+    def load_network(self, folder: str) -> models.Model:
+        return models.load_model_files(self.source / folder, self.card.arch)
 
 
 def export(source: Path, output: Path, *, target: str, samples: Array, tolerance: float | None = None) -> list[Made]:
-    """Write a bundle in another format, run on clips before it takes its place.
+    """Convert a bundle to another format and compare it with the original on clips.
 
     Args:
         source: a bundle of Keras networks.
         output: the bundle to write.
         target: one of `TARGETS`.
-        samples: inputs of real clips, of shape ``(clips, frames, rows)``; int8 is calibrated on every other one.
-        tolerance: the largest difference of probabilities that is let through; None is that of the target.
+        samples: inputs of real clips, of shape ``(clips, frames, bins)``; int8 is calibrated on every other one.
+        tolerance: the largest allowed difference of probabilities; None for that of the target.
 
     Returns:
-        How the model of each fold compares.
+        The comparison of each model.
 
     Raises:
-        StoreError: the bundle or the clips cannot be used, or the answers differ; nothing is written then.
+        StoreError: the bundle or the clips cannot be used, or the predictions differ; nothing is written then.
         SettingError: the target is unknown, its packages are not installed, or Keras runs on another backend.
     """
     if target not in TARGETS:
@@ -100,29 +103,27 @@ def export(source: Path, output: Path, *, target: str, samples: Array, tolerance
     kind = TARGETS[target] if tolerance is None else replace(TARGETS[target], tolerance=tolerance)
     job = opened(source, samples)
     with files.replacing(to_write(output), [source]) as part:
-        made = [convert(job, part / place, name=target, kind=kind) for place in job.places]
+        made = [convert(job, part / folder, name=target, kind=kind) for folder in job.folders]
         finish(part, job, kind, made)
     return made
 
 
 def to_write(output: Path) -> files.Output:
-    """Describe the bundle that is written."""
+    """Describe the bundle to write."""
     return files.Output(path=output, what="a bundle", ours=bundle.is_whole, folder=True)
 
 
 def originals(source: Path, samples: Array) -> list[Made]:
-    """Say how large and how quick the networks are that are exported."""
+    """Measure size and latency of the networks to export."""
     job = opened(source, samples)
-    return [original(job, place) for place in job.places]
+    return [original(job, folder) for folder in job.folders]
 
 
-def original(job: Job, place: str) -> Made:
-    """Say how large and how quick one network is."""
-    network = job.network(place)
-    path = job.source / place / models.NETWORK
-    wanted = network.hear(job.samples)
+def original(job: Job, folder: str) -> Made:
+    network, path = job.load_network(folder), job.source / folder / models.NETWORK
+    expected = network.hear(job.samples)
     return parity.compare_answers(
-        network, wanted, job.samples, path=path, target="keras", member=job.places[place], numbers="float32"
+        network, expected, job.samples, path=path, target="keras", member=job.folders[folder], numbers="float32"
     )
 
 
@@ -130,7 +131,7 @@ def opened(source: Path, samples: Array) -> Job:
     """Read the card of a bundle that can be exported.
 
     Raises:
-        StoreError: it is a machine, is exported already, or takes other inputs.
+        StoreError: it is an SVM, was exported already, or needs other inputs.
     """
     card = bundle.read(source)
     if card.arch == SVM:
@@ -139,45 +140,50 @@ def opened(source: Path, samples: Array) -> Job:
         raise StoreError(f"{source} was exported for {card.runtime} already: export the bundle it was made of.")
     if samples.shape[1:] != tuple(card.layout["shape"]) or not len(samples) or not np.isfinite(samples).all():
         raise StoreError(
-            f"{source} takes clips of shape {tuple(card.layout['shape'])} in finite numbers, and to compare with there "
-            f"are {len(samples)} of shape {samples.shape[1:]}: name recordings that can be heard."
+            f"{source} needs clips of shape {tuple(card.layout['shape'])} with finite values, and those to compare "
+            f"with are {len(samples)} of shape {samples.shape[1:]}: name recordings that it can predict."
         )
     return Job(source=source, card=card, samples=samples)
 
 
 def convert(job: Job, folder: Path, *, name: str, kind: Target) -> Made:
-    """Convert one network by the first way that is within the tolerance, into the folder of its name.
+    """Convert one network with the first converter whose result is within the tolerance.
+
+    Args:
+        job: the bundle.
+        folder: to make, with the name of the network's folder.
+        name: of the target.
+        kind: the target.
 
     Raises:
-        StoreError: none is.
+        StoreError: no result is within the tolerance.
     """
-    model = job.network(folder.name)
+    model = job.load_network(folder.name)
     if not isinstance(model, models.Network):
-        raise TypeError(model)  # an svm, which was refused
-    wanted, path = model.hear(job.samples), folder / kind.file
+        raise TypeError(model)  # an SVM, which `opened` refuses
+    expected, path = model.hear(job.samples), folder / kind.file
     folder.mkdir(parents=True)
-    for numbers, write in kind.ways:
-        write(model.network, path, job.samples[::2])  # the others are new to what is calibrated, and show what it errs
-        found = runtimes.load(folder, kind.runtime)
+    for numbers, write in kind.converters:
+        write(model.network, path, job.samples[::2])  # the other clips show errors that calibration does not see
+        converted = runtimes.load(folder, kind.runtime)
         made = parity.compare_answers(
-            found, wanted, job.samples, path=path, target=name, member=job.places[folder.name], numbers=numbers
+            converted, expected, job.samples, path=path, target=name, member=job.folders[folder.name], numbers=numbers
         )
-        if made.difference <= kind.tolerance:  # never so where it is no number
+        if made.difference <= kind.tolerance:  # false for NaN
             return made
     raise too_different(job, made, kind.tolerance)
 
 
 def too_different(job: Job, made: Made, tolerance: float) -> StoreError:
-    """Say that a converted model answers otherwise than the network."""
     return StoreError(
         f"{job.source}, fold {made.fold}: over {len(job.samples)} clips the probabilities of {made.target} differ by "
-        f"up to {made.within} from those of Keras, more than {tolerance:g}; nothing was written. Choose another format "
-        f"with --to, or allow more with --tolerance."
+        f"up to {made.difference:.2g} from those of Keras, more than {tolerance:g}; nothing was written. Choose "
+        f"another format with --to, or allow more with --tolerance."
     )
 
 
 def finish(part: Path, job: Job, kind: Target, made: Sequence[Made]) -> None:
-    """Write histories, page and card of an exported bundle."""
+    """Write the training histories, the model card and ``bundle.json`` of an exported bundle."""
     for path in job.source.glob(f"fold-*/{HISTORY}"):
         shutil.copy(path, part / path.parent.name)
     converters = {name: version(name) for name in kind.packages}
@@ -187,6 +193,6 @@ def finish(part: Path, job: Job, kind: Target, made: Sequence[Made]) -> None:
 
 
 def page(card: bundle.Card, made: Sequence[Made], clips: int) -> str:
-    """Write the page of a bundle, and how its models compare with those they were made of."""
+    """Write the model card, followed by the comparison with the original networks."""
     compared = model_card.grid(parity.parity_table(made, clips))
-    return f"{model_card.page(card).rstrip()}\n\n## How it compares with the network it was made of\n{compared}\n"
+    return f"{model_card.page(card).rstrip()}\n\n## Comparison with the original network\n{compared}\n"

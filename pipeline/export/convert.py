@@ -20,7 +20,7 @@ CHATTY = ("tensorflow", "tf2onnx", "absl")
 
 
 def to_onnx(network: keras.Model, path: Path, _: Array) -> None:
-    """Write a network for any number of clips at once, float32."""
+    """Write a float32 ONNX model for any number of clips."""
     only_tensorflow()
     runtimes.needed("tf2onnx")
     with still():
@@ -28,50 +28,54 @@ def to_onnx(network: keras.Model, path: Path, _: Array) -> None:
 
 
 def to_litert(network: keras.Model, path: Path, _: Array) -> None:
-    """Write a network for one clip at a time, float32."""
+    """Write a float32 LiteRT model for one clip at a time."""
     write_litert(network, path)
 
 
 def to_weights(network: keras.Model, path: Path, _: Array) -> None:
-    """Write a network for one clip at a time, its weights in 8 bits; what is computed of them stays float32."""
+    """Write a LiteRT model for one clip at a time with 8-bit weights; activations stay float32."""
     import tensorflow as tf
 
     write_litert(network, path, optimizations=[tf.lite.Optimize.DEFAULT])
 
 
 def to_integers(network: keras.Model, path: Path, samples: Array) -> None:
-    """Write a network for one clip at a time, weights and activations in 8 bits; input and output stay float32.
+    """Write a LiteRT model for one clip at a time with 8-bit weights and activations; input and output stay float32.
 
     Args:
-        network: what is converted; unrolled, for at a loop the calibrator of TensorFlow 2.21 crashes the process.
-        path: the file.
-        samples: clips that show the range of each activation, of shape ``(clips, frames, rows)``.
+        network: the network, which is unrolled: with loops, the calibrator of TensorFlow 2.21 crashes the process.
+        path: the file to write.
+        samples: clips for calibrating the range of each activation, of shape ``(clips, frames, bins)``.
     """
     import tensorflow as tf
 
-    whole = [tf.lite.Optimize.DEFAULT]
-    write_litert(network, path, optimizations=whole, representative_dataset=lambda: ([clip[None]] for clip in samples))
+    write_litert(
+        network,
+        path,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: ([clip[None]] for clip in samples),
+    )
 
 
 def write_litert(network: keras.Model, path: Path, **settings: Any) -> None:
-    """Write a network in operations that the plain interpreter knows; the others would fail when it runs."""
+    """Write a LiteRT model of built-in operations only; the interpreter cannot run others."""
     only_tensorflow()
     import tensorflow as tf
 
     shape = (1, *network.input_shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="patch")]
-    plain = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     with still():
         again(network, unroll=True).export(
-            path, format="litert", verbose=False, input_signature=signature, target_spec=plain, **settings
+            path, format="litert", verbose=False, input_signature=signature, target_spec=builtin, **settings
         )
 
 
 def only_tensorflow() -> None:
-    """Refuse other backends.
+    """Refuse other backends than TensorFlow.
 
     Raises:
-        SettingError: Keras runs on another one.
+        SettingError: Keras runs on another backend.
     """
     if keras.backend.backend() != "tensorflow":
         raise SettingError(
@@ -81,7 +85,7 @@ def only_tensorflow() -> None:
 
 
 def one_thread() -> None:
-    """Start TensorFlow on one thread, as latencies are measured; it stays as it is where it has started."""
+    """Run TensorFlow on one thread, for latencies; without effect once TensorFlow has started."""
     only_tensorflow()
     import tensorflow as tf
 
@@ -92,10 +96,10 @@ def one_thread() -> None:
 
 
 def again(network: keras.Model, *, unroll: bool = False) -> keras.Model:
-    """Build a network once more with the same weights, in the form that converters take.
+    """Clone a network with its weights, in a form that the converters accept.
 
-    Mean and variance become plain arrays: tf2onnx takes tensors that are no weights for further inputs. Recurrent
-    layers that are unrolled leave no loop, which the calibrator and some interpreters of LiteRT do not bear.
+    Mean and variance become NumPy arrays, because tf2onnx turns tensors that are no weights into further inputs.
+    `unroll` removes the loops of recurrent layers, with which the calibrator and some interpreters of LiteRT fail.
     """
     copy = keras.models.clone_model(network, clone_function=unrolled if unroll else None)
     copy.set_weights(network.get_weights())
@@ -106,11 +110,11 @@ def again(network: keras.Model, *, unroll: bool = False) -> keras.Model:
 
 
 def unrolled(layer: keras.Layer) -> keras.Layer:
-    """Build a layer once more, recurrent ones step after step."""
+    """Clone a layer, unrolled if it is recurrent."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.Bidirectional):
-        for way in ("layer", "backward_layer"):
-            config[way]["config"]["unroll"] = True
+        for direction in ("layer", "backward_layer"):
+            config[direction]["config"]["unroll"] = True
     elif isinstance(layer, keras.layers.GRU | keras.layers.LSTM):
         config["unroll"] = True
     return layer.__class__.from_config(config)
@@ -118,7 +122,7 @@ def unrolled(layer: keras.Layer) -> keras.Layer:
 
 @contextmanager
 def still() -> Iterator[None]:
-    """Keep what converters say of themselves from people; errors come through."""
+    """Suppress the log output of the converters, except errors."""
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     try:
         for name in CHATTY:

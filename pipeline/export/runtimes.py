@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,13 @@ ONNX, LITERT = "model.onnx", "model.tflite"
 Array = npt.NDArray[np.float32]
 
 
+class Classifier(Protocol):
+    """A model in any runtime."""
+
+    def hear(self, values: Array) -> Array:
+        """Return probabilities. Shape: ``(clips, frames, bins)`` or ``(clips, 4 * bins)`` to ``(clips, classes)``."""
+
+
 @dataclass(frozen=True)
 class Onnx:
     """A network in ONNX Runtime."""
@@ -25,7 +32,7 @@ class Onnx:
     session: Any  # onnxruntime.InferenceSession
 
     def hear(self, values: Array) -> Array:
-        """Give probabilities. Shape: ``(clips, frames, rows)`` to ``(clips, classes)``."""
+        """Return probabilities. Shape: ``(clips, frames, bins)`` to ``(clips, classes)``."""
         (patch,), (probabilities,) = self.session.get_inputs(), self.session.get_outputs()
         if not len(values):
             return np.empty((0, probabilities.shape[1]), np.float32)
@@ -35,16 +42,16 @@ class Onnx:
 
 @dataclass(frozen=True)
 class LiteRt:
-    """A network in LiteRT, which takes one clip at a time."""
+    """A network in LiteRT, which processes one clip at a time."""
 
-    interpreter: Any  # ai_edge_litert.interpreter.Interpreter, its memory allocated
-    busy: Lock = field(default_factory=Lock)  # its input and output are one place in memory for all threads
+    interpreter: Any  # ai_edge_litert.interpreter.Interpreter, after allocate_tensors()
+    lock: Lock = field(default_factory=Lock)  # threads share the input and output buffers
 
     def hear(self, values: Array) -> Array:
-        """Give probabilities. Shape: ``(clips, frames, rows)`` to ``(clips, classes)``."""
+        """Return probabilities. Shape: ``(clips, frames, bins)`` to ``(clips, classes)``."""
         (patch,), (probabilities,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         found = np.empty((len(values), probabilities["shape"][1]), np.float32)
-        with self.busy:
+        with self.lock:
             for number, clip in enumerate(np.asarray(values, np.float32)):
                 self.interpreter.set_tensor(patch["index"], clip[None])
                 self.interpreter.invoke()
@@ -53,12 +60,12 @@ class LiteRt:
 
 
 def load(folder: Path, runtime: str, *, threads: int = 1) -> Onnx | LiteRt:
-    """Open the model of one fold.
+    """Load an exported model.
 
     Args:
         folder: of the fold.
-        runtime: what the card says: onnx or litert.
-        threads: native ones for one call; the networks are too small to gain much from more than one.
+        runtime: onnx or litert, as in the card.
+        threads: native threads of a call; the networks are too small to gain much from more than one.
 
     Raises:
         SettingError: the runtime is unknown or not installed.
@@ -69,7 +76,6 @@ def load(folder: Path, runtime: str, *, threads: int = 1) -> Onnx | LiteRt:
 
 
 def open_onnx(folder: Path, threads: int) -> Onnx:
-    """Open model.onnx."""
     onnxruntime = needed("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -79,7 +85,6 @@ def open_onnx(folder: Path, threads: int) -> Onnx:
 
 
 def open_litert(folder: Path, threads: int) -> LiteRt:
-    """Open model.tflite."""
     litert = needed("ai_edge_litert.interpreter")
     with machine.suppress_stderr():
         interpreter = litert.Interpreter(str(folder / LITERT), num_threads=threads)
@@ -91,7 +96,7 @@ OPEN: Mapping[str, Callable[[Path, int], Onnx | LiteRt]] = {"onnx": open_onnx, "
 
 
 def needed(name: str) -> ModuleType:
-    """Import a module that not everybody has.
+    """Import a module of the extra ``export``.
 
     Raises:
         SettingError: it is not installed.

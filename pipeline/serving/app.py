@@ -1,4 +1,4 @@
-"""The web app: the page, the JSON API beside it, example recordings, and the server that runs them."""
+"""The web app: the page, the JSON API, example recordings, and the server that runs them."""
 
 import asyncio
 import os
@@ -26,39 +26,39 @@ from pipeline.demo import voice
 from pipeline.serving import page, results
 from pipeline.serving.limits import BusyError, Desk, Gate, TooLargeError, refusal
 
-UNNAMED = "The recording"  # bytes that came without a file name
+UNNAMED = "The recording"  # for bytes without a file name
 FIELD = "file"
 STATUS: dict[type[Exception], int] = {TooLargeError: 413, AudioError: 422, BusyError: 503}
 
 
-def add_api(app: FastAPI, desk: Desk, names: Sequence[str]) -> None:
-    """Put the API into an app.
+def add_api(app: FastAPI, service: Desk, names: Sequence[str]) -> None:
+    """Add the routes of the JSON API.
 
     Args:
-        app: of FastAPI.
-        desk: who judges.
+        app: the app.
+        service: makes the predictions.
         names: of the bundles.
     """
-    cards = [member.card for member in desk.predictor.members]
+    cards = [member.card for member in service.predictor.members]
     models = [results.bundle_record(card, path=name) for card, name in zip(cards, names, strict=True)]
 
     @app.post("/predict", openapi_extra=BODY)
     async def predict(request: Request) -> dict[str, Any]:
-        """Say what emotion is heard in a recording: the body of the request, or the field ``file`` of a form."""
-        with desk.place():
-            name, data = await asyncio.wait_for(received(request), desk.limits.upload)
-            judged = await run_in_threadpool(desk.judge, data, name=name)
-        return {"models": models} | results.answer_record(judged.answer)
+        """Predict the emotion of a recording: the body of the request, or the field ``file`` of a form."""
+        with service.request():
+            name, data = await asyncio.wait_for(received(request), service.limits.upload_timeout)
+            found = await run_in_threadpool(service.predict, data, name=name)
+        return {"models": models} | results.answer_record(found.prediction)
 
     @app.get("/model")
     def model() -> dict[str, Any]:
-        """Say who answers, how good that is, and what may be asked."""
-        limits = {"megabytes": desk.limits.megabytes, "seconds": desk.limits.seconds}
+        """Describe the models, their scores, and the limits of requests."""
+        limits = {"megabytes": service.limits.megabytes, "seconds": service.limits.seconds}
         return {"models": models, "limits": limits}
 
     @app.get("/health")
     def health() -> dict[str, str]:
-        """Say that the server is up."""
+        """Confirm that the server is up."""
         return {"status": "ok"}
 
     for kind in (SerError, TimeoutError, HTTPException, ClientDisconnect):
@@ -79,10 +79,10 @@ BODY = {
 
 
 async def received(request: Request) -> tuple[str, bytes]:
-    """Read name and bytes of a recording; the gate counts them.
+    """Read name and bytes of a recording; the middleware counts the bytes.
 
     Raises:
-        AudioError: a form without one.
+        AudioError: the form holds no recording.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return UNNAMED, await request.body()
@@ -94,43 +94,42 @@ async def received(request: Request) -> tuple[str, bytes]:
 
 
 def explain(_: Request, error: Exception) -> JSONResponse:
-    """Turn an error into its status and a sentence."""
+    """Turn an error into its status code and a sentence."""
     if isinstance(error, TimeoutError):
-        return refusal(408, "The recording took too long to arrive: send a smaller one.")
+        return refusal(408, "The upload took too long: send a smaller recording.")
     if isinstance(error, HTTPException):
         return refusal(error.status_code, str(error.detail))
     if isinstance(error, ClientDisconnect):
-        return refusal(400, "The recording broke off on its way.")
+        return refusal(400, "The connection closed before the whole recording had arrived.")
     return refusal(next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500), str(error))
 
 
-BACKLOG = 64  # connections that wait to be accepted
-FAREWELL = 2  # s for open connections when the server ends
+BACKLOG = 64  # connections waiting to be accepted
+FAREWELL = 2  # s that open connections have to finish when the server stops
 
 
-def build_app(desk: Desk, *, names: Sequence[str], folder: Path) -> FastAPI:
+def build_app(service: Desk, *, names: Sequence[str], folder: Path) -> FastAPI:
     """Build the app.
 
     Args:
-        desk: who judges.
+        service: makes the predictions.
         names: of the bundles, for the API.
-        folder: for uploads and examples, which nobody else should read.
+        folder: for uploads and examples; others should not be able to read it.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # Gradio has no other way to be told
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # Gradio has no other setting for it
     examples = folder / "examples"
     examples.mkdir(parents=True, exist_ok=True)
-    app = FastAPI(title="ser-features", docs_url=None, redoc_url=None)  # their pages would fetch scripts from afar
-    app.add_middleware(Gate, limits=desk.limits)
-    add_api(app, desk, names)
-    made = make_examples(examples, desk.predictor.labels)
+    app = FastAPI(title="ser-features", docs_url=None, redoc_url=None)  # those pages load scripts from a CDN
+    app.add_middleware(Gate, limits=service.limits)
+    add_api(app, service, names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Gradio's own
-        blocks = page.build_page(desk, made)
+        blocks = page.build_page(service, make_examples(examples, service.predictor.labels))
         gr.mount_gradio_app(
             app,
             blocks,
             "/",
-            max_file_size=desk.limits.size,
+            max_file_size=service.limits.size,
             ssr_mode=False,
             pwa=False,
             run_history=False,
@@ -140,41 +139,37 @@ def build_app(desk: Desk, *, names: Sequence[str], folder: Path) -> FastAPI:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Take a port, 0 for any that is free.
+    """Open a listening socket; port 0 takes any free one.
 
     Raises:
-        SettingError: it is taken, or there is no such address here.
+        SettingError: the port is taken, or this machine has no such address.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=BACKLOG, family=family(host))
+        return socket.create_server((host, port), backlog=BACKLOG, family=family)
     except OSError as error:
         raise SettingError(
             f"{host}, port {port} cannot be used ({error.strerror}): give another with --port or --host."
         ) from error
 
 
-def family(host: str) -> socket.AddressFamily:
-    """Say which kind of address it is."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def run_server(desk: Desk, door: socket.socket, *, names: Sequence[str], ready: Callable[[], None]) -> None:
-    """Serve until interrupted; uploads are gone afterwards.
+def run_server(service: Desk, listener: socket.socket, *, names: Sequence[str], ready: Callable[[], None]) -> None:
+    """Serve until interrupted, then delete all uploads.
 
     Args:
-        desk: who judges.
-        door: where to listen.
+        service: makes the predictions.
+        listener: the socket to listen at.
         names: of the bundles.
-        ready: is called before the first visitor is let in.
+        ready: is called before the first request is accepted.
     """
     with tempfile.TemporaryDirectory(prefix="ser-serve-") as folder:
-        app = build_app(desk, names=names, folder=Path(folder))
+        app = build_app(service, names=names, folder=Path(folder))
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=FAREWELL
         )
         ready()
         try:
-            uvicorn.Server(config).run(sockets=[door])
+            uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             return
 
@@ -183,7 +178,7 @@ with extras.system_library("libsndfile"):
     import soundfile
 
 RATE = 16_000  # Hz
-SEED = 2024  # the demo makes its speakers from other streams
+SEED = 2024  # the demo draws its speakers from other streams
 EMOTIONS = ("angry", "happy", "neutral", "sad", "fear")
 TEXT = "AY1 TH IH1 NG K AY0 HH AE1 V AX D AA1 K T ER0 Z AX P OY1 N T M AX N T"  # I think I have a doctor's appointment
 STUDIO = voice.Recording(rate=RATE, level=-28, floor=-66, silence=(0.3, 0.3), tempo=1.0)
@@ -192,7 +187,7 @@ Array = npt.NDArray[np.float32]
 
 
 def make_examples(folder: Path, labels: Sequence[str]) -> dict[str, Path]:
-    """Write a clip for each emotion that a model knows, and one of them all with pauses between; give them by name."""
+    """Write a clip for each emotion among the labels and one of all of them with pauses; return the paths by name."""
     spoken = {name: say(name, number) for number, name in enumerate(EMOTIONS) if name in labels}
     room = np.random.default_rng(SEED).standard_normal(round(PAUSE * RATE), np.float32)
     pause = room * np.float32(10 ** (STUDIO.floor / 20))
@@ -201,13 +196,13 @@ def make_examples(folder: Path, labels: Sequence[str]) -> dict[str, Path]:
 
 
 def say(emotion: str, number: int) -> Array:
-    """Speak the text in an emotion, women and men in turn. Shape ``(samples,)``."""
+    """Synthesise the text in an emotion, women and men in turn. Shape ``(samples,)``."""
     rng = np.random.default_rng([SEED, number])
     speaker = voice.cast(rng, ("female", "male")[number % 2])
     return voice.speak(rng, speaker, emotion, TEXT, recording=STUDIO, strength=1.2)
 
 
 def write(path: Path, clip: Array) -> Path:
-    """Write a WAV file of 16 bits."""
+    """Write a 16-bit WAV file."""
     soundfile.write(path, clip, RATE, subtype="PCM_16")
     return path

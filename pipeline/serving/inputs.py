@@ -1,4 +1,4 @@
-"""From a recording to the inputs of a bundle: its signal path, whole clips or windows."""
+"""Compute model inputs from a recording with the settings of a bundle, whole or in windows."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from pipeline.core.errors import SerError, StoreError
 from pipeline.core.labels import ORIGINAL
 from pipeline.dataset.functionals import functionals
 from pipeline.ingest import measure
-from pipeline.serving.vad import Window, cut
+from pipeline.serving.vad import cut
 from pipeline.signal import extractor
 from pipeline.signal.settings import Audio, Augment, LogMel, Mfcc
 from pipeline.train.bundle import Card
@@ -27,169 +27,162 @@ VIEWS = {"logmel": LogMel, "mfcc": Mfcc}
 
 @dataclass(frozen=True)
 class Hearing:
-    """From a recording to what the model is given. It travels to worker processes."""
+    """The settings by which a bundle's inputs are computed. It is sent to worker processes."""
 
     settings: extractor.Recipe
     view: str
-    functionals: bool = False  # whether the model takes one vector a clip
+    functionals: bool = False  # whether the model takes one vector per clip
 
     @cached_property
     def seconds(self) -> float:
-        """How much of a recording is heard at once, before anything is cut off its ends."""
+        """The length of a model input before trimming, in s."""
         return self.settings.audio.offset + self.settings.audio.seconds
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what the model takes of one clip: ``(frames, rows)`` or ``(4 * rows,)``."""
-        frames, rows = extractor.layout(self.settings, self.view).shape
-        return (4 * rows,) if self.functionals else (frames, rows)
+        """The shape of the model's input for one clip: ``(frames, bins)`` or ``(4 * bins,)``."""
+        frames, bins = extractor.layout(self.settings, self.view).shape
+        return (4 * bins,) if self.functionals else (frames, bins)
 
-    def values(self, recording: decode.Recording) -> Array:
-        """Make what the model takes, to the bit what training took.
+    def compute(self, recording: decode.Recording) -> Array:
+        """Compute the model's input, bit for bit as for training.
 
-        Shape: ``(samples, channels)`` to ``(frames, rows)``, or to ``(4 * rows,)`` for a model of functionals.
+        Shape: ``(samples, channels)`` to ``(frames, bins)``, or to ``(4 * bins,)`` for a model of functionals.
         """
-        made = extractor.make(recording, self.settings, "", {self.view: (ORIGINAL,)})[self.view]
-        patches = np.asarray(made.tensors, np.float32)
-        found: Array = functionals(patches, made.valid_frames)[0] if self.functionals else patches[0]
+        entry = extractor.make(recording, self.settings, "", {self.view: (ORIGINAL,)})[self.view]
+        patches = np.asarray(entry.tensors, np.float32)
+        found: Array = functionals(patches, entry.valid_frames)[0] if self.functionals else patches[0]
         return found
 
 
 def of(card: Card, *, name: str) -> Hearing:
-    """Read how a bundle hears.
+    """Read the input settings of a bundle from its card.
 
     Args:
         card: of the bundle.
-        name: of the bundle, for sentences.
+        name: of the bundle, for error messages.
 
     Raises:
-        StoreError: this program would make other features than the model was trained on.
+        StoreError: this version computes other features than the model was trained on.
     """
     if card.normalise == "speaker":
         raise StoreError(
             f"{name} was trained on clips standardised by all clips of their speaker (train.normalise=speaker), which "
-            "nobody has of a single recording: train it with -S train.normalise=train."
+            "are not known for a single recording: train it with -S train.normalise=train."
         )
     settings = rebuilt(card.view, card.layout["identity"], name)
     now = plain({**vars(extractor.layout(settings, card.view)), "augment": {}})
     before = plain({**card.layout, "augment": {}})
     if now != before:
         raise StoreError(
-            f"{name} was trained on other features than this program makes ({differing(before, now)}): "
-            f"train again with 'dvc repro', or take ser-features {card.versions.get('ser-features', '')} again."
+            f"{name} was trained on other features than this version computes ({differing(before, now)}): "
+            f"train again with 'dvc repro', or install ser-features {card.versions.get('ser-features', '')}."
         )
     return Hearing(settings, card.view, functionals=card.arch == SVM)
 
 
 def rebuilt(view: str, identity: Mapping[str, Any], name: str) -> extractor.Recipe:
-    """Build the settings of the signal path from the identity of a view; the other view stands unused."""
+    """Build the extractor settings from the identity of a view; the other view keeps its defaults and is unused."""
     try:
-        made = identity["settings"]
-        own: dict[str, Any] = {view: config.build(VIEWS[view], made[view], view)}
-        sound = config.build(Audio, made["audio"], "audio")
+        stored = identity["settings"]
+        own: dict[str, Any] = {view: config.build(VIEWS[view], stored[view], view)}
+        audio = config.build(Audio, stored["audio"], "audio")
         views = extractor.Features(**{each: kind() for each, kind in VIEWS.items()} | own)
     except (KeyError, TypeError, SerError) as error:
-        raise StoreError(f"{name} states settings that this program does not know ({error}): train again.") from error
-    return extractor.Recipe(seed=0, audio=sound, augment=Augment(copies=()), features=views)
+        raise StoreError(f"{name} has settings that this version does not know ({error}): train again.") from error
+    return extractor.Recipe(seed=0, audio=audio, augment=Augment(copies=()), features=views)
 
 
 def plain(values: Mapping[str, Any]) -> Any:
-    """Give values as JSON has them."""
+    """Convert values to what JSON would read back: tuples become lists."""
     return json.loads(json.dumps(values))
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say what differs first.
+    """Describe the first setting that differs.
 
     >>> differing({"versions": {"frontend": 2}}, {"versions": {"frontend": 3}})
-    'versions.frontend is 2 there and 3 here'
+    'versions.frontend is 2 in the bundle and 3 here'
     """
     old, new = dict(config.flat(before)), dict(config.flat(now))
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
-            return f"{name} is {old.get(name)} there and {new.get(name)} here"
+            return f"{name} is {old.get(name)} in the bundle and {new.get(name)} here"
     return "nothing"
 
 
-SHORTEST = 0.5  # s, of the clips that ingest lets into a corpus
-SILENT = -60.0  # dBFS of the peak, below which ingest leaves a clip out
+SHORTEST = 0.5  # s, of the clips that ingest accepts
+SILENT = -60.0  # dBFS of the peak, below which ingest excludes a clip
 SPEECHLESS = "no speech found"
-NOTES = {  # by the manifest's word
+NOTES = {  # by the name of the oddity in the manifest
     "clipped": "clipped",
-    "cancelling": "its channels cancel each other out, so the loudest alone is heard",
-    "trailing_bytes": "bytes behind the length that its header states were not read",
-    "unstated_length": "its header states no length, so it may have been cut",
-    "no_end_mark": "the mark of its end is missing, so it may have been cut",
+    "cancelling": "its channels cancel each other out, so only the loudest is used",
+    "trailing_bytes": "bytes after the length that its header states were not read",
+    "unstated_length": "its header states no length, so it may be incomplete",
+    "no_end_mark": "its end mark is missing, so it may be incomplete",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is heard whole and what in windows. Times in s."""
+    """Which recordings are predicted whole and how the others are split into windows. Times in s."""
 
     seconds: float  # of a window
-    longest: float  # of what is heard whole
-    every: float = 1.0  # from the beginning of a window to that of the next
+    longest: float  # recording that is predicted whole
+    every: float = 1.0  # from the start of a window to that of the next
 
-    def whole(self, recording: decode.Recording) -> bool:
-        """Say whether a recording is short enough to be heard whole; the manifest rounds to 0.001 s."""
+    def is_whole(self, recording: decode.Recording) -> bool:
+        """Say whether a recording is short enough to be predicted whole; the manifest rounds to 0.001 s."""
         return len(recording.samples) <= (max(self.longest, self.seconds) + 0.001) * recording.sample_rate
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a recording, in s, and whether there is anything to judge in it."""
+    """A part of a recording, in s."""
 
     start: float
     end: float
-    spoken: bool = True
+    has_speech: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """One recording, ready for models."""
+    """The inputs of all models for one recording."""
 
     name: str
     seconds: float
-    spans: Sequence[Span]  # one where it is heard whole
-    values: Sequence[Array]  # for each model, of the spans to judge: (spans, frames, rows)
+    spans: Sequence[Span]  # a single one for a recording that is predicted whole
+    values: Sequence[Array]  # per model, for the spans with speech: (spans, frames, bins) or (spans, 4 * bins)
     windowed: bool = False
     notes: Sequence[str] = ()
 
 
-def hear(recording: decode.Recording, hearings: Sequence[Hearing], plan: Plan, *, name: str) -> Heard:
-    """Make of a recording what models take; a clip as evaluate takes it, the first seconds of sound in it."""
+def hear(recording: decode.Recording, settings: Sequence[Hearing], plan: Plan, *, name: str) -> Heard:
+    """Compute the inputs of all models for a recording.
+
+    A recording that is predicted whole is trimmed and cropped as evaluate does it.
+    """
     seconds = len(recording.samples) / recording.sample_rate
     if measure.levels(recording.samples)[0] < SILENT:
         return Heard(name=name, seconds=seconds, spans=(), values=(), notes=("silence",))
-    told = tuple(notes(recording, seconds))
-    if plan.whole(recording):
-        values = [hearing.values(recording)[None] for hearing in hearings]
-        return Heard(name=name, seconds=seconds, spans=(Span(0.0, seconds),), values=values, notes=told)
+    remarks = tuple(notes(recording, seconds))
+    if plan.is_whole(recording):
+        values = [each.compute(recording)[None] for each in settings]
+        return Heard(name=name, seconds=seconds, spans=(Span(0.0, seconds),), values=values, notes=remarks)
     windows = list(cut([recording.samples], recording.sample_rate, seconds=plan.seconds, every=plan.every))
-    spoken = [window for window in windows if window.spoken]
+    spoken = [window.recording for window in windows if window.has_speech]
     return Heard(
         name=name,
         seconds=seconds,
-        spans=[span(window) for window in windows],
-        values=[stacked(hearing, spoken) for hearing in hearings] if spoken else (),
+        spans=[Span(window.start, window.end, window.has_speech) for window in windows],
+        values=[np.stack([each.compute(window) for window in spoken]) for each in settings] if spoken else (),
         windowed=True,
-        notes=told if spoken else (*told, SPEECHLESS),
+        notes=remarks if spoken else (*remarks, SPEECHLESS),
     )
 
 
-def span(window: Window) -> Span:
-    """Give times and verdict of a window."""
-    return Span(window.start, window.end, window.spoken)
-
-
-def stacked(hearing: Hearing, windows: Iterable[Window]) -> Array:
-    """Hear windows. Shape: ``(windows, frames, rows)``."""
-    return np.stack([hearing.values(window.recording) for window in windows])
-
-
 def notes(recording: decode.Recording, seconds: float) -> Iterable[str]:
-    """Say what is odd about a recording and may spoil the answer."""
+    """Describe what is odd about a recording and may spoil the prediction."""
     if seconds < SHORTEST:
-        yield f"shorter than {SHORTEST:g} s, which no clip in training was"
+        yield f"shorter than {SHORTEST:g} s, so shorter than any clip in training"
     yield from (NOTES[word] for word in measure.oddities(recording, name="") if word in NOTES)

@@ -1,6 +1,6 @@
 """Limits of the web app: sizes, lengths, concurrency, and the middleware that enforces them.
 
-Gradio brings many more routes than a page needs, among them some that fetch other addresses for a visitor.
+Gradio brings many more routes than the page needs, some of which fetch other addresses on behalf of a visitor.
 """
 
 import threading
@@ -19,16 +19,16 @@ from pipeline.serving.inputs import Plan, hear
 from pipeline.serving.predictor import Predictor
 from pipeline.serving.results import Answer
 
-DENSEST = 192_000  # samples in a second, two channels at 96 kHz: what unpacks to more is no voice, or meant to do harm
-BYTES = 2**20  # of a megabyte
+DENSEST = 192_000  # two channels at 96 kHz; what decodes to more is no voice, or an attack
+BYTES = 2**20  # bytes
 
 
 class TooLargeError(SerError):
-    """More bytes than the limit allows."""
+    """A request has more bytes than the limit allows."""
 
 
 class BusyError(SerError):
-    """More requests than can be served at once."""
+    """There are more requests than can be served at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Limits:
 
     megabytes: float = 25.0  # of a recording
     seconds: float = 600.0  # of a recording
-    at_once: int = 8  # recordings handed in and not yet answered
-    upload: float = 60.0  # s that a recording may take to arrive
-    heard: int = 2  # recordings unpacked in memory
-    turn: float = 120.0  # s to wait for those who came before
-    kept: int = 900  # s until the page's uploads are deleted
+    max_requests: int = 8  # recordings uploaded and not yet answered
+    upload_timeout: float = 60.0  # s
+    max_decoded: int = 2  # recordings decoded in memory at a time
+    wait_timeout: float = 120.0  # s to wait for earlier requests
+    delete_after: int = 900  # s until the page's uploads are deleted
 
     @property
     def size(self) -> int:
@@ -49,89 +49,95 @@ class Limits:
         return round(self.megabytes * BYTES)
 
     def refuse_size(self, size: int) -> None:
-        """Refuse too many bytes.
+        """Refuse more bytes than allowed.
 
         Raises:
-            TooLargeError: there are more than allowed.
+            TooLargeError: `size` is above the limit.
         """
         if size > self.size:
             raise TooLargeError(
-                f"The recording has more than {self.megabytes:g} MB, the limit here: cut it, or store it as FLAC."
+                f"The recording has more than {self.megabytes:g} MB, the limit here: shorten it, or store it as FLAC."
             )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A recording and what was heard in it."""
+    """A decoded recording and the prediction for it."""
 
     recording: decode.Recording
-    answer: Answer
+    prediction: Answer
 
 
 @dataclass
 class Desk:
-    """Few recordings are heard at a time, for each takes memory; models and pictures are not made for threads."""
+    """A predictor that threads may share.
+
+    Few recordings are decoded at a time, because each takes memory; models and Matplotlib run in one thread at a time,
+    because they are not thread-safe.
+    """
 
     predictor: Predictor
     plan: Plan
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        self.places = threading.BoundedSemaphore(self.limits.at_once)
-        self.ears = threading.BoundedSemaphore(self.limits.heard)
+        self.requests = threading.BoundedSemaphore(self.limits.max_requests)
+        self.decoders = threading.BoundedSemaphore(self.limits.max_decoded)
         self.lock = threading.BoundedSemaphore(1)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places, from the first byte to the answer.
+    def request(self) -> Iterator[None]:
+        """Count as one of the simultaneous requests, from the first byte to the answer.
 
         Raises:
-            BusyError: all are taken.
+            BusyError: there are `Limits.max_requests` already.
         """
-        if not self.places.acquire(blocking=False):
-            raise BusyError(f"{self.limits.at_once} recordings are being judged just now: try again in a minute.")
+        if not self.requests.acquire(blocking=False):
+            raise BusyError(f"The server is busy with {self.limits.max_requests} recordings: try again in a minute.")
         try:
             yield
         finally:
-            self.places.release()
+            self.requests.release()
 
     @contextmanager
-    def turn(self, some: threading.Semaphore) -> Iterator[None]:
-        """Wait until those who came before are done with the ears or the lock.
+    def acquire(self, semaphore: threading.Semaphore) -> Iterator[None]:
+        """Hold `decoders` or `lock`, after waiting for earlier requests.
 
         Raises:
-            BusyError: that takes too long.
+            BusyError: they take longer than `Limits.wait_timeout`.
         """
-        if not some.acquire(timeout=self.limits.turn):
-            raise BusyError(f"Others were not done within {self.limits.turn:g} s: try again in a minute.")
+        if not semaphore.acquire(timeout=self.limits.wait_timeout):
+            raise BusyError(
+                f"Earlier requests did not finish within {self.limits.wait_timeout:g} s: try again in a minute."
+            )
         try:
             yield
         finally:
-            some.release()
+            semaphore.release()
 
-    def judge(self, data: bytes, *, name: str) -> Judged:
-        """Judge the bytes of a recording.
+    def predict(self, data: bytes, *, name: str) -> Judged:
+        """Decode the bytes of a recording and predict its emotion.
 
         Raises:
-            TooLargeError: there are too many of them.
+            TooLargeError: there are too many bytes.
             AudioError: they hold no usable sound, or too much.
-            BusyError: others take too long.
+            BusyError: earlier requests take too long.
         """
         self.limits.refuse_size(len(data))
-        with self.turn(self.ears):
+        with self.acquire(self.decoders):
             recording = read(data, self.limits, name=name)
-            heard = hear(recording, self.predictor.hearings, self.plan, name=name)
-            with self.turn(self.lock):
-                return Judged(recording, self.predictor.answers([heard])[0])
+            inputs = hear(recording, self.predictor.input_settings, self.plan, name=name)
+            with self.acquire(self.lock):
+                return Judged(recording, self.predictor.predict([inputs])[0])
 
 
 def read(data: bytes, limits: Limits, *, name: str) -> decode.Recording:
-    """Decode a stranger's bytes.
+    """Decode an upload within the limits.
 
     Raises:
-        AudioError: they hold no usable sound, or too much.
+        AudioError: it holds no usable sound, or too much.
     """
-    path = name if PurePath(name).suffix else ""  # a file's name, not words for a recording that has none
+    path = name if PurePath(name).suffix else ""  # without a suffix it is the placeholder for a missing file name
     refuse_bulk(data, limits, name=name, path=path)
     recording = decode.decode(data, max_seconds=limits.seconds, name=name, path=path)
     if not len(recording.samples):
@@ -140,7 +146,7 @@ def read(data: bytes, limits: Limits, *, name: str) -> decode.Recording:
 
 
 def refuse_bulk(data: bytes, limits: Limits, *, name: str, path: str) -> None:
-    """Refuse a recording that is short and small and would fill the memory all the same: many channels, a high rate.
+    """Refuse a small, short recording whose many channels or high rate would fill the memory.
 
     Raises:
         AudioError: its status is ``too_long``.
@@ -150,7 +156,7 @@ def refuse_bulk(data: bytes, limits: Limits, *, name: str, path: str) -> None:
     if seconds <= limits.seconds < seconds * rate * channels / DENSEST:
         raise AudioError(
             "too_long",
-            f"{name} holds {seconds:.0f} s of {channels} channels at {rate / 1000:g} kHz, more than is unpacked here: "
+            f"{name} holds {seconds:.0f} s of {channels} channels at {rate / 1000:g} kHz, more than is decoded here: "
             "export it as mono at 48 kHz.",
         )
 
@@ -160,81 +166,86 @@ HERE = "/gradio_api/"
 OPEN = {
     "/", "/predict", "/model", "/health", "/openapi.json", "/config", "/theme.css", "/favicon.ico", "/manifest.json",
     "/robots.txt",
-    *(HERE + name for name in ("upload", "upload_progress", "queue/join", "queue/data", "startup-events", "info",
-                               "run/predict", "reset", "cancel", "app_id", "theme.css")),
+    *(
+        HERE + name
+        for name in ("upload", "upload_progress", "queue/join", "queue/data", "startup-events", "info", "run/predict",
+                     "reset", "cancel", "app_id", "theme.css")
+    ),
 }  # fmt: skip
-BELOW = ("/assets/", "/static/", f"{HERE}heartbeat/", f"{HERE}file=/")  # the last one: files of the page, never a URL
+BELOW = ("/assets/", "/static/", f"{HERE}heartbeat/", f"{HERE}file=/")  # the last: files of the page, never a URL
 
 
 @dataclass
 class Gate:
-    """Middleware: counts the bytes of each request as they come, whatever its head states."""
+    """Middleware that serves the public paths alone and counts the bytes of each request as they arrive.
+
+    The Content-Length header is not trusted.
+    """
 
     app: ASGIApp
     limits: Limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
         if not is_open(scope["path"]):
-            await refusal(404, "There is nothing here.")(scope, receive, send)
+            await refusal(404, "There is no such page.")(scope, receive, send)
             return
-        await self.bounded(scope, receive, send)
+        await self._limited(scope, receive, send)
 
-    async def bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a body that stays within the limit."""
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on until its body exceeds the limit, and answer 413 then."""
         body = Body(receive, send, self.limits.size + ENVELOPE)
         try:
-            if stated(scope) > body.most:
-                body.over = True
+            if stated(scope) > body.limit:
+                body.exceeded = True
             else:
                 await self.app(scope, body.receive, body.send)
         except Exception:
-            if not body.over:
+            if not body.exceeded:
                 raise
-        if body.over and not body.answering:
+        if body.exceeded and not body.answering:
             try:
-                self.limits.refuse_size(body.most)
+                self.limits.refuse_size(body.limit)
             except TooLargeError as error:
                 await refusal(413, str(error))(scope, receive, send)
 
 
 @dataclass
 class Body:
-    """A body on its way in."""
+    """A request body that is counted while it arrives."""
 
     source: Receive
     out: Send
-    most: int  # bytes
-    seen: int = 0  # bytes
-    over: bool = False
+    limit: int  # bytes
+    received: int = 0  # bytes
+    exceeded: bool = False
     answering: bool = False
 
     async def receive(self) -> Message:
-        """Give the next piece.
+        """Receive the next piece.
 
         Raises:
-            TooLargeError: there were too many.
+            TooLargeError: the body exceeds the limit.
         """
         message = await self.source()
-        self.seen += len(message.get("body", b""))
-        if self.seen > self.most:
-            self.over = True
+        self.received += len(message.get("body", b""))
+        if self.received > self.limit:
+            self.exceeded = True
             raise TooLargeError
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass on the answer, unless it is one to half a body."""
-        if self.answering or not self.over:
+        """Pass on the answer, unless it is an answer to half a body."""
+        if self.answering or not self.exceeded:
             self.answering = True
             await self.out(message)
 
 
 def is_open(path: str) -> bool:
-    """Say whether a path leads anywhere.
+    """Say whether a path is served.
 
     >>> is_open("/predict"), is_open("/gradio_api/file=/tmp/a.wav"), is_open("/gradio_api/file=http://example.org/")
     (True, True, False)
@@ -243,12 +254,11 @@ def is_open(path: str) -> bool:
 
 
 def stated(scope: Scope) -> int:
-    """Read how long the body is by its head; 0 where that does not say."""
+    """Read the Content-Length header; 0 where it is missing."""
     headers: dict[bytes, Any] = dict(scope["headers"])
     text = headers.get(b"content-length", b"0")
     return int(text) if text.isdigit() else 0
 
 
 def refusal(status: int, sentence: str) -> JSONResponse:
-    """Answer with a sentence."""
     return JSONResponse({"error": sentence}, status)

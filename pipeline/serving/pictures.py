@@ -1,4 +1,4 @@
-"""Pictures of one recording for the page: waveform, spectrogram and, where it was heard in windows, its timeline."""
+"""Figures of one recording for the page: waveform, spectrogram and, for predictions in windows, the timeline."""
 
 import base64
 import io
@@ -20,39 +20,39 @@ from pipeline.tools import sheet
 from pipeline.tools.inspect import span
 
 Array = npt.NDArray[np.float64]
-WIDTH = 5.0  # inches: less than the report's, so that its letters are still read on a telephone
-WAVE, HEAT, LANE, REST = 0.8, 1.35, 0.25, 0.75  # inches of height; a lane for each emotion
-COLUMNS = 1600  # of a spectrogram, about: more than the picture has pixels
+WIDTH = 5.0  # inches: less than in the report, so that text stays legible on a phone
+WAVE, HEAT, LANE, REST = 0.8, 1.35, 0.25, 0.75  # inches of height; LANE for each emotion
+COLUMNS = 1600  # of a spectrogram, about: more than the figure has pixels
 SILENCE = "#dedede"
 COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#8C7A00", INK, "#8856A7")  # of emotions
-CLOCKED = 90.0  # s from which the time axis counts in minutes
+CLOCKED = 90.0  # s from which the time axis is in minutes
 
 
-def picture(recording: decode.Recording, hearing: Hearing, answer: Answer) -> Figure:
-    """Draw a recording and what was heard in it, below each other on one time axis."""
-    with mpl.rc_context(STYLE):  # for the whole process: call it from one thread at a time
-        return drawn(sound(recording, hearing, answer), hearing, answer)
+def picture(recording: decode.Recording, settings: Hearing, prediction: Answer) -> Figure:
+    """Draw waveform, spectrogram and timeline of a recording on one time axis."""
+    with mpl.rc_context(STYLE):  # changes the whole process: call it from one thread at a time
+        return drawn(sound(recording, settings, prediction), settings, prediction)
 
 
-def sound(recording: decode.Recording, hearing: Hearing, answer: Answer) -> sheet.Sound:
-    """Give the waveform and the part of it that was heard: all of it in windows, else what training would keep."""
-    settings = hearing.settings.audio
-    signal = decode.signal(recording, settings.sample_rate)
-    kept = (0.0, answer.seconds) if answer.timeline or answer.probabilities is None else span(signal, settings)
-    return sheet.Sound(name="", facts=(), waveform=signal, rate=settings.sample_rate, kept=kept)
+def sound(recording: decode.Recording, settings: Hearing, prediction: Answer) -> sheet.Sound:
+    """Return the waveform and the part given to the model: all of it in windows, else as trimmed and cropped."""
+    audio = settings.settings.audio
+    signal = decode.signal(recording, audio.sample_rate)
+    whole = prediction.timeline or prediction.probabilities is None
+    kept = (0.0, prediction.seconds) if whole else span(signal, audio)
+    return sheet.Sound(name="", facts=(), waveform=signal, rate=audio.sample_rate, kept=kept)
 
 
-def drawn(whole: sheet.Sound, hearing: Hearing, answer: Answer) -> Figure:
-    """Draw the panels."""
-    lanes = LANE * len(answer.labels) if answer.timeline else 0.0
+def drawn(whole: sheet.Sound, settings: Hearing, prediction: Answer) -> Figure:
+    lanes = LANE * len(prediction.labels) if prediction.timeline else 0.0
     heights = [WAVE, HEAT, *([lanes] if lanes else [])]
     figure = Figure(figsize=(WIDTH, sum(heights) + REST), layout="constrained", facecolor="white")
     wave, heat, *rest = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
     sheet.draw_wave(wave, whole, whole.whole)
     wave.set_ylabel("amplitude")
-    draw_spectrogram(heat, whole, hearing.settings.features.logmel)
+    draw_spectrogram(heat, whole, settings.settings.features.logmel)
     for axes in rest:
-        draw_timeline(axes, answer.timeline, answer.labels)
+        draw_timeline(axes, prediction.timeline, prediction.labels)
     sheet.share_time([wave, heat, *rest], whole.whole)
     if whole.whole[1] >= CLOCKED:
         count_minutes([wave, heat, *rest])
@@ -61,16 +61,16 @@ def drawn(whole: sheet.Sound, hearing: Hearing, answer: Answer) -> Figure:
 
 
 def draw_spectrogram(axes: Axes, whole: sheet.Sound, settings: LogMel) -> None:
-    """Draw mel bands in dB over Hz, of a long recording fewer of them."""
+    """Draw mel bands in dB over Hz; a long recording gets a longer hop."""
     hop = min(settings.n_fft, max(settings.hop, len(whole.waveform) // COLUMNS))
     config = replace(settings, hop=hop, normalise=None, limit=None)
     values = views.compute_views(whole.waveform, whole.rate, {"logmel": config})["logmel"]
-    rows = dict(zip(views.bin_names(config), values.T, strict=True))
-    sheet.draw_heat(axes, sheet.spectrogram(rows, config, whole.rate), 0.0)
+    bins = dict(zip(views.bin_names(config), values.T, strict=True))
+    sheet.draw_heat(axes, sheet.spectrogram(bins, config, whole.rate), 0.0)
 
 
 def draw_timeline(axes: Axes, timeline: Sequence[Span], labels: Sequence[str]) -> None:
-    """Draw a lane for each emotion, the fuller in its colour the likelier; grey where nobody speaks."""
+    """Draw a lane for each emotion, the stronger in its colour the likelier; grey where nobody speaks."""
     edges = borders(timeline)
     axes.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, shades(timeline, len(labels)))
     for lane in range(1, len(labels)):
@@ -84,7 +84,7 @@ def draw_timeline(axes: Axes, timeline: Sequence[Span], labels: Sequence[str]) -
 
 
 def shades(timeline: Sequence[Span], lanes: int) -> Array:
-    """Mix each lane's colour with white by its probabilities. Shape: ``(lanes, windows, 3)``, red, green and blue."""
+    """Mix the colour of each lane with white by its probabilities. Shape: ``(lanes, windows, 3)``, RGB."""
     colours = to_rgba_array([COLOURS[lane % len(COLOURS)] for lane in range(lanes)])[:, None, :3]
     shares = np.array([np.zeros(lanes) if each.probabilities is None else each.probabilities for each in timeline])
     mixed: Array = 1 - shares.T[..., None] * (1 - colours)
@@ -92,7 +92,7 @@ def shades(timeline: Sequence[Span], lanes: int) -> Array:
 
 
 def borders(timeline: Sequence[Span]) -> list[float]:
-    """Divide the time between windows, which overlap: each has the time that is nearest to its middle, in s.
+    """Divide the time between overlapping windows: each gets the time nearest to its middle, in s.
 
     >>> borders([Span(0, 3, None), Span(1, 4, None), Span(1.5, 4.5, None)])
     [0.0, 2.0, 2.75, 4.5]
@@ -103,7 +103,7 @@ def borders(timeline: Sequence[Span]) -> list[float]:
 
 
 def count_minutes(column: Sequence[Axes]) -> None:
-    """Write times of a long recording as people say them."""
+    """Label the time axis in minutes and seconds."""
     for axes in column:
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 1.5, 3, 6, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{int(second) // 60}:{int(second) % 60:02d}"))
@@ -111,7 +111,7 @@ def count_minutes(column: Sequence[Axes]) -> None:
 
 
 def address(figure: Figure) -> str:
-    """Write a figure as an address that holds it: no file lies about, and nobody else can ask for it."""
+    """Encode a figure as a data URL, so that there is no file that others could request."""
     out = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(out, format="png", dpi=style.DPI, metadata={"Software": None})

@@ -1,11 +1,10 @@
-"""Open trained bundles and predict: recordings in, probabilities out, many files in parallel."""
+"""Load trained bundles and predict: recordings in, probabilities out, many files in parallel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,39 +13,33 @@ from pipeline import parallel
 from pipeline.audio import decode
 from pipeline.core import config, machine
 from pipeline.core.errors import AudioError, SettingError, StoreError
+from pipeline.export.runtimes import Classifier
 from pipeline.serving import inputs
 from pipeline.serving.inputs import Heard, Hearing, Plan, hear
 from pipeline.serving.results import Answer, Span
 from pipeline.train import bundle
 from pipeline.train.bundle import Card
 
-BATCH = 64  # clips asked about at once
+BATCH = 64  # clips
 Array = npt.NDArray[np.float32]
-
-
-class Asked(Protocol):
-    """A model that answers."""
-
-    def hear(self, values: Array) -> Array:
-        """Give probabilities. Shape: ``(clips, …)`` to ``(clips, classes)``."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One bundle, open: how it hears, and the models of its folds and seeds, which answer by their mean."""
+    """A loaded bundle: its input settings and the models of its folds and seeds, whose probabilities are averaged."""
 
     card: Card
-    hearing: Hearing
-    models: Sequence[Asked]
+    input_settings: Hearing
+    models: Sequence[Classifier]
 
     def probabilities(self, values: Array) -> Array:
-        """Ask all of them. Shape: ``(clips, …)`` to ``(clips, classes)``."""
+        """Average the probabilities of all models. Shape: ``(clips, …)`` to ``(clips, classes)``."""
         return mean([ask(model, values) for model in self.models])
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """One bundle or several."""
+    """An ensemble of one bundle or several."""
 
     members: Sequence[Member]
 
@@ -56,62 +49,68 @@ class Predictor:
         return tuple(self.members[0].card.labels)
 
     @property
-    def hearings(self) -> list[Hearing]:
-        """How each member hears, for worker processes."""
-        return [member.hearing for member in self.members]
+    def input_settings(self) -> list[Hearing]:
+        """The input settings of each member, for worker processes."""
+        return [member.input_settings for member in self.members]
 
-    def plan(self, *, every: float = 1.0, windows: bool | None = None) -> Plan:
-        """Say what is heard in windows: what lasts longer than any clip the members know, or all, or nothing."""
-        seconds = max(member.hearing.seconds for member in self.members)
+    def window_plan(self, *, every: float = 1.0, windows: bool | None = None) -> Plan:
+        """Choose which recordings are split into windows.
+
+        Args:
+            every: s from window to window.
+            windows: True for all recordings, False for none, None for those longer than any clip in training.
+
+        Raises:
+            SettingError: `every` is 0 or longer than a window.
+        """
+        seconds = max(member.input_settings.seconds for member in self.members)
         known = max(member.card.longest for member in self.members)
         longest = {None: known, True: 0.0, False: np.inf}[windows]
         if not 0 < every <= seconds:
             raise SettingError(
-                f"--every is {every:g} s, and a window lasts {seconds:g} s: more than that leaves gaps; give less."
+                f"--every is {every:g} s, and a window lasts {seconds:g} s: longer steps leave gaps; give less."
             )
         return Plan(seconds=seconds, longest=longest, every=every)
 
     def probabilities(self, values: Sequence[Array]) -> Array:
-        """Ask all members, each with its own values. Shape: a ``(clips, …)`` each to ``(clips, classes)``."""
-        found = [member.probabilities(own) for member, own in zip(self.members, values, strict=True)]
-        return mean(found)
+        """Average the probabilities of all members, each with its own inputs.
 
-    def answers(self, some: Sequence[Heard]) -> list[Answer]:
-        """Judge recordings together, which is quicker than one by one."""
-        known = [each for each in some if each.values]
+        Shape: one array ``(clips, …)`` per member to ``(clips, classes)``.
+        """
+        return mean([member.probabilities(own) for member, own in zip(self.members, values, strict=True)])
+
+    def predict(self, recordings: Sequence[Heard]) -> list[Answer]:
+        """Predict several recordings together, which is faster than one by one."""
+        empty = np.empty((0, len(self.labels)), np.float32)
+        known = [each for each in recordings if each.values]
         if not known:
-            return [self.answer(each, self.nothing) for each in some]
+            return [self._combine(each, empty) for each in recordings]
         stacks = [np.concatenate([each.values[k] for each in known]) for k in range(len(self.members))]
         ends = np.cumsum([len(each.values[0]) for each in known])[:-1]
         parts = iter(np.split(self.probabilities(stacks), ends))
-        return [self.answer(each, next(parts) if each.values else self.nothing) for each in some]
+        return [self._combine(each, next(parts) if each.values else empty) for each in recordings]
 
-    @property
-    def nothing(self) -> Array:
-        """No probabilities. Shape ``(0, classes)``."""
-        return np.empty((0, len(self.labels)), np.float32)
-
-    def answer(self, heard: Heard, found: Array) -> Answer:
-        """Put the probabilities of a recording's spans together: the whole is their mean."""
-        each = iter(found)
-        spans = [Span(span.start, span.end, next(each) if span.spoken else None) for span in heard.spans]
+    def _combine(self, inputs: Heard, probabilities: Array) -> Answer:
+        """Combine the probabilities ``(spans, classes)`` of a recording: its own are their mean."""
+        each = iter(probabilities)
+        spans = [Span(span.start, span.end, next(each) if span.has_speech else None) for span in inputs.spans]
         return Answer(
-            name=heard.name,
-            seconds=heard.seconds,
+            name=inputs.name,
+            seconds=inputs.seconds,
             labels=self.labels,
-            probabilities=found.mean(axis=0) if len(found) else None,
-            timeline=spans if heard.windowed else (),
-            notes=heard.notes,
+            probabilities=probabilities.mean(axis=0) if len(probabilities) else None,
+            timeline=spans if inputs.windowed else (),
+            notes=inputs.notes,
         )
 
 
-def mean(some: Sequence[Array]) -> Array:
-    """Average. Shape: several of ``(clips, classes)`` to one."""
-    return np.asarray(np.mean(some, axis=0), np.float32)
+def mean(arrays: Sequence[Array]) -> Array:
+    """Average several arrays ``(clips, classes)`` into one."""
+    return np.asarray(np.mean(arrays, axis=0), np.float32)
 
 
-def ask(model: Asked, values: Array) -> Array:
-    """Ask in batches of few different sizes, because a backend compiles for each size anew.
+def ask(model: Classifier, values: Array) -> Array:
+    """Predict in batches of few different sizes, because a backend compiles anew for each size.
 
     Shape: ``(clips, …)`` to ``(clips, classes)``.
     """
@@ -130,10 +129,11 @@ def filled(values: Array) -> Array:
 
 
 def open_all(folders: Sequence[Path], *, fold: int | None = None) -> Predictor:
-    """Open bundles: all folds of each, or one.
+    """Load bundles: the models of all folds, or of one.
 
     Raises:
-        StoreError: one is missing or altered, hears otherwise than this program, or knows other classes than the first.
+        StoreError: a bundle is missing or altered, needs features that this version does not compute, or has other
+            classes than the first.
         SettingError: a bundle has no such fold.
     """
     members = [open_one(folder, fold) for folder in folders]
@@ -141,50 +141,53 @@ def open_all(folders: Sequence[Path], *, fold: int | None = None) -> Predictor:
     for folder, member in zip(folders, members, strict=True):
         if member.card.labels != first.labels:
             raise StoreError(
-                f"{folder} knows the classes {', '.join(member.card.labels)}, and {folders[0]} knows "
-                f"{', '.join(first.labels)}: only bundles of the same classes answer together."
+                f"{folder} has the classes {', '.join(member.card.labels)}, and {folders[0]} has "
+                f"{', '.join(first.labels)}: only bundles with the same classes can be combined."
             )
     return Predictor(members)
 
 
 def read_card(folder: Path) -> Card:
-    """Read the card of a bundle that a person named.
+    """Read the card of a bundle named on the command line.
 
     Raises:
         StoreError: there is none, or it was altered.
     """
     if not (folder / bundle.NAME).is_file():
         remedy = config.elsewhere(folder) or "train one with 'dvc repro'."
-        raise StoreError(f"{folder} is no bundle, for it holds no {bundle.NAME}: name one that does, or {remedy}")
+        raise StoreError(f"{folder} is no bundle, because it holds no {bundle.NAME}: name one that does, or {remedy}")
     return bundle.read(folder)
 
 
 def open_one(folder: Path, fold: int | None = None) -> Member:
-    """Open one bundle."""
     card = read_card(folder)
     own = inputs.of(card, name=str(folder))
     if fold is not None and fold not in card.folds:
         raise SettingError(f"{folder} has no fold {fold}; it has {', '.join(map(str, card.folds))}.")
     folds = card.folds if fold is None else [fold]
-    places = [folder / place for each in folds for place in card.places(each)]
-    member = Member(card, own, [open_model(place, card) for place in places])
+    models = [open_model(folder / name, card) for each in folds for name in card.places(each)]
+    member = Member(card, own, models)
     refuse_other_classes(member, folder)
     return member
 
 
 def refuse_other_classes(member: Member, folder: Path) -> None:
-    """Ask once about nothing, which brings up and compiles what answers, and count the probabilities."""
-    count = member.probabilities(np.zeros((1, *member.hearing.shape), np.float32)).shape[1]
+    """Predict zeros once, which also compiles the models, and compare the number of probabilities with the labels.
+
+    Raises:
+        StoreError: they differ.
+    """
+    count = member.probabilities(np.zeros((1, *member.input_settings.shape), np.float32)).shape[1]
     if count != len(member.card.labels):
         raise StoreError(
             f"{folder} gives {count} probabilities, and its card names {len(member.card.labels)} labels: train again."
         )
 
 
-def open_model(folder: Path, card: Card) -> Asked:
-    """Open the model of one fold in what runs it."""
+def open_model(folder: Path, card: Card) -> Classifier:
+    """Load one model in the runtime of its card."""
     if card.runtime == "keras":
-        from pipeline.train import models  # late: exported models run without Keras
+        from pipeline.train import models  # imported late: exported models run without Keras
 
         return models.load_model_files(folder, card.arch)
     from pipeline.export import runtimes
@@ -192,20 +195,20 @@ def open_model(folder: Path, card: Card) -> Asked:
     return runtimes.load(folder, card.runtime)
 
 
-TOGETHER = 64  # recordings judged at once
-FEW = 48  # recordings that are heard sooner than worker processes start
+TOGETHER = 64  # recordings predicted at once
+FEW = 48  # recordings that are decoded sooner than worker processes start
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recording to judge: a file, or bytes that came another way."""
+    """A recording to predict: a file, or bytes from standard input."""
 
     name: str
     path: Path | None = None
     data: bytes = b""
 
     def read(self) -> decode.Recording:
-        """Decode it.
+        """Decode the recording.
 
         Raises:
             AudioError: it holds no usable sound.
@@ -216,25 +219,25 @@ class Source:
 def predict_all(
     sources: Sequence[Source], predictor: Predictor, plan: Plan, *, processes: int, failures: list[str]
 ) -> Iterator[Answer]:
-    """Judge recordings in their order; a bad file stops nothing but itself.
+    """Predict recordings in their order and skip files that cannot be read.
 
     Args:
         sources: the recordings.
-        predictor: who judges.
-        plan: what is heard in windows.
-        processes: how many to start where there are many recordings; they change no number.
-        failures: gets a sentence for each file that could not be read.
+        predictor: the loaded bundles.
+        plan: which recordings are split into windows.
+        processes: how many to start for many recordings; the results do not depend on it.
+        failures: a sentence for each file that could not be read is appended to it.
     """
-    team = parallel.Crew(processes if len(sources) > FEW else 1)
-    work = partial(attempt, hearings=predictor.hearings, plan=plan)
-    results = iter(parallel.spread(work, sources, crew=team, label="predict"))
-    while some := list(islice(results, TOGETHER)):
-        failures += [each for each in some if isinstance(each, str)]
-        yield from predictor.answers([each for each in some if isinstance(each, Heard)])
+    workers = parallel.Crew(processes if len(sources) > FEW else 1)
+    work = partial(attempt, settings=predictor.input_settings, plan=plan)
+    results = iter(parallel.spread(work, sources, crew=workers, label="predict"))
+    while chunk := list(islice(results, TOGETHER)):
+        failures += [each for each in chunk if isinstance(each, str)]
+        yield from predictor.predict([each for each in chunk if isinstance(each, Heard)])
 
 
-def attempt(source: Source, *, hearings: Sequence[Hearing], plan: Plan) -> Heard | str:
-    """Hear one recording, or say why it cannot be read."""
+def attempt(source: Source, *, settings: Sequence[Hearing], plan: Plan) -> Heard | str:
+    """Compute the inputs of one recording, or say why it cannot be read."""
     machine.keep_freed_memory()
     try:
         recording = source.read()
@@ -242,4 +245,4 @@ def attempt(source: Source, *, hearings: Sequence[Hearing], plan: Plan) -> Heard
         return str(error)
     if not len(recording.samples):
         return f"{source.name} holds no samples: export it again."
-    return hear(recording, hearings, plan, name=source.name)
+    return hear(recording, settings, plan, name=source.name)

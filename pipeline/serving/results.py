@@ -1,4 +1,4 @@
-"""Predictions as a table for people and as JSON and CSV for programs, with the bundle's honest score."""
+"""Write predictions as a table for people and as JSON and CSV for programs, with the score of the bundle."""
 
 import csv
 import io
@@ -16,28 +16,28 @@ from pipeline.train.bundle import Card
 Array = npt.NDArray[np.float32]
 NOTHING = "–"
 BAR = 20  # characters
-WIDEST = 60  # characters of a name that others are aligned with
-LEAST = 0.005  # probability worth a word
+WIDEST = 60  # characters to which names are padded at most
+LEAST = 0.005  # probability that is listed
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a recording, in s; without speech it has no probabilities. Shape ``(classes,)``."""
+    """The prediction for a part of a recording, in s."""
 
     start: float
     end: float
-    probabilities: Array | None
+    probabilities: Array | None  # shape (classes,), None without speech
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was heard in one recording."""
+    """The prediction for one recording."""
 
     name: str
     seconds: float
     labels: Sequence[str]
-    probabilities: Array | None  # shape (classes,), None where there is nothing to judge
-    timeline: Sequence[Span] = ()  # of a recording that was heard in windows
+    probabilities: Array | None  # shape (classes,), None without speech
+    timeline: Sequence[Span] = ()  # of a recording that was predicted in windows
     notes: Sequence[str] = ()
 
 
@@ -50,60 +50,62 @@ def emotion(labels: Sequence[str], probabilities: Array | None) -> str | None:
     return None if probabilities is None else labels[int(probabilities.argmax())]
 
 
-def answer_record(answer: Answer) -> dict[str, Any]:
-    """Give an answer as JSON has it: probabilities in six digits, times in s."""
-    found = {"path": answer.name, "seconds": round(answer.seconds, 3)}
-    found |= judged(answer.labels, answer.probabilities)
-    if answer.timeline:
-        found["timeline"] = [window(span, answer.labels) for span in answer.timeline]
-    return found | {"notes": list(answer.notes)}
+def answer_record(prediction: Answer) -> dict[str, Any]:
+    """Convert a prediction to JSON values: probabilities in six digits, times in s."""
+    record = {"path": prediction.name, "seconds": round(prediction.seconds, 3)}
+    record |= judged(prediction.labels, prediction.probabilities)
+    if prediction.timeline:
+        record["timeline"] = [window(span, prediction.labels) for span in prediction.timeline]
+    return record | {"notes": list(prediction.notes)}
 
 
 def window(span: Span, labels: Sequence[str]) -> dict[str, Any]:
-    """Give a window as JSON has it."""
+    """Convert the prediction for a window to JSON values."""
     return {"start": round(span.start, 3), "end": round(span.end, 3)} | judged(labels, span.probabilities)
 
 
 def judged(labels: Sequence[str], probabilities: Array | None) -> dict[str, Any]:
-    """Give emotion and probabilities, both null where there is nothing to judge."""
+    """Return emotion and probabilities, both None without speech."""
     if probabilities is None:
         return {"emotion": None, "probabilities": None}
     shares = {name: round(float(share), 6) for name, share in zip(labels, probabilities, strict=True)}
     return {"emotion": emotion(labels, probabilities), "probabilities": shares}
 
 
-def rows(answer: Answer) -> Iterator[list[Any]]:
-    """Give the lines of a CSV file: the whole recording, then each window of it."""
-    whole = Span(0.0, answer.seconds, answer.probabilities)
-    for what, span in [("whole", whole), *(("window", span) for span in answer.timeline)]:
-        shares = [""] * len(answer.labels) if span.probabilities is None else [f"{p:.6f}" for p in span.probabilities]
-        heard = emotion(answer.labels, span.probabilities) or ""
-        notes = "; ".join(answer.notes) if what == "whole" else ""
-        yield [answer.name, what, f"{span.start:.3f}", f"{span.end:.3f}", heard, *shares, notes]
+def rows(prediction: Answer) -> Iterator[list[Any]]:
+    """Yield the rows of a CSV file: the whole recording, then each of its windows."""
+    whole = Span(0.0, prediction.seconds, prediction.probabilities)
+    for scope, span in [("whole", whole), *(("window", span) for span in prediction.timeline)]:
+        shares = (
+            [""] * len(prediction.labels) if span.probabilities is None else [f"{p:.6f}" for p in span.probabilities]
+        )
+        predicted = emotion(prediction.labels, span.probabilities) or ""
+        notes = "; ".join(prediction.notes) if scope == "whole" else ""
+        yield [prediction.name, scope, f"{span.start:.3f}", f"{span.end:.3f}", predicted, *shares, notes]
 
 
-def table_csv(answers: Iterable[Answer], labels: Sequence[str]) -> str:
+def table_csv(predictions: Iterable[Answer], labels: Sequence[str]) -> str:
     """Write a CSV table with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "part", "start", "end", "emotion", *labels, "notes"])
-    for answer in answers:
-        writer.writerows(rows(answer))
+    for prediction in predictions:
+        writer.writerows(rows(prediction))
     return out.getvalue()
 
 
-def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
-    """Write a line for each recording, and its timeline below."""
-    names = [printable(answer.name) for answer in answers]
+def answer_lines(predictions: Sequence[Answer]) -> Iterator[str]:
+    """Write a line for each recording, followed by its timeline."""
+    names = [printable(prediction.name) for prediction in predictions]
     width = min(WIDEST, max(map(len, names), default=0))
-    for answer, name in zip(answers, names, strict=True):
-        notes = f"   ({'; '.join(answer.notes)})" if answer.notes else ""
-        yield f"{name:{width}s}  {verdict(answer.labels, answer.probabilities)}{notes}"
-        yield from (timeline_line(span, answer.labels) for span in answer.timeline)
+    for prediction, name in zip(predictions, names, strict=True):
+        notes = f"   ({'; '.join(prediction.notes)})" if prediction.notes else ""
+        yield f"{name:{width}s}  {verdict(prediction.labels, prediction.probabilities)}{notes}"
+        yield from (timeline_line(span, prediction.labels) for span in prediction.timeline)
 
 
 def printable(name: str) -> str:
-    r"""Write a file name so that it can do nothing to a terminal.
+    r"""Escape control characters of a file name, which could change the terminal.
 
     >>> printable("a\x1b[31mb\nc")
     'a\\x1b[31mb\\nc'
@@ -112,7 +114,7 @@ def printable(name: str) -> str:
 
 
 def timeline_line(span: Span, labels: Sequence[str]) -> str:
-    """Write one window.
+    """Write the prediction for one window.
 
     >>> timeline_line(Span(61.0, 64.0, None), ["sad"])
     '    1:01.0 – 1:04.0  –'
@@ -121,7 +123,7 @@ def timeline_line(span: Span, labels: Sequence[str]) -> str:
 
 
 def verdict(labels: Sequence[str], probabilities: Array | None) -> str:
-    """Write the likeliest emotion, a bar, and what else it may be.
+    """Write the likeliest emotion, a bar, and the two that follow.
 
     >>> verdict(["happy", "neutral", "sad"], np.float32([0.25, 0.0, 0.75]))
     'sad       75 %  ███████████████       happy 25 %'
@@ -135,7 +137,7 @@ def verdict(labels: Sequence[str], probabilities: Array | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Write a time of a recording.
+    """Write a position in a recording as minutes and seconds.
 
     >>> clock(0.0), clock(3723.4)
     ('0:00.0', '1:02:03.4')
@@ -146,15 +148,15 @@ def clock(seconds: float) -> str:
 
 
 STRANGERS = {
-    "speaker": "on speakers it never heard",
-    "corpus": "on corpora it never heard",
-    "random": "on clips of speakers it knows",
-    "published": "on clips whose copies it knows",
+    "speaker": "on unseen speakers",
+    "corpus": "on unseen corpora",
+    "random": "on clips of speakers seen in training",
+    "published": "on clips whose copies were seen in training",
 }
 
 
 def bundle_line(card: Card) -> str:
-    """Say what a bundle is and how good it is."""
+    """Describe a bundle and its score in one line."""
     name = f"{card.arch} on {card.view}, trained on {', '.join(card.corpora)}"
     return " · ".join(filter(None, [name, bundle_score(card) or "never evaluated", bundle_stamp(card)])).replace(
         "\u00a0", " "
@@ -162,7 +164,7 @@ def bundle_line(card: Card) -> str:
 
 
 def bundle_sentence(card: Card) -> str:
-    """Say in plain words how good a bundle is, on whom that was measured, and what must be read with it."""
+    """Describe the score of a bundle in a sentence: on which speakers it was measured, and any warning."""
     test = part(card.scores, "test")
     if core_text.finite_number(test.get("uar")) is None:
         return f"The {card.arch} was never evaluated: run 'dvc repro'."
@@ -176,7 +178,7 @@ def bundle_sentence(card: Card) -> str:
 
 
 def bundle_score(card: Card) -> str:
-    """Say how good a bundle is and how that was measured, "" before evaluation."""
+    """Write the UAR of a bundle and how it was measured; "" before evaluation."""
     test = part(card.scores, "test")
     if core_text.finite_number(test.get("uar")) is None:
         return ""
@@ -186,12 +188,12 @@ def bundle_score(card: Card) -> str:
 
 
 def bundle_stamp(card: Card) -> str:
-    """Give what must be read before any number."""
+    """Return the warning that must precede any number; "" for none."""
     return str(card.scores.get("stamp") or card.stamp)
 
 
 def bundle_record(card: Card, *, path: str) -> dict[str, Any]:
-    """Describe a bundle as JSON has it."""
+    """Describe a bundle in JSON values."""
     test = part(card.scores, "test")
     return {
         "path": path,

