@@ -29,7 +29,7 @@ from benchmarks import (
 from benchmarks.corpus import Job
 from benchmarks.timing import clocked
 from pipeline.core import machine
-from pipeline.core.machine import cores
+from pipeline.core.machine import available_cores
 
 PARTS: dict[str, Callable[[Job], dict[str, Any]]] = {
     "extraction": extraction.measure,
@@ -51,7 +51,9 @@ def main() -> None:
         "parts", nargs="*", metavar="PART", choices=[*PARTS, "all"], default="all", help=", ".join(PARTS)
     )
     parser.add_argument("--clips", type=int, default=360, help="largest number of clips per corpus (%(default)s)")
-    parser.add_argument("--workers", type=int, default=min(2, cores()), help="number of processes (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=min(2, available_cores()), help="number of processes (%(default)s)"
+    )
     parser.add_argument("--table", action="store_true", help="print the tables of the last run and measure nothing")
     parser.add_argument("--draw", action="store_true", help="redraw the figure and rewrite the tables of the last run")
     options = parser.parse_args()

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.training_probe import CLASSES, settings, table_of
 from pipeline.core import config, machine
 from pipeline.dataset import inputs as dataset_inputs
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset.inputs import ModelInputs
 from pipeline.signal import extractor
 from pipeline.train import batches, devices, registry, trainer
 from pipeline.train.backend import keras
@@ -45,17 +45,17 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Train; the first epoch, which compiles, is not counted."""
     params = settings(options.network)
     own = replace(
-        config.section(Train, params, "train"),
+        config.read_section(Train, params, "train"),
         epochs=options.epochs + 1,
         batch_size=options.batch,
         precision=options.precision,
     )
-    layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
+    layout = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"])
     statistics = dataset_inputs.neutral_statistics(layout.shape[1])
     keras.utils.set_random_seed(0)
-    inputs = Inputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
-    trained = trainer.build_learner(
-        lambda: registry.build(params, layout.shape, CLASSES, statistics=statistics),
+    inputs = ModelInputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
+    trained = trainer.build_training_model(
+        lambda: registry.build_network(params, layout.shape, CLASSES, statistics=statistics),
         statistics.mean.shape,
         own,
         table=None if options.mapped else inputs.everything(),
@@ -70,11 +70,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         trained, feed, None, own, rows=options.rows, write=lambda line: print(line, flush=True)
     )
     flops = devices.training_flops(trained.network)
-    peak = devices.matrix_rate(options.precision.removeprefix("mixed_"))
+    peak = devices.matmul_rate(options.precision.removeprefix("mixed_"))
     rate = history.rate or float("nan")
     return {
         "backend": keras.backend.backend(),
-        "device": devices.name(),
+        "device": devices.device_name(),
         "precision": options.precision,
         "seconds": round(options.rows * options.epochs / rate, 2),
         "clips_per_second": round(rate, 1),

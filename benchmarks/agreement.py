@@ -17,7 +17,7 @@ from benchmarks import corpus, extraction
 from benchmarks.corpus import SAME, Corpus, Job
 from pipeline.audio import decode
 from pipeline.signal import augment, extractor, preprocess, views
-from pipeline.signal.settings import Bands
+from pipeline.signal.settings import MelBands
 
 Array = npt.NDArray[Any]
 Gaps = dict[str, float]  # quantity -> largest difference in a clip
@@ -41,7 +41,7 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def of_recipe(job: Job, settings: extractor.Recipe) -> dict[str, Any]:
+def of_recipe(job: Job, settings: extractor.ExtractorSettings) -> dict[str, Any]:
     """Summarise the largest differences of all clips."""
     work = [(each, row) for each in job.corpora for row in extraction.records(each)]
     with joblib.parallel_config(backend="loky", n_jobs=job.workers, inner_max_num_threads=1):
@@ -68,14 +68,14 @@ def rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def clip(source: Corpus, row: Mapping[str, Any], settings: extractor.Recipe) -> Gaps:
+def clip(source: Corpus, row: Mapping[str, Any], settings: extractor.ExtractorSettings) -> Gaps:
     """Compare the views of a clip, and its augmented copies with the drawn strengths."""
-    signal = extractor.condition(decode.fetch(source.folder / row["path"]), settings.audio)
-    fitted = preprocess.fit_length(signal, settings.samples)
+    signal = extractor.prepare_signal(decode.read_recording(source.folder / row["path"]), settings.audio)
+    fitted = preprocess.fix_length(signal, settings.samples)
     return compare_views(fitted, settings) | compare_effects(signal, row["samples_sha256"], settings)
 
 
-def compare_views(signal: Array, settings: extractor.Recipe) -> Gaps:
+def compare_views(signal: Array, settings: extractor.ExtractorSettings) -> Gaps:
     """Compare both views of a signal."""
     rate = settings.audio.sample_rate
     ours = views.compute_views(signal, rate, {view: settings.view(view) for view in extractor.DTYPES})
@@ -85,7 +85,7 @@ def compare_views(signal: Array, settings: extractor.Recipe) -> Gaps:
     return {name: float(np.abs(a - b).max()) for name, a, b in zip(LIMITS, own, theirs, strict=False)}
 
 
-def librosas(signal: Array, rate: int, features: extractor.Features) -> tuple[Array, Array, Array, Array]:
+def librosas(signal: Array, rate: int, features: extractor.ViewSettings) -> tuple[Array, Array, Array, Array]:
     """Compute log-mel, MFCC, RMS and ZCR with librosa."""
     mel, cepstral = features.logmel, features.mfcc
     frames = {"frame_length": cepstral.n_fft, "hop_length": cepstral.hop}
@@ -98,7 +98,7 @@ def librosas(signal: Array, rate: int, features: extractor.Features) -> tuple[Ar
     )
 
 
-def bands(config: Bands) -> dict[str, Any]:
+def bands(config: MelBands) -> dict[str, Any]:
     """Translate our settings to librosa's arguments."""
     return {
         "n_fft": config.n_fft,
@@ -109,11 +109,14 @@ def bands(config: Bands) -> dict[str, Any]:
     }
 
 
-def compare_effects(signal: Array, recording: str, settings: extractor.Recipe) -> Gaps:
+def compare_effects(signal: Array, recording: str, settings: extractor.ExtractorSettings) -> Gaps:
     """Compare stretch and pitch; ours share one spectrum."""
     some = replace(settings.augment, copies=tuple(EFFECTS))
-    drawn = {name: augment.draw(name, some, augment.generator(settings.seed, recording, name)) for name in EFFECTS}
-    ours = augment.apply_all(signal, drawn)
+    drawn = {
+        name: augment.draw_steps(name, some, augment.random_generator(settings.seed, recording, name))
+        for name in EFFECTS
+    }
+    ours = augment.make_variants(signal, drawn)
     gaps = {}
     for name, effect in EFFECTS.items():
         for kind, note in ((np.float64, ""), (np.float32, ", librosa in float32")):

@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "data/raw/demo"
 FEWEST = 8  # clips that a measurement needs
 SHORTEST = 1.0  # s: the published window begins at 0.6 s
-EVERYTHING = measure.Limits(max_bad=1)
-SAME = extractor.Recipe(  # the settings of `published_way`
+EVERYTHING = measure.ClipLimits(max_bad=1)
+SAME = extractor.ExtractorSettings(  # the settings of `published_way`
     seed=42,
     audio=Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5),
     augment=Augment(noise=Noise(snr_db=None, peak_share=(0.0, 0.035)), pitch=0.7),
-    features=extractor.Features(
+    features=extractor.ViewSettings(
         mfcc=settings.Mfcc(n_fft=2048, hop=512, n_mels=128), logmel=settings.LogMel(n_fft=2048, hop=512, n_mels=128)
     ),
 )
@@ -60,9 +60,9 @@ class Job:
         return self.corpora[0]
 
 
-def standard() -> extractor.Recipe:
+def standard() -> extractor.ExtractorSettings:
     """The extractor settings of params.yaml."""
-    return extractor.from_params(config.read(ROOT / "params.yaml"))
+    return extractor.settings_from_params(config.read_params(ROOT / "params.yaml"))
 
 
 def root() -> Path:
@@ -77,7 +77,7 @@ def is_synthetic() -> bool:
 
 def gather(scratch: Path, *, clips: int, workers: int) -> tuple[Corpus, ...]:
     """Ingest all corpora in `root`, RAVDESS first, and keep at most `clips` clips of each."""
-    folders = {page.name: root() / page.title for page in known.KNOWN.values()}
+    folders = {page.name: root() / page.title for page in known.KNOWN_CORPORA.values()}
     found = tuple(
         take(name, folder, scratch, clips=clips, workers=workers) for name, folder in folders.items() if folder.is_dir()
     )

@@ -99,7 +99,7 @@ def published(group: Corpus, job: Job) -> float:
 def arrays(group: Corpus, job: Job) -> float:
     """Time ours up to the arrays, which stay in the workers, as in a run."""
     do = partial(ours, folder=group.folder, settings=SAME)
-    return spread(do, stage.batches(pieces(group, SAME)), job)
+    return spread(do, stage.make_batches(pieces(group, SAME)), job)
 
 
 def to_shards(group: Corpus, job: Job) -> float:
@@ -120,10 +120,10 @@ def theirs(path: Path) -> Any:
     return published_way.clip(path, np.random.default_rng(0))
 
 
-def ours(work: worker.Batch, *, folder: Path, settings: extractor.Recipe) -> int:
+def ours(work: worker.Batch, *, folder: Path, settings: extractor.ExtractorSettings) -> int:
     """Compute the rows of a batch as our workers do, and return their number."""
     machine.keep_freed_memory()
-    made = [worker.make(piece, folder, settings) for piece in work.tasks]
+    made = [worker.extract_clip(piece, folder, settings) for piece in work.tasks]
     failures = [each for each in made if isinstance(each, str)]
     if failures:
         raise RuntimeError(failures[0])
@@ -135,17 +135,19 @@ def records(group: Corpus) -> list[dict[str, Any]]:
     return tables.manifest_records(tables.read_manifest(group.manifest))
 
 
-def pieces(group: Corpus, settings: extractor.Recipe) -> list[worker.Piece]:
+def pieces(group: Corpus, settings: extractor.ExtractorSettings) -> list[worker.ClipTask]:
     """List all clips with the keys of their rows."""
     rows = records(group)
-    every = stage.name(rows, settings, dict.fromkeys(extractor.DTYPES, group.manifest))
+    every = stage.clip_keys(rows, settings, dict.fromkeys(extractor.DTYPES, group.manifest))
     return [
-        worker.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+        worker.ClipTask(row["path"], row["sha256"], row["samples_sha256"], keys)
         for row, keys in zip(rows, every, strict=True)
     ]
 
 
-def run(group: Corpus, folder: Path, *, settings: extractor.Recipe, workers: int, out: str = "features") -> int:
+def run(
+    group: Corpus, folder: Path, *, settings: extractor.ExtractorSettings, workers: int, out: str = "features"
+) -> int:
     """Run the stage with cache and shards in a folder; return the number of decoded clips."""
     with quiet():
         return stage.run(
@@ -153,6 +155,6 @@ def run(group: Corpus, folder: Path, *, settings: extractor.Recipe, workers: int
             group.manifest,
             {view: folder / out / view / f"{group.name}.parquet" for view in extractor.DTYPES},
             settings=settings,
-            storage=storage.Place(str(folder / "cache")),
-            executor=parallel.Crew(workers),
+            storage=storage.Storage(str(folder / "cache")),
+            executor=parallel.Executor(workers),
         )

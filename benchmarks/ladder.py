@@ -52,16 +52,16 @@ def show() -> None:
     figures.save_figure(ladder_plot.draw(rows), ladder_plot.PICTURE)
 
 
-def climb(recipe: recipes.Published, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
+def climb(recipe: recipes.Recipe, rung: str, folders: dict[str, str], *, svm: bool) -> Row:
     """Run one rung and read its scores."""
-    changes = recipes.overrides(recipe, rung, config.read(), folders) + ["model.arch=svm"] * svm
+    changes = recipes.recipe_overrides(recipe, rung, config.read_params(), folders) + ["model.arch=svm"] * svm
     settings = [word for change in changes for word in ("-S", change)]
     label = f"{recipe.name}-{'-'.join(folders)}-{rung}{'-svm' * svm}".replace("_", "-")
     subprocess.run(["dvc", "exp", "run", "--force", "-n", label, *settings], check=True)
     return row(recipe, rung, sorted(folders))
 
 
-def row(recipe: recipes.Published, rung: str, corpora: list[str]) -> Row:
+def row(recipe: recipes.Recipe, rung: str, corpora: list[str]) -> Row:
     """Extract from the metrics what the tables show."""
     scores = files.read_json(DETAILS, stage="report")
     training = scores["training"]

@@ -21,7 +21,7 @@ PLACE = {rung: place for place, rung in enumerate(TICKS)}
 def draw(rows: Sequence[Row]) -> Figure:
     """Draw claimed accuracy, accuracy on each rung, and chance level."""
     networks = dict(zip(COLOURS, drawn(rows), strict=False))
-    figure = style.sheet(4.1, stamp="")
+    figure = style.empty_figure(4.1, stamp="")
     axes = figure.subplots()
     furnish(axes, chances(rows, {line.recipe for line in networks.values()}))
     for colour, line in networks.items():

@@ -18,7 +18,7 @@ from benchmarks.corpus import Job
 from benchmarks.timing import Ratio, milliseconds, quiet, ratio, seconds
 from pipeline.dataset import shards
 from pipeline.dataset import table as dataset_table
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset.inputs import ModelInputs
 
 BATCH = 32  # rows
 SLOW = 3  # batches from Parquet per round: each reads most of the file
@@ -43,20 +43,20 @@ def shard(job: Job) -> Path:
 def grow(source: Path, rows: int, target: Path) -> Path:
     """Write a shard of `rows` rows by repeating those of `source`."""
     file, layout = shards.open_shard(source)
-    index, tensors = shards.index(file).to_pandas(), np.concatenate(list(shards.tensors(file, layout)))
-    shards.write(target, layout, repeat(index, tensors, rows))
+    index, tensors = shards.read_index(file).to_pandas(), np.concatenate(list(shards.read_tensors(file, layout)))
+    shards.write_shard(target, layout, repeat(index, tensors, rows))
     return target
 
 
-def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.Rows]:
+def repeat(index: pd.DataFrame, tensors: shards.Tensors, rows: int) -> Iterator[shards.FeatureRows]:
     """Yield row groups as large as those of extract."""
-    step = max(1, shards.GROUP // tensors[0].nbytes)
+    step = max(1, shards.GROUP_BYTES // tensors[0].nbytes)
     for start in range(0, rows, step):
         turn, number = np.divmod(np.arange(start, min(start + step, rows)), len(index))
         some = index.iloc[number]
         names = [f"{clip} {time}" for clip, time in zip(some["clip_id"], turn, strict=True)]
         valid = some["valid_frames"].to_numpy()
-        yield shards.Rows(list(some["key"]), tensors[number], valid, names, list(some["variant"]))
+        yield shards.FeatureRows(list(some["key"]), tensors[number], valid, names, list(some["variant"]))
 
 
 def compare_batches(path: Path, job: Job) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def compare_batches(path: Path, job: Job) -> dict[str, Any]:
     }
 
 
-def draw(rng: np.random.Generator, table: dataset_table.Table, count: int) -> list[Numbers]:
+def draw(rng: np.random.Generator, table: dataset_table.FeatureTable, count: int) -> list[Numbers]:
     """Draw the rows of some batches."""
     return [rng.choice(len(table.rows), BATCH) for _ in range(count)]
 
@@ -94,13 +94,13 @@ def typical(fetch: Callable[[Numbers], Any], every: Sequence[Numbers]) -> float:
     return statistics.median(seconds(partial(fetch, numbers)) for numbers in every)
 
 
-def of_keras(table: dataset_table.Table, count: int) -> float:
+def of_keras(table: dataset_table.FeatureTable, count: int) -> float:
     """Return the median seconds of a training batch for Keras: patches, one-hot labels and weights."""
     from pipeline.train import batches  # imported late: it imports Keras
 
     numbers = np.arange(len(table.rows))
     weights = np.ones(CLASSES, np.float32)
-    inputs = Inputs(table, "rows")
+    inputs = ModelInputs(table, "rows")
     feed = batches.Batches(inputs, numbers, numbers % CLASSES, weights=weights, batch_size=BATCH, shuffle=(0,))
     return statistics.median(seconds(partial(feed.__getitem__, turn % len(feed))) for turn in range(count))
 
@@ -122,11 +122,11 @@ def compare_whole(path: Path, job: Job) -> dict[str, Any]:
     """Time opening a table and reading every row of it once; in CSV a row is a line and a number a column."""
     file, layout = shards.open_shard(path)
     cache, lines = job.scratch / "loading/unpacked", job.scratch / "loading/table.csv"
-    write_csv(np.concatenate(list(shards.tensors(file, layout))).astype(np.float32), lines)
+    write_csv(np.concatenate(list(shards.read_tensors(file, layout))).astype(np.float32), lines)
     readers: dict[str, Callable[[], Any]] = {
-        "stored": lambda: whole(path, cache, dataset_table.Table.stored),
-        "float32": lambda: whole(path, cache, dataset_table.Table.gather),
-        "parquet": lambda: [*shards.tensors(*shards.open_shard(path))],
+        "stored": lambda: whole(path, cache, dataset_table.FeatureTable.stored),
+        "float32": lambda: whole(path, cache, dataset_table.FeatureTable.gather),
+        "parquet": lambda: [*shards.read_tensors(*shards.open_shard(path))],
         "csv": lambda: pd.read_csv(lines),
     }
     readers["stored"]()  # unpacks the shard, which happens only once
@@ -143,7 +143,9 @@ def against_csv(taken: dict[str, list[float]]) -> dict[str, Ratio]:
     return {f"csv_over_{name}": ratio(taken["csv"], every) for name, every in taken.items() if name != "csv"}
 
 
-def whole(path: Path, cache: Path, fetch: Callable[[dataset_table.Table, Numbers], shards.Tensors]) -> shards.Tensors:
+def whole(
+    path: Path, cache: Path, fetch: Callable[[dataset_table.FeatureTable, Numbers], shards.Tensors]
+) -> shards.Tensors:
     """Open the unpacked table and fetch all rows."""
     table = dataset_table.open_table([path], cache)
     return fetch(table, np.arange(len(table.rows)))

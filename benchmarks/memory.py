@@ -21,7 +21,7 @@ from benchmarks.workspace import Workspace, furnish
 from pipeline.audio import decode
 from pipeline.core import extras, files, tables
 
-with extras.needed("dev"):
+with extras.require_extra("dev"):
     import psutil
 
 PAUSE = 0.02  # s between two samples
@@ -71,7 +71,7 @@ def write(samples: Any, rate: int, numbers: range, folder: Path, name: str) -> I
             "corpus": name,
             "path": path.name,
             "sha256": files.file_hash(path),
-            "samples_sha256": decode.samples_hash(altered),
+            "samples_sha256": decode.hash_samples(altered),
             "sample_rate": rate,
             "status": "ok",
         }

@@ -31,7 +31,9 @@ def draw(results: Results) -> Figure:
     heights = {draw_ratios: 1.1 + ROW * len(figures.ratios(results)), draw_shares: 1.9}
     some = [function for function, values in drawings.items() if values]
     synthetic = any(run["audio"] == SYNTHETIC for run in results["runs"].values())
-    figure = style.sheet(sum(heights[each] for each in some), stamp="DEMO: synthetic speech" if synthetic else "")
+    figure = style.empty_figure(
+        sum(heights[each] for each in some), stamp="DEMO: synthetic speech" if synthetic else ""
+    )
     every = figure.subplots(len(some), squeeze=False, height_ratios=[heights[each] for each in some])
     for axes, function in zip(every[:, 0], some, strict=True):
         function(axes, drawings[function])

@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks import corpus
 from benchmarks.corpus import Job
 from pipeline.core import extras
-from pipeline.core.machine import cores
+from pipeline.core.machine import available_cores
 
-with extras.needed("dev"):
+with extras.require_extra("dev"):
     import psutil
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -51,7 +51,7 @@ def machine() -> dict[str, Any]:
     """Describe what times depend on: hardware and package versions."""
     return {
         "processor": processor(),
-        "cores": cores(),
+        "cores": available_cores(),
         "memory_gigabytes": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),

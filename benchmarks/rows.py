@@ -37,15 +37,15 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
     "MFCC, RMS, ZCR and log-mel": (our_views("mfcc", "logmel"), published_way.views),
     "log-mel": (our_views("logmel"), log_mel),
     "time stretch": (
-        lambda signal: vocoder.stretch(signal, TEMPO),
+        lambda signal: vocoder.time_stretch(signal, TEMPO),
         lambda signal: librosa.effects.time_stretch(signal, rate=TEMPO),
     ),
     "pitch shift": (
-        lambda signal: vocoder.pitch(signal, SEMITONES),
+        lambda signal: vocoder.pitch_shift(signal, SEMITONES),
         lambda signal: librosa.effects.pitch_shift(signal, sr=RATE, n_steps=SEMITONES),
     ),
     "trim": (
-        lambda signal: preprocess.trim(signal, top_db=TOP_DB),
+        lambda signal: preprocess.trim_silence(signal, top_db=TOP_DB),
         lambda signal: librosa.effects.trim(signal, top_db=TOP_DB),
     ),
     "resample": (
@@ -67,8 +67,10 @@ def signals(job: Job) -> list[Array]:
     """Decode, trim and crop some clips as the published systems do."""
     rows = extraction.records(job.first)
     some = [rows[index] for index in corpus.spread(len(rows), CLIPS)]
-    conditioned = [extractor.condition(decode.fetch(job.first.folder / row["path"]), SAME.audio) for row in some]
-    return [preprocess.fit_length(signal, SAME.samples) for signal in conditioned]
+    conditioned = [
+        extractor.prepare_signal(decode.read_recording(job.first.folder / row["path"]), SAME.audio) for row in some
+    ]
+    return [preprocess.fix_length(signal, SAME.samples) for signal in conditioned]
 
 
 def compare(ours: Function, theirs: Function, clips: Sequence[Array], *, rounds: int) -> dict[str, Any]:

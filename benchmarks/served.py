@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.audio import decode
 from pipeline.core import config, machine, tables
-from pipeline.serving.inputs import hear
-from pipeline.serving.predictor import open_all
+from pipeline.serving.inputs import prepare_inputs
+from pipeline.serving.predictor import load_predictor
 
 
 def main() -> None:
@@ -22,9 +22,11 @@ def main() -> None:
     worst, count = 0.0, 0
     for fold, some in frame.groupby("fold"):
         with machine.suppress_stderr():
-            predictor = open_all([bundle], fold=int(str(fold)))
+            predictor = load_predictor([bundle], fold=int(str(fold)))
         plan, settings = predictor.window_plan(), predictor.input_settings
-        inputs = [hear(decode.fetch(paths[name]), settings, plan, name=name) for name in some["clip_id"]]
+        inputs = [
+            prepare_inputs(decode.read_recording(paths[name]), settings, plan, name=name) for name in some["clip_id"]
+        ]
         found = np.stack([prediction.probabilities for prediction in predictor.predict(inputs)])
         worst, count = max(worst, float(np.abs(found - written[some.index]).max())), count + len(some)
     print(f"{bundle}: {count:,} test clips, largest difference from evaluate {worst:.1e}")
@@ -32,7 +34,7 @@ def main() -> None:
 
 def recordings() -> dict[str, Path]:
     """Return the file of each clip_id."""
-    folders = config.corpora(config.read())
+    folders = config.corpus_folders(config.read_params())
     return {
         row["clip_id"]: Path(folder, row["path"])
         for corpus, folder in folders.items()

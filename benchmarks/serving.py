@@ -56,18 +56,18 @@ def gathered(job: Job) -> list[Path]:
 
 def write(target: Path, sounds: list[Path], length: float) -> None:
     """Write concatenated recordings as 16-bit WAV, cropped to `length` in s, at the rate of the first."""
-    recordings = map(decode.fetch, sounds)
+    recordings = map(decode.read_recording, sounds)
     first = next(recordings)
-    parts, size = [decode.mono(first.samples)], round(length * first.sample_rate)
+    parts, size = [decode.to_mono(first.samples)], round(length * first.sample_rate)
     while sum(map(len, parts)) < size:
         after = next(recordings)
-        parts.append(decode.resample(decode.mono(after.samples), after.sample_rate, first.sample_rate))
+        parts.append(decode.resample(decode.to_mono(after.samples), after.sample_rate, first.sample_rate))
     soundfile.write(target, np.concatenate(parts)[:size], first.sample_rate, subtype="PCM_16")
 
 
 def bundle(folder: Path) -> Path:
     """Write an untrained bundle of ``crnn`` with the settings of params.yaml."""
-    params = config.read(ROOT / "params.yaml")
+    params = config.read_params(ROOT / "params.yaml")
     params["model"] |= {"arch": "crnn", "features": "logmel"}
     network = untrained.network(params, len(LABELS))
     return untrained.write(folder, params, {0: network}, labels=LABELS, longest=5.0)
@@ -79,11 +79,11 @@ def exported(source: Path, folder: Path, sounds: list[Path]) -> dict[str, Path]:
     from pipeline.serving import inputs
     from pipeline.train import bundle as train_bundle
 
-    settings = inputs.of(train_bundle.read(source), name=source.name)
-    samples = np.stack([settings.compute(decode.fetch(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
+    settings = inputs.input_settings(train_bundle.read_card(source), name=source.name)
+    samples = np.stack([settings.compute(decode.read_recording(path)) for path in sounds[:: max(1, len(sounds) // 64)]])
     bundles = {"keras": source} | {target: folder / target for target in TARGETS}
     for target in TARGETS:
-        export_command.export(source, bundles[target], target=target, samples=samples)
+        export_command.export_bundle(source, bundles[target], target=target, samples=samples)
     return bundles
 
 

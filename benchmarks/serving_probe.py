@@ -19,9 +19,9 @@ from benchmarks.timing import seconds
 from pipeline.audio import decode
 from pipeline.core import machine
 from pipeline.serving import stream as serving_stream
-from pipeline.serving.inputs import Plan, hear
-from pipeline.serving.predictor import Predictor, open_all
-from pipeline.serving.results import Answer
+from pipeline.serving.inputs import WindowPlan, prepare_inputs
+from pipeline.serving.predictor import Predictor, load_predictor
+from pipeline.serving.results import Prediction
 
 CALLS = 40  # per round
 SLOW = 10  # calls of the notebook per round
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure a clip and a stream."""
     model, clip, stream, rounds = sys.argv[1:]
     keep_to_one_core()
-    predictor = open_all([Path(model)])
+    predictor = load_predictor([Path(model)])
     plan = predictor.window_plan()
     implementations: dict[str, Callable[[], Any]] = {"warm": lambda: answer(Path(clip), predictor, plan)}
     if predictor.members[0].card.runtime == "keras":
@@ -54,16 +54,16 @@ def keep_to_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def answer(clip: Path, predictor: Predictor, plan: Plan) -> Answer:
+def answer(clip: Path, predictor: Predictor, plan: WindowPlan) -> Prediction:
     """Predict a file."""
-    inputs = hear(decode.fetch(clip), predictor.input_settings, plan, name=clip.name)
+    inputs = prepare_inputs(decode.read_recording(clip), predictor.input_settings, plan, name=clip.name)
     (prediction,) = predictor.predict([inputs])
     return prediction
 
 
 def listened(stream: Path, predictor: Predictor) -> int:
     """Predict a stream from a file at full speed; return the number of windows."""
-    blocks, rate = serving_stream.replay(stream, speed=0)
+    blocks, rate = serving_stream.replay_file(stream, speed=0)
     return sum(1 for _ in serving_stream.predict_stream(blocks, rate, predictor, predictor.window_plan(windows=True)))
 
 

@@ -18,15 +18,15 @@ from pipeline.signal import augment, extractor, stft, views, vocoder
 
 REST = "rest"
 STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # step -> where functions are called by, and which
-    "read and check the file": ((decode, decode.fetch),),
-    "decode": ((decode, decode.decode),),
-    "mix, resample, trim": ((extractor, extractor.condition),),
-    "noise": ((augment, augment.add_by_snr), (augment, augment.add_by_share)),
-    "vocoder": ((vocoder, vocoder.analyse), (vocoder, vocoder.pitch), (vocoder, vocoder.stretch)),
-    "STFT, mel bands": ((views, stft.band_power), (vocoder, stft.planes)),  # one loop does both
+    "read and check the file": ((decode, decode.read_recording),),
+    "decode": ((decode, decode.decode_audio),),
+    "mix, resample, trim": ((extractor, extractor.prepare_signal),),
+    "noise": ((augment, augment.add_noise_at_snr), (augment, augment.add_noise_at_peak_share)),
+    "vocoder": ((vocoder, vocoder.analyse_signal), (vocoder, vocoder.pitch_shift), (vocoder, vocoder.time_stretch)),
+    "STFT, mel bands": ((views, stft.band_power), (vocoder, stft.stft_planes)),  # one loop does both
     "dB, DCT, RMS, zero crossings": ((views, views.compute_views),),
-    "names, look-up": ((stage, stage.name), (cache.Drawer, cache.Drawer.refresh), (stage, stage.piece)),
-    "write segments": ((cache, cache.write), (worker, worker.gather)),
+    "names, look-up": ((stage, stage.clip_keys), (cache.Partition, cache.Partition.refresh), (stage, stage.clip_task)),
+    "write segments": ((cache, cache.write_rows), (worker, worker.join_clips)),
     "write shards": ((writer.ShardWriter, writer.ShardWriter.write),),
 }
 
@@ -77,7 +77,7 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def of_recipe(job: Job, settings: extractor.Recipe, name: str) -> dict[str, float]:
+def of_recipe(job: Job, settings: extractor.ExtractorSettings, name: str) -> dict[str, float]:
     """Extract twice, into two empty caches, and return the shares of the second run, which sum to 1."""
     clock = Clock()
     with threadpool_limits(1):
@@ -100,7 +100,7 @@ def watched(clock: Clock) -> Iterator[None]:
 
 
 @contextmanager
-def afterwards(shard_writer: writer.ShardWriter, progress: writer.Front) -> Iterator[None]:
+def afterwards(shard_writer: writer.ShardWriter, progress: writer.CacheProgress) -> Iterator[None]:
     """Write the shards after the block instead of in parallel, because a `Clock` follows one thread."""
     yield
     for view in shard_writer.outputs:

@@ -20,7 +20,7 @@ from benchmarks import corpus
 from benchmarks.timing import seconds
 from pipeline.core import config, machine
 from pipeline.dataset import inputs, table
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset.inputs import ModelInputs
 from pipeline.signal import extractor
 from pipeline.tools import recipes
 from pipeline.train import batches, devices, registry, stage, trainer
@@ -39,27 +39,27 @@ class Bench:
 
     def __init__(self, name: str, folder: Path) -> None:
         params = settings(name)
-        own = config.section(Train, params, "train")
+        own = config.read_section(Train, params, "train")
         self.config = replace(own, epochs=1, batch_size=min(own.batch_size, BATCH))
-        layout = extractor.layout(extractor.from_params(params), params["model"]["features"])
+        layout = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"])
         statistics = inputs.neutral_statistics(layout.shape[1])
         keras.utils.set_random_seed(0)
 
         def build() -> keras.Model:
-            return registry.build(params, layout.shape, CLASSES, statistics=statistics)
+            return registry.build_network(params, layout.shape, CLASSES, statistics=statistics)
 
-        self.trained = trainer.build_learner(build, statistics.mean.shape, self.config)
+        self.trained = trainer.build_training_model(build, statistics.mean.shape, self.config)
         self.flops = devices.training_flops(self.trained.network)
         size = self.config.batch_size
         self.rows = size * max(1, int(min(MOST, ROUND / self.flops) / size))
         table = table_of(layout, self.rows, folder / f"{name}-{keras.backend.backend()}.npy")
         numbers, weights = np.arange(self.rows), np.ones(CLASSES, np.float32)
         self.feed = batches.Batches(
-            Inputs(table, "rows"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
+            ModelInputs(table, "rows"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
         )
         self.bare = build()
         loss = "categorical_crossentropy"
-        self.bare.compile(optimizer=trainer.optimizer(self.config), loss=loss, metrics=["accuracy"])
+        self.bare.compile(optimizer=trainer.build_optimizer(self.config), loss=loss, metrics=["accuracy"])
         self.x, self.y = table.gather(numbers), np.eye(CLASSES, dtype=np.float32)[numbers % CLASSES]
         self.weights = np.ones(self.rows, np.float32)
         self.ours(), self.script()
@@ -85,20 +85,20 @@ class Bench:
 
 def settings(name: str) -> dict[str, Any]:
     """Return the parameters of one of our networks, or of a published system."""
-    params = config.read(corpus.ROOT / "params.yaml")
+    params = config.read_params(corpus.ROOT / "params.yaml")
     if name in OWN:
         params["model"] |= {"arch": name, "features": "logmel"}
         return params
-    return recipes.laid(params, name)
+    return recipes.apply_recipe(params, name)
 
 
-def table_of(layout: Any, rows: int, path: Path) -> table.Table:
+def table_of(layout: Any, rows: int, path: Path) -> table.FeatureTable:
     """Memory-map a table of noise; the time of a step does not depend on the values."""
     noise = np.random.default_rng(0).standard_normal((rows, *layout.shape), np.float32)
     np.save(path, noise.astype(layout.dtype))
     array = np.load(path, mmap_mode="r").view(np.ndarray)
     index = pd.Series(range(rows), index=pd.MultiIndex.from_product([map(str, range(rows)), ["original"]]))
-    return table.Table(layout, (array,), np.zeros(1, np.int64), index, np.full(rows, layout.shape[0], np.int32))
+    return table.FeatureTable(layout, (array,), np.zeros(1, np.int64), index, np.full(rows, layout.shape[0], np.int32))
 
 
 def about(bench: Bench) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def about(bench: Bench) -> dict[str, Any]:
 
 def main() -> None:
     """Run rounds until the input ends; only the last network is kept, to save memory."""
-    stage.keep_freed()
-    print(json.dumps({"matrix": devices.matrix_rate()}), flush=True)
+    stage.keep_freed_memory()
+    print(json.dumps({"matrix": devices.matmul_rate()}), flush=True)
     name, bench = "", None
     for line in sys.stdin:
         if line.strip() != name or bench is None:

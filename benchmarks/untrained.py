@@ -37,15 +37,15 @@ def write(
         split={"protocol": "speaker", "folds": 5, "labels": params["split"]["labels"]},
         synthetic=["ravdess"],
         corpora={"ravdess": {name: getattr(page, name) for name in ("title", "language", "licence", "citation")}},
-        layout=vars(extractor.layout(extractor.from_params(params), view)),
+        layout=vars(extractor.shard_layout(extractor.settings_from_params(params), view)),
         statistics={str(fold): {"mean": [], "variance": []} for fold in models},
         stamp="DEMO: synthetic speech, says nothing about people",
         params={name: params[name] for name in ("seed", "train", "model")},
         versions={"ser-features": "0.1.0"},
-        files=bundle.checksums(folder),
+        files=bundle.file_checksums(folder),
         longest=longest,
     )
-    bundle.write(folder, card)
+    bundle.write_card(folder, card)
     return folder
 
 
@@ -56,6 +56,6 @@ def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
     from pipeline.train.backend import keras
 
     keras.utils.set_random_seed(seed)
-    shape = extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
+    shape = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"]).shape
     usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
-    return models.Network(registry.build(params, shape, classes, statistics=usual))
+    return models.NetworkModel(registry.build_network(params, shape, classes, statistics=usual))

@@ -7,7 +7,7 @@ whatever somebody would have to ask the publisher: which codes mean what, what i
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.info import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 
 def parse(path: PurePath) -> Clip:
@@ -23,7 +23,7 @@ def parse(path: PurePath) -> Clip:
     return PAGE.clip(path, speaker=speaker, emotion=emotion, statement=sentence, repetition=take)
 
 
-PAGE = Page(
+PAGE = CorpusInfo(
     name="lausanne",  # of the corpus in params.yaml, in metrics and in every speaker's name
     title="LAUSANNE",
     language="fr",

@@ -3,5 +3,5 @@
 from pipeline.core import machine
 
 # Before any other import of this package, so that no program and no worker can be without it.
-machine.keep_settings_out()
-machine.explain_errors()
+machine.fix_environment()
+machine.install_excepthook()

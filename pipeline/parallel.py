@@ -16,7 +16,7 @@ from pipeline.core.errors import SerError, SettingError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
-MOST = 1_024  # processes
+MAX_WORKERS = 1_024  # processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,15 @@ class Execute:
     scheduler: str | None = None  # of a Dask cluster, such as tcp://host:8786; null for this machine
 
     def __post_init__(self) -> None:
-        if self.workers is not None and not 1 <= self.workers <= MOST:
+        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
             raise SettingError(
-                f"params.yaml: execute.workers is {self.workers}, expected 1 or more, up to {MOST}, or null."
+                f"params.yaml: execute.workers is {self.workers}, expected 1 or more, up to {MAX_WORKERS}, or null."
             )
 
     @property
     def processes(self) -> int:
         """The number of worker processes on this machine."""
-        return self.workers or machine.cores()
+        return self.workers or machine.available_cores()
 
     @property
     def address(self) -> str:
@@ -44,18 +44,18 @@ class Execute:
 
 
 @dataclass(frozen=True)
-class Crew:
+class Executor:
     """Where to run: processes on this machine, or the workers of a Dask cluster."""
 
     processes: int = 1
     cluster: Mapper | None = None  # from `extract.cluster`; passed in, so that only extract depends on Dask
 
 
-def spread(
+def parallel_map(
     function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
-    crew: Crew,
+    crew: Executor,
     label: str,
     total: int | None = None,
     size: Callable[[Result], int] = lambda _: 1,
@@ -76,11 +76,11 @@ def spread(
         SerError: a worker died, or the cluster is not reachable.
     """
     alone = not crew.cluster and (crew.processes == 1 or len(items) <= 1)
-    results = map(function, items) if alone else team(function, items, crew)
-    return progress(results, len(items) if total is None else total, label, size)
+    results = map(function, items) if alone else _map_in_workers(function, items, crew)
+    return show_progress(results, len(items) if total is None else total, label, size)
 
 
-def team(function: Callable[[Item], Result], items: Sequence[Item], crew: Crew) -> Iterator[Result]:
+def _map_in_workers(function: Callable[[Item], Result], items: Sequence[Item], crew: Executor) -> Iterator[Result]:
     """Apply a function in worker processes, in order, or on a cluster, in order of completion."""
     try:
         if crew.cluster:
@@ -96,7 +96,7 @@ def team(function: Callable[[Item], Result], items: Sequence[Item], crew: Crew) 
         ) from error
 
 
-def progress(
+def show_progress(
     results: Iterable[Result], total: int, label: str, size: Callable[[Result], int] = lambda _: 1
 ) -> Iterator[Result]:
     """Yield the results with a progress bar, which is shown only on a terminal."""

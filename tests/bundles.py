@@ -52,7 +52,7 @@ def make_bundle(
 
 def told(arch: str, view: str, audio_settings: dict[str, Any]) -> dict[str, Any]:
     """The parameters of the repository with a tiny model in them."""
-    params = config.read(ROOT / "params.yaml")
+    params = config.read_params(ROOT / "params.yaml")
     params["audio"] |= audio_settings
     own = params["model"][arch] | SMALL[arch]
     params["model"] = {"arch": arch, "features": view, arch: own, SVM: params["model"][SVM]}
@@ -65,16 +65,20 @@ def model(params: dict[str, Any], classes: int, *, seed: int) -> Any:
     from pipeline.signal import extractor
     from pipeline.train import models, svm
 
-    shape = extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
+    shape = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"]).shape
     rng = np.random.default_rng(seed)
     if params["model"]["arch"] == SVM:
         values = rng.normal(-20, 20, (40 * classes, 4 * shape[1])).astype(np.float32)
         own = Statistics(values.mean(axis=0), values.var(axis=0))
-        settings = svm.read_settings(params)
-        machine = svm.fit(values, np.arange(len(values)) % classes, classes, settings, balanced=True, statistics=own)
-        return models.Machine(machine)
+        settings = svm.svm_settings(params)
+        machine = svm.fit_svm(
+            values, np.arange(len(values)) % classes, classes, settings, balanced=True, statistics=own
+        )
+        return models.SvmModel(machine)
     network = untrained.network(params, classes, seed=seed).network
-    return models.Network(spread(network, rng.normal(-50, 20, (16, *shape)) + rng.normal(0, 15, (16, 1, shape[1]))))
+    return models.NetworkModel(
+        spread(network, rng.normal(-50, 20, (16, *shape)) + rng.normal(0, 15, (16, 1, shape[1])))
+    )
 
 
 def spread(network: Any, patches: np.ndarray) -> Any:

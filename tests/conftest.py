@@ -52,7 +52,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published() -> Callable[[str], dict[str, Any]]:
     """Give what lays the settings of a recipe over params.yaml."""
 
-    return lambda name: recipes.laid(config.read(ROOT / "params.yaml"), name)
+    return lambda name: recipes.apply_recipe(config.read_params(ROOT / "params.yaml"), name)
 
 
 class Workplace:
@@ -133,12 +133,12 @@ class Workplace:
         from pipeline.extract import cache
         from pipeline.signal import extractor
 
-        settings = extractor.from_params(config.read(self.folder / "params.yaml"))
-        names = {view: cache.drawer_name(extractor.identity(settings, view)) for view in extractor.DTYPES}
+        settings = extractor.settings_from_params(config.read_params(self.folder / "params.yaml"))
+        names = {view: cache.partition_name(extractor.view_identity(settings, view)) for view in extractor.DTYPES}
         had = {view: set(drawers.get(name, ())) for view, name in names.items()}
         rows = tables.manifest_records(tables.read_manifest(self.folder / "data/manifest/ravdess.parquet"))
         recordings = [(row["samples_sha256"], int(row["sample_rate"])) for row in rows]
-        keys = extractor.keys(settings, extractor.DTYPES, recordings)
+        keys = extractor.row_keys(settings, extractor.DTYPES, recordings)
         return sum(all(set(own[view].values()) <= had[view] for view in extractor.DTYPES) for own in keys)
 
 
@@ -154,7 +154,7 @@ def recordings(folder: Path, count: int, seconds: float) -> Path:
         chirp = 0.3 * np.sin(2 * np.pi * (110 + 3 * number + 200 * times) * times) * np.sin(np.pi * times / seconds)
         noise = 0.01 * np.random.default_rng(number).standard_normal(len(times))
         soundfile.write(path, np.stack([chirp, noise], axis=1), RATE)
-    stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.Limits(min_seconds=0.1))
+    stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.ClipLimits(min_seconds=0.1))
     return folder
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.serving.predictor import open_one
+from pipeline.serving.predictor import load_member
 from tests.bundles import ROOT, SMALL, make_bundle
 from tests.training import artefacts
 
@@ -44,17 +44,17 @@ from tests.training import CLASSES, params
 folder, arch, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 values = params(arch=arch, epochs=3, learning_rate=0.003, patience=None, augment={"mixup": 0.2})
 values["model"][arch] |= {"filters": [4, 8], "dropout": 0.0}
-own = pipeline.core.config.section(Train, values, "train")
+own = pipeline.core.config.read_section(Train, values, "train")
 inputs = Inputs(table.open_table([folder / "own.parquet"], folder / "cache"), "rows")
 shape, plain = inputs.table.layout.shape, neutral_statistics(inputs.table.layout.shape[1])
-build = lambda: registry.build(values, shape, len(CLASSES), statistics=plain)
+build = lambda: registry.build_network(values, shape, len(CLASSES), statistics=plain)
 fresh, weights = build(), folder / f"{arch}.npz"
 if weights.exists():
     with np.load(weights) as kept:
         fresh.set_weights([kept[name] for name in kept.files])
 else:
     np.savez(weights, *fresh.get_weights())
-learner = trainer.build_learner(build, plain.mean.shape, own)
+learner = trainer.build_training_model(build, plain.mean.shape, own)
 learner.restart(fresh, inputs.measure(np.arange(72)), seed=0)
 numbers = np.arange(144)
 labels = np.array([int(name.split("-")[1].removesuffix(".wav")) % 3 for name, _ in inputs.table.rows.index])
@@ -91,7 +91,7 @@ def answered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
     found = {}
     for arch in SMALL:
-        member = open_one(make_bundle(folder / arch, arch=arch, view="mfcc" if arch == "svm" else "logmel"))
+        member = load_member(make_bundle(folder / arch, arch=arch, view="mfcc" if arch == "svm" else "logmel"))
         clips = np.random.default_rng(0).normal(-50, 20, (8, *member.input_settings.shape)).astype(np.float32)
         np.save(folder / arch, clips)
         found[arch] = member.probabilities(clips)

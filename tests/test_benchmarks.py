@@ -33,7 +33,7 @@ from benchmarks import (
 from pipeline.dataset import shards
 from pipeline.dataset import table as dataset_table
 from pipeline.extract import worker
-from pipeline.serving.predictor import open_all
+from pipeline.serving.predictor import load_predictor
 
 RATE = 48_000
 CLIPS = 9
@@ -73,7 +73,7 @@ def test_the_clips_are_spread_over_the_corpus(job):
 def test_both_ways_make_the_same_rows(job):
     """But for noise, which is drawn, and log-mel, which ours rounds to steps of 0.03 dB."""
     piece = extraction.pieces(job.first, corpus.SAME)[0]
-    own = worker.make(piece, job.first.folder, corpus.SAME)
+    own = worker.extract_clip(piece, job.first.folder, corpus.SAME)
     assert extraction.ours(worker.Batch((piece,)), folder=job.first.folder, settings=corpus.SAME) == 8
     other = extraction.theirs(job.first.folder / piece.path)
     assert len(other) == len(own["mfcc"].tensors) == len(own["logmel"].tensors) == 4
@@ -181,7 +181,7 @@ def test_serving_is_measured_in_each_format(job, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*slated for removal:DeprecationWarning")  # what librosa.load imports
 def test_notebooks_and_we_do_the_same_work(job, tmp_path):
-    opened = open_all([serving.bundle(tmp_path / "keras")])
+    opened = load_predictor([serving.bundle(tmp_path / "keras")])
     clip = tmp_path / "clip.wav"
     serving.write(clip, serving.gathered(job), 3.0)
     assert soundfile.info(clip).frames == 3 * RATE

@@ -16,7 +16,7 @@ from pipeline.cli.features import VIEWS
 from pipeline.cli.main import main
 from pipeline.dataset import shards
 from pipeline.extract import storage
-from pipeline.extract.cache import drawer_name, put
+from pipeline.extract.cache import partition_name, store_rows
 from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
@@ -244,15 +244,15 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("SER_STORE_URL", str(folder))
     monkeypatch.chdir(tmp_path)
-    place, identity = storage.Place(str(folder)), {"view": "logmel", "settings": {"logmel": {"hop": 320}}}
+    place, identity = storage.Storage(str(folder)), {"view": "logmel", "settings": {"logmel": {"hop": 320}}}
     for number in range(2):
         keys = [f"{number:02}" * 32]
-        put(place, identity, shards.Rows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
+        store_rows(place, identity, shards.FeatureRows(keys, np.ones((1, 5, 4), np.float16), np.ones(1, np.int32)))
     shard = tmp_path / "features/logmel/own.parquet"
     shard.parent.mkdir(parents=True)
     shard.touch()
     needed, _ = sorted(path.name for path in folder.glob("logmel-*/*.arrow"))
-    storage.write_references(place, {shard: (drawer_name(identity), [needed])})
+    storage.write_references(place, {shard: (partition_name(identity), [needed])})
     for path in folder.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
     return folder

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.main import main
 from pipeline.core import files, tables
-from pipeline.evaluate.metrics import summarize
+from pipeline.evaluate.metrics import summarize_scores
 
 STAGE = """stages:
   evaluate:
@@ -33,7 +33,12 @@ def evaluate(folder, share, **changes):
     table = pd.DataFrame(rows, columns=["clip_id", "fold", "corpus", "speaker", "sex", "label"])
     column = (np.arange(160) + (rng.random(160) > share)) % 2
     probabilities = np.eye(2, dtype=np.float32)[column]
-    scores = {"protocol": "speaker", "synthetic": {}, **summarize(table, probabilities, CLASSES, seed=0), **changes}
+    scores = {
+        "protocol": "speaker",
+        "synthetic": {},
+        **summarize_scores(table, probabilities, CLASSES, seed=0),
+        **changes,
+    }
     table["predicted"] = np.array(CLASSES)[column]
     tables.write_predictions(
         table.assign(variant="original"), probabilities, CLASSES, folder / "models/predictions.parquet"

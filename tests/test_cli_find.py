@@ -25,7 +25,7 @@ def disk(tmp_path, monkeypatch):
     project.mkdir()
     shutil.copy(ROOT / "params.yaml", project)
     monkeypatch.chdir(project)
-    files = [data / CORPORA[name] / path for name in CORPORA for path in checksums.table(name)["path"]]
+    files = [data / CORPORA[name] / path for name in CORPORA for path in checksums.checksum_table(name)["path"]]
     for path in [*files, data / "Mine/angry/1.wav"]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -47,7 +47,7 @@ def test_it_names_each_corpus_and_the_line_that_runs_on_them(disk):
     words = split(result.stdout.partition("\n\n")[2].replace("\\\n", " "))
     changes = [word for before, word in pairwise(words) if before == "-S"]
     apply_overrides(Path("params.yaml"), changes)
-    assert config.corpora(config.read()) == {
+    assert config.corpus_folders(config.read_params()) == {
         "ravdess": str(disk / CORPORA["ravdess"]), "emodb": str(disk / "EmoDB"), "mine": str(disk / "Mine"),
     }  # fmt: skip
 
@@ -78,13 +78,13 @@ def test_a_real_corpus_that_stands_elsewhere_stays_and_the_demo_goes(disk, tmp_p
     demo.mkdir(parents=True)
     (demo / "SYNTHETIC.txt").touch()
     find(disk, "--write")
-    assert sorted(config.corpora(config.read())) == ["emodb", "mine", "ravdess", "tess"]
+    assert sorted(config.corpus_folders(config.read_params())) == ["emodb", "mine", "ravdess", "tess"]
 
 
 def test_a_folder_of_the_project_is_written_relative_to_it(disk):
     shutil.move(disk / "EmoDB", "corpora")
     find("corpora", "--write")
-    assert config.corpora(config.read()) == {"emodb": "corpora"}
+    assert config.corpus_folders(config.read_params()) == {"emodb": "corpora"}
 
 
 def test_the_demo_is_passed_over(disk):

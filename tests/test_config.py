@@ -40,7 +40,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_scientific_notation_is_a_number(tmp_path):
     """DVC's -S train.lr=1e-5 writes 1e-05, which YAML 1.1 reads as text."""
-    assert config.read(write(tmp_path, "lr: 1e-05\n"))["lr"] == 1e-5
+    assert config.read_params(write(tmp_path, "lr: 1e-05\n"))["lr"] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_scientific_notation_is_a_number(tmp_path):
     ],
 )
 def test_values_are_converted(values, expected):
-    assert config.section(Outer, {"outer": values}, "outer") == expected
+    assert config.read_section(Outer, {"outer": values}, "outer") == expected
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_values_are_converted(values, expected):
 )
 def test_wrong_values_are_refused_by_name(values, sentence):
     with pytest.raises(SettingError, match=sentence):
-        config.section(Outer, {"outer": values}, "outer")
+        config.read_section(Outer, {"outer": values}, "outer")
 
 
 def test_an_unknown_key_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="outer: 'numbr' is unknown, did you mean 'number'"):
-        config.section(Outer, {"outer": {"numbr": 1}}, "outer")
+        config.read_section(Outer, {"outer": {"numbr": 1}}, "outer")
 
 
 @pytest.mark.parametrize(
@@ -86,50 +86,50 @@ def test_an_unknown_key_is_refused_with_the_nearest():
 )
 def test_what_is_no_parameter_file_is_said(tmp_path, text, sentence):
     with pytest.raises(SettingError, match=sentence):
-        config.read(write(tmp_path, text))
+        config.read_params(write(tmp_path, text))
 
 
 def test_a_missing_file_names_the_place(tmp_path):
     with pytest.raises(SettingError, match="does not exist: run from the folder"):
-        config.read(tmp_path / "params.yaml")
+        config.read_params(tmp_path / "params.yaml")
 
 
 def test_a_wrong_path_into_the_parameters_is_said():
     with pytest.raises(SettingError, match=r"^params.yaml: model.arch is missing, did you write 'arhc' for it\?$"):
-        config.get({"model": {"arhc": "cnn"}}, "model.arch")
+        config.get_setting({"model": {"arhc": "cnn"}}, "model.arch")
     with pytest.raises(SettingError, match=r"^params.yaml: model is 3, expected a section\.$"):
-        config.get({"model": 3}, "model.arch")
+        config.get_setting({"model": 3}, "model.arch")
     with pytest.raises(UnknownNameError, match=r"^params.yaml: data.corpora: 'tes' is unknown, did you mean 'tess'\?"):
-        config.corpus({"data": {"corpora": {"tess": "x"}}}, "tes")
+        config.corpus_folder({"data": {"corpora": {"tess": "x"}}}, "tes")
 
 
 def test_every_section_of_the_project_reads():
     from pipeline.demo.stage import Demo
-    from pipeline.ingest.measure import Limits
+    from pipeline.ingest.measure import ClipLimits
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
     from pipeline.split.protocols import Split
-    from pipeline.train.registry import ARCHS
+    from pipeline.train.registry import ARCHITECTURES
     from pipeline.train.settings import Train
 
-    params = config.read(ROOT / "params.yaml")
+    params = config.read_params(ROOT / "params.yaml")
     for cls, name in [
         (Split, "split"),
         (Train, "train"),
         (Execute, "execute"),
         (Demo, "data.demo"),
-        (Limits, "ingest"),
+        (ClipLimits, "ingest"),
     ]:
-        config.section(cls, params, name)
-    for name, arch in ARCHS.items():
-        config.section(arch.config, params, f"model.{name}")
-    assert extractor.from_params(params).samples == 48_000
+        config.read_section(cls, params, name)
+    for name, arch in ARCHITECTURES.items():
+        config.read_section(arch.config, params, f"model.{name}")
+    assert extractor.settings_from_params(params).samples == 48_000
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "one", None, True])
 def test_a_seed_is_a_whole_number_from_zero_on(seed):
     with pytest.raises(SettingError, match="expected a whole number from 0 on"):
-        config.seed({"seed": seed})
+        config.read_seed({"seed": seed})
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_a_seed_is_a_whole_number_from_zero_on(seed):
 )
 def test_corpora_without_a_folder_are_refused(corpora, sentence):
     with pytest.raises(SettingError, match=sentence):
-        config.corpora({"data": {"corpora": corpora}})
-    assert config.corpora({"data": {"corpora": {"a": "/x"}}}) == {"a": "/x"}
+        config.corpus_folders({"data": {"corpora": corpora}})
+    assert config.corpus_folders({"data": {"corpora": {"a": "/x"}}}) == {"a": "/x"}
 
 
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
-PARAMS = config.read(ROOT / "params.yaml")
+PARAMS = config.read_params(ROOT / "params.yaml")
 CODES = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 UNREADABLE = {  # what stands in a file, and what the sentence says after its name
     "binary": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ", line 2, column 1: the byte 0x1a is no text"),
@@ -197,7 +197,7 @@ UNREADABLE = {  # what stands in a file, and what the sentence says after its na
 def refused(path: Path) -> str:
     """Read what cannot be read; the sentence."""
     with pytest.raises(SettingError) as raised:
-        config.read(path)
+        config.read_params(path)
     return one_sentence(raised.value)
 
 
@@ -229,20 +229,20 @@ def test_a_file_in_another_encoding_is_named_and_the_remedy_works(tmp_path, code
     if code != "latin-1":
         assert f"is written in {code.upper().replace('-LE', 'LE').replace('-BE', 'BE')}, expected UTF-8" in said
     subprocess.run(["bash", "-ec", re.search(r"\((iconv .*)\)", said)[1]], cwd=tmp_path, check=True)
-    assert config.read(path) == config.read(ROOT / "params.yaml")
+    assert config.read_params(path) == config.read_params(ROOT / "params.yaml")
 
 
 @pytest.mark.parametrize("head", [b"\xef\xbb\xbf", b"%YAML 1.2\n---\n"])
 @pytest.mark.parametrize("line", ["\n", "\r\n", "\r"])
 def test_marks_and_ends_of_lines_change_nothing(tmp_path, head, line):
     (tmp_path / "params.yaml").write_bytes(head + SHIPPED.replace("\n", line).encode())
-    assert yaml_reader.decoded(b"\xef\xbb\xbfa: 1", tmp_path) == "a: 1"
-    assert config.read(tmp_path / "params.yaml") == config.read(ROOT / "params.yaml")
+    assert yaml_reader.decode_settings(b"\xef\xbb\xbfa: 1", tmp_path) == "a: 1"
+    assert config.read_params(tmp_path / "params.yaml") == config.read_params(ROOT / "params.yaml")
 
 
 def test_aliases_and_merges_are_read(tmp_path):
     text = "a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]\n"
-    assert config.read(write(tmp_path, text)) == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}] * 2}
+    assert config.read_params(write(tmp_path, text)) == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}] * 2}
 
 
 def test_what_is_no_readable_file_gets_a_sentence(tmp_path):
@@ -263,17 +263,17 @@ def test_what_is_no_readable_file_gets_a_sentence(tmp_path):
 
 def test_a_command_does_without_settings_where_there_are_none_but_not_where_they_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config.read_if_any() == {}
+    assert config.read_params_if_present() == {}
     Path("params.yaml").symlink_to("gone")
     with pytest.raises(SettingError, match="is a link to gone"):
-        config.read_if_any()
+        config.read_params_if_present()
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
 def test_a_file_without_rights_gets_a_sentence(tmp_path):
     path = write(tmp_path, SHIPPED)
     path.chmod(0)
-    script = "import sys, pathlib, pipeline.core.config; pipeline.core.config.read(pathlib.Path(sys.argv[1]))"
+    script = "import sys, pathlib, pipeline.core.config; pipeline.core.config.read_params(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(path)]
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     done = subprocess.run([*drop, *command], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -288,11 +288,11 @@ def test_a_file_without_rights_gets_a_sentence(tmp_path):
 )
 def test_whatever_stands_in_the_file_it_is_read_or_refused(tmp_path, content):
     try:
-        values = config.read(write_bytes(tmp_path, content))
+        values = config.read_params(write_bytes(tmp_path, content))
     except SettingError as error:
         one_sentence(error)
     else:
-        assert list(config.flat(values)) or not any(values)
+        assert list(config.flatten(values)) or not any(values)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -300,7 +300,7 @@ def test_whatever_stands_in_the_file_it_is_read_or_refused(tmp_path, content):
 def test_a_damaged_file_is_read_or_refused(tmp_path, place, put, gone):
     data = SHIPPED.encode()
     try:
-        params = config.read(write_bytes(tmp_path, data[:place] + put + data[place + gone :]))
+        params = config.read_params(write_bytes(tmp_path, data[:place] + put + data[place + gone :]))
         every_section(params)
     except SettingError as error:
         one_sentence(error)
@@ -316,7 +316,7 @@ def every_section(params):
     """Read what the stages read."""
     from pipeline.demo.stage import Demo
     from pipeline.extract import storage
-    from pipeline.ingest.measure import Limits
+    from pipeline.ingest.measure import ClipLimits
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
     from pipeline.split.protocols import Split
@@ -324,27 +324,27 @@ def every_section(params):
     from pipeline.train.settings import Train
 
     sections = {
-        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": Limits,
-        "store": storage.Store,
+        "split": Split, "train": Train, "execute": Execute, "data.demo": Demo, "ingest": ClipLimits,
+        "store": storage.StorageSettings,
     }  # fmt: skip
     for name, cls in sections.items():
-        config.section(cls, params, name)
-    extractor.from_params(params).view(config.get(params, "model.features"))
-    config.seed(params)
-    config.corpora(params)
-    name = config.get(params, "model.arch")
-    config.section(registry.arch(name).config, params, f"model.{name}")
+        config.read_section(cls, params, name)
+    extractor.settings_from_params(params).view(config.get_setting(params, "model.features"))
+    config.read_seed(params)
+    config.corpus_folders(params)
+    name = config.get_setting(params, "model.arch")
+    config.read_section(registry.find_architecture(name).config, params, f"model.{name}")
 
 
 ODD = ["3,0", "x", "", [], {}, [1, 2, 3], {"a": 1}, True, None, -1, 10**400, 1e300, "yes", ["x"], [[1]]]
 
 
-@pytest.mark.parametrize("name", [name for name, _ in config.flat(PARAMS)])
+@pytest.mark.parametrize("name", [name for name, _ in config.flatten(PARAMS)])
 def test_any_value_of_any_setting_is_taken_or_refused_by_its_name_once(name):
     for value in ODD:
         params = copy.deepcopy(PARAMS)
         *sections, last = name.split(".")
-        place = config.get(params, ".".join(sections)) if sections else params
+        place = config.get_setting(params, ".".join(sections)) if sections else params
         place[last] = value
         try:
             every_section(params)
@@ -367,20 +367,20 @@ def test_any_value_of_any_setting_is_taken_or_refused_by_its_name_once(name):
 )
 def test_a_value_written_another_way_is_named_once_with_what_to_write(hint, value, said):
     with pytest.raises(SettingError) as raised:
-        config.convert(value, hint, "audio.seconds")
+        config.convert_value(value, hint, "audio.seconds")
     assert str(raised.value) == f"params.yaml: {said}"
     if "write" in said:
         meant = YAML(typ="safe").load(said.rpartition("write ")[2][:-1])
-        config.convert(meant, hint, "audio.seconds")
+        config.convert_value(meant, hint, "audio.seconds")
 
 
 def test_the_settings_of_features_are_named_once():
     from pipeline.signal import extractor
 
-    params = config.read(ROOT / "params.yaml")
+    params = config.read_params(ROOT / "params.yaml")
     params["audio"]["seconds"] = "3,0"
     with pytest.raises(SettingError, match=r"^params.yaml: audio.seconds is '3,0', expected a number: write 3.0\.$"):
-        extractor.from_params(params)
+        extractor.settings_from_params(params)
     params["audio"] = 3
     with pytest.raises(SettingError, match=r"^params.yaml: audio is 3, expected a section\.$"):
-        extractor.from_params(params)
+        extractor.settings_from_params(params)

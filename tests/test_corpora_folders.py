@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.labels import EMOTIONS
-from pipeline.corpora.folders import alias, page
-from pipeline.corpora.info import NameRefused
+from pipeline.corpora.folders import emotion_of_folder, folder_corpus_info
+from pipeline.corpora.info import FileNameError
 
 ALIASES = {
     "angry": "angry anger ang wut",
@@ -28,18 +28,18 @@ SPEAKERS = st.from_regex(r"(actor|p|spk)_?[0-9]{1,3}", fullmatch=True)
 
 
 def parse(path):
-    return page("mine").parse(PurePath(path))
+    return folder_corpus_info("mine").parse(PurePath(path))
 
 
 @pytest.mark.parametrize(("word", "emotion"), PAIRS)
 def test_every_alias(word, emotion):
-    assert alias(word) == emotion
+    assert emotion_of_folder(word) == emotion
     clip = parse(f"{word}/x.wav")
     assert (clip.emotion, clip.emotion_code, clip.speaker) == (emotion, word, "")
 
 
 def test_the_page_knows_its_aliases():
-    assert dict(page("mine").emotions) == dict(PAIRS)
+    assert dict(folder_corpus_info("mine").emotions) == dict(PAIRS)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_page_knows_its_aliases():
     ],
 )
 def test_spellings_of_a_folder(folder, emotion):
-    assert alias(folder) == emotion
+    assert emotion_of_folder(folder) == emotion
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_spellings_of_a_folder(folder, emotion):
     [*"ADFHNSWLETadfhnswlet", "", "01", "not_angry", "angry2", "sadly", "su", "sa", "OAF", "OAF_", "Actor_01", "misc"],
 )
 def test_what_is_no_alias(folder):
-    assert alias(folder) is None
+    assert emotion_of_folder(folder) is None
 
 
 @given(
@@ -79,12 +79,12 @@ def test_what_is_no_alias(folder):
 def test_numbering_case_and_gaps_do_not_matter(pair, number, prefix, gap, data):
     word, emotion = pair
     written = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in word.replace("_", gap))
-    assert alias(number + prefix + written) == emotion
+    assert emotion_of_folder(number + prefix + written) == emotion
 
 
 @given(st.text())
 def test_an_alias_is_canonical_or_none(folder):
-    assert alias(folder) in {None, *EMOTIONS}
+    assert emotion_of_folder(folder) in {None, *EMOTIONS}
 
 
 @given(
@@ -121,10 +121,10 @@ def test_two_aliases_may_agree():
 
 @pytest.mark.parametrize("path", ["Angry/sad/x.wav", "sad/anna/angry/x.wav", "fear/disgust/fear/x.wav"])
 def test_two_aliases_that_disagree(path):
-    with pytest.raises(NameRefused) as refused:
+    with pytest.raises(FileNameError) as refused:
         parse(path)
     assert refused.value.status == "label_mismatch"
-    assert all(repr(part) in str(refused.value) for part in PurePath(path).parts[:-1] if alias(part))
+    assert all(repr(part) in str(refused.value) for part in PurePath(path).parts[:-1] if emotion_of_folder(part))
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_two_aliases_that_disagree(path):
     ],
 )
 def test_no_alias_names_the_folder(path, folder):
-    with pytest.raises(NameRefused) as refused:
+    with pytest.raises(FileNameError) as refused:
         parse(path)
     assert refused.value.status == "unknown_name"
     assert f"{path} lies in {folder}, expected one named angry," in str(refused.value)
 
 
 def test_a_known_corpus_without_folders_is_sent_to_its_page():
-    with pytest.raises(NameRefused, match=r"'AudioWAV', .* one of CREMA-D, so list it as crema_d") as refused:
+    with pytest.raises(FileNameError, match=r"'AudioWAV', .* one of CREMA-D, so list it as crema_d") as refused:
         parse("AudioWAV/1001_DFA_ANG_XX.wav")
     assert refused.value.status == "unknown_name"
 
@@ -187,7 +187,7 @@ def test_intensity_and_repetition_come_along():
     ],
 )
 def test_a_name_that_contradicts_its_folder(path):
-    with pytest.raises(NameRefused, match=r"the folder .* says") as refused:
+    with pytest.raises(FileNameError, match=r"the folder .* says") as refused:
         parse(path)
     assert refused.value.status == "label_mismatch"
     assert path in str(refused.value)
@@ -215,6 +215,6 @@ def test_weak_likeness_is_no_match(path, speaker):
 
 
 def test_the_page_travels_between_processes():
-    mine = pickle.loads(pickle.dumps(page("mine")))
+    mine = pickle.loads(pickle.dumps(folder_corpus_info("mine")))
     assert mine.parse(PurePath("sad/x.wav")) == parse("sad/x.wav")
-    assert page("other").parse(PurePath("sad/anna/x.wav")).speaker == "other/anna"
+    assert folder_corpus_info("other").parse(PurePath("sad/anna/x.wav")).speaker == "other/anna"

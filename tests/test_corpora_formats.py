@@ -86,10 +86,10 @@ def test_what_ffmpeg_writes_is_told_by_content_and_not_read(ffmpeg, suffix, tmp_
     data = ffmpeg(suffix).read_bytes()
     with pytest.raises(soundfile.LibsndfileError):
         soundfile.SoundFile(io.BytesIO(data))
-    found = formats.by_content(data[: formats.HEAD])
-    assert found is formats.by_name(PurePath(f"x.{suffix}"))
+    found = formats.format_by_content(data[: formats.HEAD_SIZE])
+    assert found is formats.format_by_name(PurePath(f"x.{suffix}"))
     with pytest.raises(AudioError, match=rf"^x\.wav is {re.escape(found.title)} under the name \.wav") as refused:
-        decode.decode(data, name="x.wav", path="x.wav")
+        decode.decode_audio(data, name="x.wav", path="x.wav")
     assert refused.value.status == "unreadable"
 
 
@@ -102,15 +102,15 @@ READ = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("AIFF", "PCM_24"), ("AU", "ULAW"),
 def test_what_is_read_is_taken_for_none_of_them(container, subtype):
     file = io.BytesIO()
     soundfile.write(file, sound(), RATE, format=container, subtype=subtype)
-    assert formats.by_content(file.getvalue()[: formats.HEAD]) is None
+    assert formats.format_by_content(file.getvalue()[: formats.HEAD_SIZE]) is None
 
 
 def test_no_suffix_is_both_read_and_not():
-    from pipeline.core.files import AUDIO
+    from pipeline.core.files import AUDIO_SUFFIXES
 
-    assert not AUDIO & formats.BY_SUFFIX.keys()
-    assert PurePath("x.old").suffix not in AUDIO | formats.BY_SUFFIX.keys()
-    assert len(formats.BY_SUFFIX) == sum(len(each.suffixes) for each in formats.FORMATS)
+    assert not AUDIO_SUFFIXES & formats.BY_SUFFIX.keys()
+    assert PurePath("x.old").suffix not in AUDIO_SUFFIXES | formats.BY_SUFFIX.keys()
+    assert len(formats.BY_SUFFIX) == sum(len(each.suffixes) for each in formats.UNSUPPORTED_FORMATS)
     assert not formats.BY_SUFFIX.keys() & {".ts", ".txt", ".csv", ".mid", ".midi", ".zip", ".dat"}
 
 
@@ -125,7 +125,7 @@ NAMES = [
 def test_the_line_for_one_file_converts_it(ffmpeg, name, tmp_path):
     shutil.copy(ffmpeg("m4a"), tmp_path / name)
     with pytest.raises(AudioError) as refused:
-        decode.decode((tmp_path / name).read_bytes(), name=name, path=name)
+        decode.decode_audio((tmp_path / name).read_bytes(), name=name, path=name)
     line = str(refused.value).partition("; convert it: ")[2]
     done = bash(line, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -136,12 +136,12 @@ def test_the_line_for_one_file_converts_it(ffmpeg, name, tmp_path):
 def test_a_file_under_another_name_is_given_its_own_and_converted(ffmpeg, name, tmp_path):
     shutil.copy(ffmpeg("m4a"), tmp_path / name)
     with pytest.raises(AudioError) as refused:
-        decode.fetch(tmp_path / name)
+        decode.read_recording(tmp_path / name)
     done = bash(str(refused.value).partition("; convert it: ")[2], "/")
     assert done.returncode == 0, done.stderr
     assert seconds((tmp_path / name).with_suffix(".wav")) == pytest.approx(1, abs=0.1)
     assert all(
-        decode.fetch(path).sample_rate for path in find_audio_files([str(tmp_path)]).values()
+        decode.read_recording(path).sample_rate for path in find_audio_files([str(tmp_path)]).values()
     )  # nothing is left over
 
 
@@ -158,7 +158,7 @@ def test_codings_that_libsndfile_lacks_are_converted_in_place(ffmpeg, kind, tmp_
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip(f"this ffmpeg writes no {kind}")
     with pytest.raises(AudioError, match=rf"is {suffix.upper()} in a coding other than PCM, which is not") as refused:
-        decode.fetch(path)
+        decode.read_recording(path)
     assert bash(str(refused.value).partition("; convert it: ")[2], "/").returncode == 0
     assert [found.name for found in find_audio_files([str(tmp_path)]).values()] == ["my take.wav"]
     assert seconds(tmp_path / "my take.wav") == pytest.approx(1, abs=0.2)
@@ -184,9 +184,9 @@ def test_the_line_for_a_folder_converts_all_of_it(ffmpeg, name, names, tmp_path,
     base = folder_of(ffmpeg, tmp_path / name.replace(".", "x"), names)
     monkeypatch.chdir(tmp_path if name != "." else base)
     before = find_audio_files([str(base)])
-    unread = formats.unread(before.values())
+    unread = formats.list_unsupported(before.values())
     assert len(unread) == len(names) + 4
-    head, line = formats.told(unread, name)
+    head, line = formats.conversion_advice(unread, name)
     kinds = f"(1 amr, {len(names)} m4a, 1 mp4, 1 webm, 1 wma)"
     assert head.startswith(f"{len(unread)} files are in formats that are not read {kinds}, such as ")
     assert max(map(len, line.splitlines())) <= 100 + len(name)
@@ -194,7 +194,7 @@ def test_the_line_for_a_folder_converts_all_of_it(ffmpeg, name, names, tmp_path,
     assert done.returncode == 0, done.stderr
     after = find_audio_files([str(base)])
     assert len(after) == len(before)  # each file once
-    assert not formats.unread(after.values())
+    assert not formats.list_unsupported(after.values())
     assert all(seconds(path) == pytest.approx(1, abs=0.2) or "call" in path.name for path in after.values())
     assert (
         seconds(base / "deep er/call.wav" if (base / "deep er/call.wav").exists() else base / "deep er/call.AMR.wav")
@@ -206,7 +206,7 @@ def test_what_is_there_is_never_overwritten(ffmpeg, tmp_path):
     shutil.copy(ffmpeg("m4a"), tmp_path / "a.m4a")
     shutil.copy(ffmpeg("m4a"), tmp_path / "b.m4a")
     (tmp_path / "a.wav").write_bytes(b"mine")
-    bash(formats.converting(".", [PurePath("b.m4a")]), tmp_path)
+    bash(formats.batch_conversion_command(".", [PurePath("b.m4a")]), tmp_path)
     assert (tmp_path / "a.wav").read_bytes() == b"mine"
     assert (tmp_path / "b.wav").exists()
 
@@ -214,8 +214,8 @@ def test_what_is_there_is_never_overwritten(ffmpeg, tmp_path):
 def test_two_of_one_name_each_become_a_file(ffmpeg, tmp_path):
     for suffix in ("m4a", "webm"):
         shutil.copy(ffmpeg(suffix), tmp_path / f"a.{suffix}")
-    unread = formats.unread(find_audio_files([str(tmp_path)]).values())
-    assert bash(formats.told(unread)[1], tmp_path).returncode == 0
+    unread = formats.list_unsupported(find_audio_files([str(tmp_path)]).values())
+    assert bash(formats.conversion_advice(unread)[1], tmp_path).returncode == 0
     assert sorted(path.name for path in find_audio_files([str(tmp_path)]).values()) == ["a.m4a.wav", "a.webm.wav"]
 
 
@@ -267,20 +267,20 @@ def test_a_recording_under_the_name_of_such_a_format_is_read(voice):
 def test_hours_of_video_are_refused_unread(voice, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read whole"))
     with pytest.raises(AudioError, match="is MPEG-4, which is not read here"):
-        decode.fetch(voice / "memo.m4a")
+        decode.read_recording(voice / "memo.m4a")
 
 
 def test_listening_to_such_a_file_is_one_sentence(voice):
     with pytest.raises(AudioError, match=r"convert it: ffmpeg -i voice/memo\.m4a voice/memo\.wav$"):
-        stream.replay(voice / "memo.m4a")
+        stream.replay_file(voice / "memo.m4a")
 
 
 def test_an_export_hears_the_readable(voice, monkeypatch, capsys):
     sampled = []
-    monkeypatch.setattr("pipeline.export.parity.sample_values", lambda paths, _: sampled.extend(paths))
-    monkeypatch.setattr("pipeline.train.bundle.read", lambda _: None)
-    monkeypatch.setattr("pipeline.serving.inputs.of", lambda *_, **__: SimpleNamespace(compute=None))
-    models.inputs(("voice",), Path("models/bundle"))
+    monkeypatch.setattr("pipeline.export.parity.compute_samples", lambda paths, _: sampled.extend(paths))
+    monkeypatch.setattr("pipeline.train.bundle.read_card", lambda _: None)
+    monkeypatch.setattr("pipeline.serving.inputs.input_settings", lambda *_, **__: SimpleNamespace(compute=None))
+    models.export_samples(("voice",), Path("models/bundle"))
     assert [path.name for path in sampled] == ["read.wav"]
     assert CONVERTED in capsys.readouterr().err
 
@@ -298,7 +298,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def ingested(folder):
-    return stage.run("mine", folder, Path("data/mine.parquet"), limits=measure.Limits())
+    return stage.run("mine", folder, Path("data/mine.parquet"), limits=measure.ClipLimits())
 
 
 def test_ingest_counts_them_and_writes_the_line(tree, capsys):
@@ -330,18 +330,18 @@ def test_a_class_of_such_files_is_not_called_empty(tree):
 def test_films_of_a_known_corpus_are_no_clips_of_it(tmp_path, capsys):
     wav(tmp_path / "Actor_01/03-01-03-01-01-01-01.wav")
     unreadable(tmp_path / "Actor_01/01-01-03-01-01-01-01.mp4")
-    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.Limits())
+    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.ClipLimits())
     said = capsys.readouterr().out
     assert "1  not read: .mp4" in said
     assert "this converts" not in said
     unreadable(tmp_path / "Actor_01/03-01-03-01-02-01-01.m4a")
-    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.Limits())
+    stage.run("ravdess", tmp_path, tmp_path / "r.parquet", limits=measure.ClipLimits())
     assert "1 file is in a format that is not read (1 m4a), such as Actor_01/03-01-03" in capsys.readouterr().out
 
 
 def test_the_manifest_holds_no_path_of_this_machine(tree):
     unreadable(tree / "angry/ann/3.wav")
-    frame = stage.run("mine", tree.resolve(), Path("data/mine.parquet"), limits=measure.Limits(max_bad=0.5))
+    frame = stage.run("mine", tree.resolve(), Path("data/mine.parquet"), limits=measure.ClipLimits(max_bad=0.5))
     (detail,) = frame.loc[frame["status"] == "unreadable", "detail"]
     assert detail == (
         "angry/ann/3.wav is MPEG-4 under the name .wav, which is not read here; "
@@ -379,7 +379,7 @@ def test_verify_names_them_and_reads_no_film(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", ["", "voice.m4a"])
 def test_bytes_without_a_path_get_a_line_to_go_by(path):
     with pytest.raises(AudioError) as refused:
-        decode.decode(M4A, name=path or "The recording", path=path)
+        decode.decode_audio(M4A, name=path or "The recording", path=path)
     words = "ffmpeg -i voice.m4a voice.wav" if path else "ffmpeg -i recording.m4a recording.wav"
     assert str(refused.value) == f"{path or 'The recording'} is MPEG-4, which is not read here; convert it: {words}"
 
@@ -387,6 +387,6 @@ def test_bytes_without_a_path_get_a_line_to_go_by(path):
 def test_a_line_with_a_name_that_nobody_can_see_runs(ffmpeg, tmp_path):
     name = os.fsdecode(b"caf\xe9 \xff.m4a")
     shutil.copy(ffmpeg("m4a"), tmp_path / name)
-    done = bash(formats.command(name, formats.FORMATS[0]), tmp_path)
+    done = bash(formats.conversion_command(name, formats.UNSUPPORTED_FORMATS[0]), tmp_path)
     assert done.returncode == 0
     assert seconds((tmp_path / name).with_suffix(".wav")) > 0.9

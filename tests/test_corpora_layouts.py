@@ -6,10 +6,10 @@ from pathlib import PurePath
 
 import pytest
 
-from pipeline.core.files import is_audio, is_system
+from pipeline.core.files import is_audio_file, is_system_file
 from pipeline.corpora import checksums
-from pipeline.corpora.info import NameRefused
-from pipeline.corpora.known import KNOWN, recognise
+from pipeline.corpora.info import FileNameError
+from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
 from pipeline.corpora.registry import corpus_info
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
@@ -29,12 +29,12 @@ RESORTED = {
 
 
 def official(name):
-    return [PurePath(path) for path in checksums.table(name)["path"]]
+    return [PurePath(path) for path in checksums.checksum_table(name)["path"]]
 
 
 def flat(path):
     """The name a file has where a whole corpus lies in one folder."""
-    speaker = path.parent.name if path.parent.name in KNOWN["savee"].speakers else ""
+    speaker = path.parent.name if path.parent.name in KNOWN_CORPORA["savee"].speakers else ""
     return f"{speaker}_{path.name}" if speaker else path.name
 
 
@@ -56,7 +56,7 @@ def bare(clip):
 def test_a_folder_above_changes_nothing(layout):
     name, root = layout
     for path in official(name):
-        assert bare(KNOWN[name].parse(root / path)) == bare(KNOWN[name].parse(path))
+        assert bare(KNOWN_CORPORA[name].parse(root / path)) == bare(KNOWN_CORPORA[name].parse(path))
 
 
 @pytest.mark.parametrize("name", ["ravdess", "crema_d", "tess", "savee", "emodb"])
@@ -64,8 +64,8 @@ def test_a_folder_above_changes_nothing(layout):
 def test_all_files_in_one_folder(name, root):
     for path in official(name):
         moved = PurePath(root, flat(path))
-        assert bare(KNOWN[name].parse(moved)) == bare(KNOWN[name].parse(path))
-        assert recognise(moved) == name
+        assert bare(KNOWN_CORPORA[name].parse(moved)) == bare(KNOWN_CORPORA[name].parse(path))
+        assert recognise_corpus(moved) == name
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_all_files_in_one_folder(name, root):
 )
 def test_the_tree_twice_gives_each_clip_twice(name, outer):
     paths = official(name)
-    found = Counter(bare(KNOWN[name].parse(path)) for path in [*paths, *(outer / path for path in paths)])
+    found = Counter(bare(KNOWN_CORPORA[name].parse(path)) for path in [*paths, *(outer / path for path in paths)])
     assert (found.total(), len(found), set(found.values())) == (2 * len(paths), len(paths), {2})
 
 
 def test_four_corpora_under_one_root():
     tree = [PurePath("root", FOUR[name], flat(path)) for name in FOUR for path in official(name)]
-    found = Counter(recognise(path) for path in tree)
+    found = Counter(recognise_corpus(path) for path in tree)
     assert found == {"crema_d": 7_442, "ravdess": 1_440, "savee": 480, "tess": 2_800}
     assert found.total() == 12_162
 
 
 def test_tess_folders_are_not_trusted():
     assert sorted({path.parent.name for path in official("tess")}) == sorted(TESS.split())
-    clips = [KNOWN["tess"].parse(PurePath(folder, "YAF_pad_ps.wav")) for folder in TESS.split()]
+    clips = [KNOWN_CORPORA["tess"].parse(PurePath(folder, "YAF_pad_ps.wav")) for folder in TESS.split()]
     assert {(clip.speaker, clip.emotion) for clip in clips} == {("tess/YAF", "surprise")}
 
 
@@ -110,9 +110,9 @@ def test_tess_folders_are_not_trusted():
     ],
 )
 def test_one_file_of_each_layout(name, path, speaker, emotion):
-    clip = KNOWN[name].parse(PurePath(path))
+    clip = KNOWN_CORPORA[name].parse(PurePath(path))
     assert (clip.corpus, clip.speaker, clip.emotion, clip.path) == (name, speaker, emotion, path)
-    assert recognise(PurePath(path)) == name
+    assert recognise_corpus(PurePath(path)) == name
 
 
 @pytest.mark.parametrize(
@@ -125,24 +125,24 @@ def test_one_file_of_each_layout(name, path, speaker, emotion):
     ],
 )
 def test_song_and_video_are_ravdess_but_out_of_scope(path):
-    assert recognise(PurePath(path)) == "ravdess"
-    with pytest.raises(NameRefused) as refused:
-        KNOWN["ravdess"].parse(PurePath(path))
+    assert recognise_corpus(PurePath(path)) == "ravdess"
+    with pytest.raises(FileNameError) as refused:
+        KNOWN_CORPORA["ravdess"].parse(PurePath(path))
     assert refused.value.status == "out_of_scope"
 
 
 def test_mp3_and_video_copies_of_crema_d_are_never_read():
-    crema_d = KNOWN["crema_d"]
+    crema_d = KNOWN_CORPORA["crema_d"]
     for path in ("AudioMP3/1001_DFA_ANG_XX.mp3", "CREMA-D/VideoFlash/1001_DFA_ANG_XX.flv"):
         assert crema_d.skips(PurePath(path))
-        assert recognise(PurePath(path)) is None
+        assert recognise_corpus(PurePath(path)) is None
     assert not crema_d.skips(PurePath("AudioWAV/1001_DFA_ANG_XX.wav"))
     assert not crema_d.skips(PurePath("AudioMP3"))
 
 
 def test_four_corpora_sorted_by_emotion_keep_their_speakers():
     mine = corpus_info("audio_emotions")
-    clips = [KNOWN[name].parse(path) for name in FOUR for path in official(name)]
+    clips = [KNOWN_CORPORA[name].parse(path) for name in FOUR for path in official(name)]
     kept = [clip for clip in clips if clip.emotion != "calm"]
     again = [mine.parse(PurePath("Emotions", RESORTED[clip.emotion], flat(PurePath(clip.path)))) for clip in kept]
     assert len(again) == 12_162 - 192
@@ -153,7 +153,7 @@ def test_four_corpora_sorted_by_emotion_keep_their_speakers():
 
 
 def test_song_among_sorted_files_stays_out():
-    with pytest.raises(NameRefused) as refused:
+    with pytest.raises(FileNameError) as refused:
         corpus_info("audio_emotions").parse(PurePath("Emotions/Angry/03-02-05-01-01-01-01.wav"))
     assert refused.value.status == "out_of_scope"
 
@@ -174,14 +174,14 @@ def test_song_among_sorted_files_stays_out():
     ],
 )
 def test_system_files(path):
-    assert is_system(PurePath(path))
+    assert is_system_file(PurePath(path))
 
 
 @pytest.mark.parametrize(
     "path", ["Actor_01/x.wav", "a_.wav", ".hidden.wav", "MACOSX/x.wav", "._old/x.wav", "Thumbs.wav"]
 )
 def test_people_s_files(path):
-    assert not is_system(PurePath(path))
+    assert not is_system_file(PurePath(path))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_people_s_files(path):
 )
 def test_audio_in_any_case(extension):
     for written in (extension, extension.upper(), extension.title()):
-        assert is_audio(PurePath("some.folder", f"03a01Fa.{written}"))
+        assert is_audio_file(PurePath("some.folder", f"03a01Fa.{written}"))
 
 
 @pytest.mark.parametrize(
@@ -226,4 +226,4 @@ def test_audio_in_any_case(extension):
     ],
 )
 def test_other_files_are_no_audio(path):
-    assert not is_audio(PurePath(path))
+    assert not is_audio_file(PurePath(path))

@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.core import config
 from pipeline.core.errors import SettingError
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN
+from pipeline.corpora.known import KNOWN_CORPORA
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["mine", "mine_2", "mine_3", "theirs", "tess", "tess_by_emotion"]
@@ -24,12 +24,14 @@ FOLDERS = ["/a/mine", "/b/mine", "/c/mine", "/theirs", "/tess", "/mine_2"]
 
 
 @given(
-    st.one_of(st.text(), st.text("aZ09 _-.éß語", max_size=80), st.sampled_from([*KNOWN, "True", "null", "nan", "N"]))
+    st.one_of(
+        st.text(), st.text("aZ09 _-.éß語", max_size=80), st.sampled_from([*KNOWN_CORPORA, "True", "null", "nan", "N"])
+    )
 )
 def test_any_folder_gives_a_name_that_works(text):
     name = slug(text)
-    config.refuse_corpus_name(f"{name}_99", "a number behind it")
-    assert name not in KNOWN
+    config.check_corpus_name(f"{name}_99", "a number behind it")
+    assert name not in KNOWN_CORPORA
     assert name not in {"true", "false", "null", "yes", "no", "on", "off", "nan", "inf"}  # words of YAML and Hydra
 
 
@@ -72,7 +74,7 @@ def test_no_name_is_pointed_anew_in_silence(situation, replacing):
         moved = each.name in taken and not same(taken[each.name], each.folder)
         assert not moved or each.name in gone or (replacing and each.note)
         assert same(each.folder, place.folder) or (place.known and each.folder == taken[each.name] and each.note)
-        assert each.name not in KNOWN or place.known
+        assert each.name not in KNOWN_CORPORA or place.known
         assert each.name == place.name or each.note or taken[each.name] == place.folder
 
 
@@ -122,7 +124,7 @@ def written(*words):
 
 
 def places():
-    return config.corpora(config.read())
+    return config.corpus_folders(config.read_params())
 
 
 @pytest.mark.parametrize("way", [typed, written])
@@ -166,7 +168,7 @@ def test_a_name_whose_folder_is_gone_is_free_and_that_is_said(disk):
 def test_a_published_corpus_stays_where_it_is(disk):
     base = disk("mine")
     for where in ("here", "there"):
-        for path in checksums.table("emodb")["path"]:
+        for path in checksums.checksum_table("emodb")["path"]:
             (base / where / path).parent.mkdir(parents=True, exist_ok=True)
             (base / where / path).touch()
     written(base / "here")

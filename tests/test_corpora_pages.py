@@ -19,8 +19,8 @@ import pytest
 from pipeline.core.errors import CorpusError, SettingError, UnknownNameError
 from pipeline.core.labels import EMOTIONS
 from pipeline.corpora import checksums
-from pipeline.corpora.info import Clip, NameRefused, Page
-from pipeline.corpora.known import KNOWN, recognise
+from pipeline.corpora.info import Clip, CorpusInfo, FileNameError
+from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
 from pipeline.corpora.registry import corpus_info
 
 TEMPLATE = Path(__file__).parents[1] / "docs/corpus_page.py"
@@ -55,32 +55,32 @@ EMODB = """
 """  # speaker, sex, age; clips angry, boredom, disgust, fear, happy, sad, neutral
 
 
-@pytest.fixture(params=[*KNOWN, "lausanne"])
-def corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Page:
+@pytest.fixture(params=[*KNOWN_CORPORA, "lausanne"])
+def corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> CorpusInfo:
     """Every page, and the template of docs/corpora.md, which anyone may copy."""
-    if request.param not in KNOWN:
+    if request.param not in KNOWN_CORPORA:
         plan = spec_from_file_location(request.param, TEMPLATE)
         module = module_from_spec(plan)
         monkeypatch.setitem(sys.modules, request.param, module)  # pickle looks functions up there
         plan.loader.exec_module(module)
-        monkeypatch.setitem(KNOWN, request.param, module.PAGE)
+        monkeypatch.setitem(KNOWN_CORPORA, request.param, module.PAGE)
         clips.cache_clear()
-    return KNOWN[request.param]
+    return KNOWN_CORPORA[request.param]
 
 
-def published(corpus: Page) -> list[PurePath]:
-    if corpus.name not in checksums.names():
+def published(corpus: CorpusInfo) -> list[PurePath]:
+    if corpus.name not in checksums.table_names():
         return [PurePath(corpus.example)]
-    return [PurePath(path) for path in checksums.table(corpus.name)["path"]]
+    return [PurePath(path) for path in checksums.checksum_table(corpus.name)["path"]]
 
 
 @cache
 def clips(name: str) -> list[Clip]:
-    return [KNOWN[name].parse(path) for path in published(KNOWN[name])]
+    return [KNOWN_CORPORA[name].parse(path) for path in published(KNOWN_CORPORA[name])]
 
 
-def measured(corpus: Page) -> list[Clip]:
-    if corpus.name not in checksums.names():
+def measured(corpus: CorpusInfo) -> list[Clip]:
+    if corpus.name not in checksums.table_names():
         pytest.skip(f"{corpus.name} has no checksum table to count in")
     return clips(corpus.name)
 
@@ -111,7 +111,7 @@ def test_emotions_and_speakers_are_canonical(corpus):
 def test_the_example_parses(corpus):
     clip = corpus.parse(PurePath(corpus.example))
     assert clip.emotion in EMOTIONS
-    assert recognise(PurePath(corpus.example)) == corpus.name
+    assert recognise_corpus(PurePath(corpus.example)) == corpus.name
 
 
 def test_every_published_name_parses(corpus):
@@ -138,8 +138,8 @@ def test_no_two_clips_say_the_same(corpus):
 
 def test_each_stem_is_of_one_page(corpus):
     for path in published(corpus):
-        assert [other.name for other in KNOWN.values() if other.stem.fullmatch(path.stem)] == [corpus.name]
-        assert recognise(path) == corpus.name
+        assert [other.name for other in KNOWN_CORPORA.values() if other.stem.fullmatch(path.stem)] == [corpus.name]
+        assert recognise_corpus(path) == corpus.name
 
 
 @pytest.mark.parametrize("extension", [".wav", ".WAV", ".flac", ".Ogg"])
@@ -153,16 +153,16 @@ def test_depth_and_extension_change_nothing(corpus, above, extension):
 @pytest.mark.parametrize("mangle", ["x{}", "{}x1", "{} ", "{}.wav", "{}\n", "._{}", "copy of {}", "{}(1)"])
 def test_a_name_counts_only_as_a_whole(corpus, mangle):
     name = mangle.format(PurePath(corpus.example).stem) + ".wav"
-    with pytest.raises(NameRefused, match=re.escape(corpus.title)) as refused:
+    with pytest.raises(FileNameError, match=re.escape(corpus.title)) as refused:
         corpus.parse(PurePath("some/folder", name))
     assert refused.value.status == "unknown_name"
     assert corpus.example in str(refused.value)
-    assert recognise(PurePath("some/folder", name)) is None
+    assert recognise_corpus(PurePath("some/folder", name)) is None
 
 
 def test_pages_and_refusals_travel_between_processes(corpus):
     assert pickle.loads(pickle.dumps(corpus)) == corpus
-    with pytest.raises(NameRefused) as refused:
+    with pytest.raises(FileNameError) as refused:
         corpus.parse(PurePath("nonsense.wav"))
     back = pickle.loads(pickle.dumps(refused.value))
     assert (back.status, str(back)) == (refused.value.status, str(refused.value))
@@ -173,7 +173,7 @@ def test_files_in_skipped_folders_are_nobody_s(corpus):
     for folder in corpus.skip_folders:
         path = PurePath("below", folder, "deeper", corpus.example)
         assert corpus.skips(path)
-        assert recognise(path) is None
+        assert recognise_corpus(path) is None
     assert not corpus.skips(PurePath(corpus.example))
 
 
@@ -188,7 +188,7 @@ def test_clips_per_emotion(name):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_speakers_and_clips_per_sex(name):
-    sexes = Counter(speaker.sex for speaker in KNOWN[name].speakers.values())
+    sexes = Counter(speaker.sex for speaker in KNOWN_CORPORA[name].speakers.values())
     assert (sexes["male"], sexes["female"]) == SPEAKERS[name]
     found = Counter(clip.sex for clip in clips(name))
     assert (found["male"], found["female"]) == SEXES[name]
@@ -212,7 +212,7 @@ def test_emodb_speaker_by_speaker(line):
 
 
 def test_crema_d_actors_are_the_publisher_s():
-    speakers = KNOWN["crema_d"].speakers
+    speakers = KNOWN_CORPORA["crema_d"].speakers
     ages = pd.Series([speaker.age for speaker in speakers.values()])
     assert (ages.min(), ages.median(), ages.max()) == (20, 33, 74)
     lines = "".join(f"{actor},{speaker.age},{speaker.sex}\n" for actor, speaker in speakers.items())
@@ -229,7 +229,7 @@ def test_crema_d_levels_and_gaps():
     statements = Counter(clip.statement for clip in found)
     assert (statements["IEO"], statements["DFA"], statements["TIE"], statements["WSI"]) == (1_456, 546, 545, 540)
     assert len(statements) == 12
-    assert KNOWN["crema_d"].parse(PurePath("1040_ITH_SAD_X.wav")).intensity == "XX"
+    assert KNOWN_CORPORA["crema_d"].parse(PurePath("1040_ITH_SAD_X.wav")).intensity == "XX"
     per_actor = Counter(clip.speaker for clip in found)
     assert sum(count == 82 for count in per_actor.values()) == 86
     assert per_actor["crema_d/1008"] == 76
@@ -240,7 +240,7 @@ def test_ravdess_fields_are_not_swapped():
     assert Counter(clip.intensity for clip in found) == {"01": 768, "02": 672}
     assert not [clip for clip in found if clip.emotion == "neutral" and clip.intensity == "02"]
     assert set(Counter(clip.speaker for clip in found).values()) == {60}
-    clip = KNOWN["ravdess"].parse(PurePath("03-01-06-02-01-02-11.wav"))
+    clip = KNOWN_CORPORA["ravdess"].parse(PurePath("03-01-06-02-01-02-11.wav"))
     assert (clip.intensity, clip.statement, clip.repetition) == ("02", "01", "02")
     assert (clip.emotion, clip.speaker, clip.sex) == ("fear", "ravdess/11", "male")
 
@@ -260,13 +260,13 @@ def test_savee_statements_are_emotion_and_number():
 def test_emodb_sentences_and_takes():
     sentences = Counter(clip.statement for clip in clips("emodb"))
     assert (len(sentences), sentences["a01"], sentences["a05"], sentences["b10"]) == (10, 49, 62, 52)
-    assert KNOWN["emodb"].parse(PurePath("08b09Fd.wav")).repetition == "d"
-    assert KNOWN["emodb"].parse(PurePath("08b09F.wav")).repetition == ""
+    assert KNOWN_CORPORA["emodb"].parse(PurePath("08b09Fd.wav")).repetition == "d"
+    assert KNOWN_CORPORA["emodb"].parse(PurePath("08b09F.wav")).repetition == ""
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_tables_hold_the_published_files(name):
-    table = checksums.table(name)
+    table = checksums.checksum_table(name)
     assert list(table.columns) == ["path", "bytes", "sha256", "samples_sha256"]
     assert table["path"].is_monotonic_increasing
     assert not table.isna().any(axis=None)
@@ -274,19 +274,19 @@ def test_tables_hold_the_published_files(name):
     assert table["samples_sha256"].str.fullmatch("([0-9a-f]{64})?").all()
     samples = set(table["samples_sha256"]) - {""}
     assert (table["bytes"].sum(), table["sha256"].nunique(), len(samples)) == FILES[name]
-    assert checksums.hashes(name) == set(table["sha256"]) | samples
+    assert checksums.published_hashes(name) == set(table["sha256"]) | samples
 
 
 def test_a_table_is_the_caller_s_own():
-    mine = checksums.table("savee")
+    mine = checksums.checksum_table("savee")
     mine["bytes"] = 0
-    assert checksums.table("savee")["bytes"].min() > 0
+    assert checksums.checksum_table("savee")["bytes"].min() > 0
 
 
 def test_corpora_without_a_table():
-    assert checksums.hashes("my_corpus") == frozenset()
+    assert checksums.published_hashes("my_corpus") == frozenset()
     with pytest.raises(UnknownNameError, match=r"'emo_db' is unknown, did you mean 'emodb'\?"):
-        checksums.table("emo_db")
+        checksums.checksum_table("emo_db")
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_corpora_without_a_table():
     ],
 )
 def test_refusals_name_the_file_and_the_reason(name, path, status, hint):
-    with pytest.raises(NameRefused) as refused:
-        KNOWN[name].parse(PurePath(path))
+    with pytest.raises(FileNameError) as refused:
+        KNOWN_CORPORA[name].parse(PurePath(path))
     assert refused.value.status == status
     assert path in str(refused.value)
     assert hint in str(refused.value)

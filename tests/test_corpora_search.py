@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.acquire.search import search
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN
+from pipeline.corpora.known import KNOWN_CORPORA
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
 NESTED = "TESS Toronto emotional speech set data"
@@ -17,12 +17,12 @@ RESORTED = {
 
 
 def official(name):
-    return [PurePath(path) for path in checksums.table(name)["path"]]
+    return [PurePath(path) for path in checksums.checksum_table(name)["path"]]
 
 
 def flat(name):
     """Give the names that files have where a corpus lies in one folder."""
-    speakers = KNOWN["savee"].speakers
+    speakers = KNOWN_CORPORA["savee"].speakers
     paths = official(name)
     return [
         PurePath(f"{path.parent.name}_{path.name}" if path.parent.name in speakers else path.name) for path in paths
@@ -38,7 +38,7 @@ def resorted(root, names=tuple(FOUR)):
     found = []
     for name in names:
         for path, bare in zip(official(name), flat(name), strict=True):
-            emotion = KNOWN[name].parse(path).emotion
+            emotion = KNOWN_CORPORA[name].parse(path).emotion
             found += [PurePath(root, RESORTED[emotion], bare)] if emotion in RESORTED else []
     return found
 

@@ -14,7 +14,7 @@ from pipeline.acquire import verify
 from pipeline.audio import decode
 from pipeline.cli.main import main
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN
+from pipeline.corpora.known import KNOWN_CORPORA
 
 STEMS = [f"03-01-05-01-01-{take}-{actor:02}" for actor in (1, 2) for take in ("01", "02")]
 
@@ -42,12 +42,12 @@ def corpus(tmp_path, monkeypatch):
         samples = tone(number, channels=1 + number % 2)
         data = verify.plain_wav(samples, 48_000) if number == 2 else padded(samples)
         path.write_bytes(data)
-        digest = "" if number == 2 else decode.samples_hash(samples)
+        digest = "" if number == 2 else decode.hash_samples(samples)
         rows.append((path.relative_to(folder).as_posix(), len(data), hashlib.sha256(data).hexdigest(), digest))
     table = pd.DataFrame(rows, columns=["path", "bytes", "sha256", "samples_sha256"])
-    monkeypatch.setattr(checksums, "table", lambda name: table)
+    monkeypatch.setattr(checksums, "checksum_table", lambda name: table)
     monkeypatch.setattr(
-        checksums, "hashes", lambda name: frozenset(table["sha256"]) | frozenset(table["samples_sha256"])
+        checksums, "published_hashes", lambda name: frozenset(table["sha256"]) | frozenset(table["samples_sha256"])
     )
     return folder
 
@@ -73,7 +73,9 @@ def test_flac_copies_are_whole_by_their_samples_even_where_only_the_file_was_has
     found, table = statuses(corpus)
     assert found == ["same_samples"] * 4
     assert verify.is_whole(table)
-    assert verify.summary_lines(KNOWN["ravdess"], table) == ["ravdess: 4 of 4 clips are as published (4 by samples)"]
+    assert verify.summary_lines(KNOWN_CORPORA["ravdess"], table) == [
+        "ravdess: 4 of 4 clips are as published (4 by samples)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_a_clip_under_another_name_is_there(corpus):
 
 
 def test_of_two_clips_with_equal_bytes_the_one_that_is_gone_is_missing(corpus):
-    table = checksums.table("ravdess")
+    table = checksums.checksum_table("ravdess")
     table.loc[1, ["bytes", "sha256", "samples_sha256"]] = table.loc[0, ["bytes", "sha256", "samples_sha256"]]
     clip(corpus, 1).unlink()
     assert statuses(corpus)[0][:2] == ["ok", "missing"]
@@ -153,10 +155,10 @@ def test_an_unknown_corpus_has_no_table(tmp_path):
     assert "checksum table" in result.stderr
 
 
-@pytest.mark.parametrize("name", sorted(checksums.names()))
+@pytest.mark.parametrize("name", sorted(checksums.table_names()))
 def test_names_tell_all_published_clips_apart(name):
-    takes = {verify.take(KNOWN[name], path) for path in checksums.table(name)["path"]}
-    assert len(takes) == KNOWN[name].clips
+    takes = {verify.take(KNOWN_CORPORA[name], path) for path in checksums.checksum_table(name)["path"]}
+    assert len(takes) == KNOWN_CORPORA[name].clips
     assert () not in takes
 
 
@@ -172,7 +174,7 @@ def test_real_corpora_as_flac(corpora, name, folder, counts):
 
 def test_a_plain_header_makes_the_published_files_of_emodb_anew(corpora):
     """Only the four with a padding chunk are other bytes: so a FLAC of a corpus without sample hashes can be proven."""
-    published = set(checksums.table("emodb")["sha256"])
+    published = set(checksums.checksum_table("emodb")["sha256"])
     files = sorted((corpora / "EmoDB/wav").glob("*.flac"))
     plain = [
         verify.content_hashes(corpora / "EmoDB/wav", path.name, published=frozenset()).plain_sha256 for path in files

@@ -78,7 +78,7 @@ def test_the_readme_is_short():
     [
         ("data", [*tables.MANIFEST_SCHEMA.names, *tables.SPLITS_SCHEMA.names]),
         ("features", ["clip_id", "variant", "key", "valid_frames", "x", *(each.name for each in fields(Layout))]),
-        ("models", [*tables.predictions_schema(["a"]).names, *(each.name for each in fields(Card)), "sha256"]),
+        ("models", [*tables._predictions_schema(["a"]).names, *(each.name for each in fields(Card)), "sha256"]),
     ],
 )
 def test_a_folder_says_what_each_column_and_key_means(folder, names):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from pipeline.evaluate.metrics import summarize
+from pipeline.evaluate.metrics import summarize_scores
 from pipeline.tools import compare as tools_compare
 from pipeline.tools.compare import BETTER, NO_DIFFERENCE, NOT_COMPARABLE, WORSE, compare_runs
 from pipeline.tools.runs import Run
@@ -38,7 +38,7 @@ def told(table, right, rng):
 def side(name, table, **changes):
     """A revision with these predictions and the scores they make."""
     probabilities = np.eye(3)[[CLASSES.index(label) for label in table["predicted"]]]
-    figures = summarize(table.drop(columns="predicted"), probabilities, CLASSES, seed=0)
+    figures = summarize_scores(table.drop(columns="predicted"), probabilities, CLASSES, seed=0)
     return Run(name=name, figures={"protocol": "speaker", "synthetic": {}, **figures, **changes}, rows=table)
 
 
@@ -203,7 +203,7 @@ def test_of_equal_models_one_in_twenty_is_called_different(monkeypatch, speakers
         common = rng.normal(0.6, 0.15, speakers)
         chances = [np.repeat(common + rng.normal(0, 0.08, speakers), 12) for _ in range(2)]
         one, two = (told(table, rng.random(len(table)) < chance, rng) for chance in chances)
-        low, high = tools_compare.redrawn(one, two)
+        low, high = tools_compare.paired_bootstrap_interval(one, two)
         wrong += not low <= 0 <= high
     assert 0.02 <= wrong / turns <= 0.09  # 0.05, and three standard errors
 
@@ -308,7 +308,7 @@ def test_the_paired_way_names_its_speakers():
 )
 def test_how_a_gate_ends(verdict, codes):
     found = replace(compare_runs(*pair()), verdict=verdict)
-    assert tuple(tools_compare.exit_code(found, strict=strict) for strict in (False, True)) == codes
+    assert tuple(tools_compare.comparison_exit_code(found, strict=strict) for strict in (False, True)) == codes
 
 
 def test_all_figures_are_plain():

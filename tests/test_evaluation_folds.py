@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import Labels
 from pipeline.corpora import checksums, registry
-from pipeline.split.fold_sets import SETS
+from pipeline.split.fold_sets import FOLD_SETS
 from pipeline.split.protocols import Split, assign_splits
-from pipeline.split.rows import COLUMNS, deduplicate
+from pipeline.split.rows import SPLIT_COLUMNS, deduplicate_clips
 
 EMOTIONS = ("angry", "happy", "sad")
 VARIANTS = ("original", "noise", "aliased")  # not in alphabetical order
@@ -36,7 +36,7 @@ def corpus(name, speakers):
 def published(name):
     """All clips of a corpus as its publisher names them."""
     page = registry.corpus_info(name)
-    listed = checksums.table(name)
+    listed = checksums.checksum_table(name)
     parsed = [page.parse(PurePath(path)) for path in listed["path"]]
     table = pd.DataFrame(
         {
@@ -85,7 +85,7 @@ def test_what_every_split_by_speaker_must_hold(clips, folds, validation, seed):
     assume(folds <= len(everyone))
     table = split(clips, folds=folds, validation=validation, seed=seed, variants=VARIANTS)
 
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == SPLIT_COLUMNS
     assert table["fold"].dtype == np.int32
     assert set(table["fold"]) == set(range(folds))
     for fold in range(folds):
@@ -267,7 +267,7 @@ def test_labels_follow_the_scheme():
     ],
 )
 def test_a_named_set_places_every_speaker_of_its_corpus_once(name, sizes):
-    places = SETS[name]
+    places = FOLD_SETS[name]
     tested = [who for test in places.tests for who in test]
     assert [len(test) for test in places.tests] == sizes
     assert sorted([*tested, *places.validation, *places.others]) == sorted(registry.corpus_info(places.corpus).speakers)
@@ -314,7 +314,7 @@ def rename(clips, old, new):
 
 
 def dev_and_test_only():
-    clips, places = published("crema_d"), SETS["audeering_cremad"]
+    clips, places = published("crema_d"), FOLD_SETS["audeering_cremad"]
     return clips[~clips["speaker"].isin(places.full_ids(places.others))]
 
 
@@ -399,7 +399,7 @@ def recordings(*rows):
     ],
 )
 def test_one_clip_per_recording_and_none_where_they_disagree(rows, kept, why):
-    left, dropped = deduplicate(recordings(*rows))
+    left, dropped = deduplicate_clips(recordings(*rows))
     assert left["clip_id"].tolist() == kept
     assert dropped["reason"].tolist() == why
     assert len(left) + len(dropped) == len(rows)
@@ -408,7 +408,7 @@ def test_one_clip_per_recording_and_none_where_they_disagree(rows, kept, why):
 
 def test_the_published_corpora_hold_seven_clips_too_many():
     """RAVDESS one repetition twice; CREMA-D three recordings under two emotions each."""
-    _, dropped = deduplicate(mix("ravdess", "crema_d", "tess", "emodb"))
+    _, dropped = deduplicate_clips(mix("ravdess", "crema_d", "tess", "emodb"))
     assert dropped["reason"].value_counts().to_dict() == {"label_conflict": 6, "duplicate": 1}
     assert dropped.query("reason == 'duplicate'")["clip_id"].tolist() == ["ravdess/Actor_07/03-01-03-01-02-02-07.wav"]
 

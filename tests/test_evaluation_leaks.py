@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import StoreError
-from pipeline.split.leakage import FAULTS, SEEN, audit, fitted_on
+from pipeline.split.leakage import LEAK_FAULTS, LEAK_NOTES, audit_leakage, identify_fitted_rows
 from pipeline.split.protocols import Split, assign_splits
 
 COLUMNS = ["role", "clip_id", "variant", "speaker", "label", "samples_sha256", "statement", "name"]
@@ -21,7 +21,7 @@ CLEAN = [
     ("train", "c/5", "noise", "c/c", "sad", "h5", "s5", "n5"),
     ("validation", "c/6", "original", "c/d", "sad", "h6", "s6", "n6"),
 ]
-NONE = dict.fromkeys([*FAULTS, *SEEN, "contaminated"], 0.0)
+NONE = dict.fromkeys([*LEAK_FAULTS, *LEAK_NOTES, "contaminated"], 0.0)
 
 
 def table(*rows, fold=0):
@@ -29,11 +29,11 @@ def table(*rows, fold=0):
 
 
 def leaks(*more):
-    return audit(table(*CLEAN, *more), protocol="any")["leak"]
+    return audit_leakage(table(*CLEAN, *more), protocol="any")["leak"]
 
 
 def test_a_clean_split_has_no_faults():
-    figures = audit(table(*CLEAN), protocol="speaker")
+    figures = audit_leakage(table(*CLEAN), protocol="speaker")
     assert figures["leak"] == NONE
     assert figures["protocol"] == "speaker"
 
@@ -55,9 +55,9 @@ def test_a_clean_split_has_no_faults():
     ],
 )
 def test_each_fault_moves_its_own_figure(row, fault, share):
-    figures = audit(table(*CLEAN, row), protocol="any")
+    figures = audit_leakage(table(*CLEAN, row), protocol="any")
     assert figures["leak"] == {**NONE, fault: share, "contaminated": share}
-    assert ": " in FAULTS[fault]  # the remedy
+    assert ": " in LEAK_FAULTS[fault]  # the remedy
 
 
 def test_the_same_file_name_twice_is_a_mirror():
@@ -69,12 +69,12 @@ def test_the_same_file_name_twice_is_a_mirror():
     assert leaks(test, (*mirror[:3], "c/x", *mirror[4:]))["same_name"] == 0.0  # a01.wav in a folder per speaker
     assert leaks(test, (*mirror[:7], ""))["same_name"] == 0.0
     elsewhere = pd.concat([table(*CLEAN, test), table(mirror).assign(corpus="d")])
-    assert audit(elsewhere, protocol="any")["leak"]["same_name"] == 0.0
+    assert audit_leakage(elsewhere, protocol="any")["leak"]["same_name"] == 0.0
 
 
 def test_the_same_name_in_another_corpus_is_no_mirror():
     other = table(("train", "d/1", "original", "d/a", "sad", "h7", "s1", "n1")).assign(corpus="d")
-    figures = audit(pd.concat([table(*CLEAN), other]), protocol="any")["leak"]
+    figures = audit_leakage(pd.concat([table(*CLEAN), other]), protocol="any")["leak"]
     assert figures == NONE  # nor is the same code of a statement the same statement
 
 
@@ -104,7 +104,7 @@ def test_contaminated_counts_each_row_once():
 def test_nothing_equals_nothing(nothing):
     """Hash, speaker, statement and name are empty on both sides."""
     rows = table(*CLEAN).assign(samples_sha256=nothing, speaker=nothing, statement=nothing, name=nothing)
-    assert audit(rows, protocol="any")["leak"] == {**NONE, "unknown_speaker": 1.0}
+    assert audit_leakage(rows, protocol="any")["leak"] == {**NONE, "unknown_speaker": 1.0}
 
 
 def test_folds_are_audited_apart_and_together():
@@ -112,14 +112,14 @@ def test_folds_are_audited_apart_and_together():
     swapped = [("train" if role == "test" else "test" if role == "train" else role, *rest) for role, *rest in CLEAN]
     swapped = [row for row in swapped if row[2] == "original"]
     speaker = ("train", "c/8", "original", "c/c", "sad", "h8", "s8", "n8")
-    figures = audit(pd.concat([table(*CLEAN), table(*swapped, speaker, fold=1)]), protocol="any")
+    figures = audit_leakage(pd.concat([table(*CLEAN), table(*swapped, speaker, fold=1)]), protocol="any")
     assert figures["fold"]["0"]["leak"] == NONE
     assert figures["fold"]["1"]["leak"] == {**NONE, "seen_speaker": 1.0, "contaminated": 1.0}
     assert figures["leak"] == {**NONE, "seen_speaker": 0.2, "contaminated": 0.2}  # one row of five
 
 
 def test_counts():
-    figures = audit(pd.concat([table(*CLEAN), table(*CLEAN, fold=3)]), protocol="any")
+    figures = audit_leakage(pd.concat([table(*CLEAN), table(*CLEAN, fold=3)]), protocol="any")
     speakers = {"speakers": 4, "train_speakers": 1, "validation_speakers": 1, "test_speakers": 2}
     one = {**speakers, "clips": 6, "train_rows": 2, "validation_rows": 1, "test_rows": 4}
     assert figures["fold"]["3"]["count"] == one
@@ -128,7 +128,7 @@ def test_counts():
 
 
 def test_the_figures_are_json_without_lists():
-    figures = audit(table(*CLEAN), protocol="any")
+    figures = audit_leakage(table(*CLEAN), protocol="any")
     assert json.loads(json.dumps(figures)) == figures
     assert "[" not in json.dumps(figures)
 
@@ -136,12 +136,12 @@ def test_the_figures_are_json_without_lists():
 def test_one_leak_in_a_crowd_is_not_rounded_away():
     crowd = [("test", f"c/{n}", "original", f"c/{n}", "sad", f"h{n}", "", f"n{n}") for n in range(100, 30_100)]
     train = ("train", "c/x", "original", "c/x", "sad", "h100", "", "nx")
-    assert audit(table(*crowd, train), protocol="any")["leak"]["same_samples"] == 0.0001
+    assert audit_leakage(table(*crowd, train), protocol="any")["leak"]["same_samples"] == 0.0001
 
 
 def test_a_fold_without_test_rows_is_refused():
     with pytest.raises(StoreError, match="fold 2 of the clips table has no test rows"):
-        audit(table(*CLEAN[4:], fold=2), protocol="any")
+        audit_leakage(table(*CLEAN[4:], fold=2), protocol="any")
 
 
 # Whole splits
@@ -157,7 +157,7 @@ def test_a_split_by_speaker_passes_its_own_audit():
     clips = house()
     rows = assign_splits(clips, Split(folds=3), variants=["original", "noise"], seed=1)
     rows = rows.merge(clips[["clip_id", "samples_sha256", "statement", "name"]], on="clip_id")
-    assert audit(rows, protocol="speaker")["leak"] == {**NONE, "seen_statement": 1.0}
+    assert audit_leakage(rows, protocol="speaker")["leak"] == {**NONE, "seen_statement": 1.0}
 
 
 def test_augmenting_before_the_split_is_found():
@@ -166,7 +166,7 @@ def test_augmenting_before_the_split_is_found():
     rows = pd.concat([clips.assign(variant=name) for name in ("original", "noise", "pitch", "both")])
     chance = np.random.default_rng(0).random(len(rows))
     rows = rows.assign(label="sad", fold=0, role=np.where(chance < 0.2, "test", "train"))
-    found = audit(rows, protocol="published")["leak"]
+    found = audit_leakage(rows, protocol="published")["leak"]
     assert found["same_clip"] == pytest.approx(1 - 0.2**3, abs=0.005)
     assert found["augmented_test"] == pytest.approx(0.75, abs=0.03)
     assert found["same_samples"] == 0.0
@@ -179,7 +179,7 @@ def test_every_file_twice_is_found():
     rows = pd.concat([clips, clips.assign(clip_id="c/copy/" + clips["clip_id"])])
     chance = np.random.default_rng(0).random(len(rows))
     rows = rows.assign(variant="original", label="sad", fold=0, role=np.where(chance < 0.2, "test", "train"))
-    found = audit(rows, protocol="published")["leak"]
+    found = audit_leakage(rows, protocol="published")["leak"]
     assert found["same_samples"] == found["same_name"] == pytest.approx(0.8, abs=0.03)
     assert found["same_clip"] == 0.0
 
@@ -199,22 +199,22 @@ def test_statistics_name_the_rows_they_were_fitted_on(scale):
     values = (rng.normal(size=(200, 13)) + np.arange(13)) * scale
     train, everything = values[:150].mean(axis=0), values.mean(axis=0)
     noise = 1e-6 * scale * rng.normal(size=13)
-    assert fitted_on((train + noise).astype(np.float32), train, everything) == "training"
-    assert fitted_on(everything + noise, train, everything) == "everything"
-    assert fitted_on(values[150:].mean(axis=0), train, everything) == "neither"
+    assert identify_fitted_rows((train + noise).astype(np.float32), train, everything) == "training"
+    assert identify_fitted_rows(everything + noise, train, everything) == "everything"
+    assert identify_fitted_rows(values[150:].mean(axis=0), train, everything) == "neither"
 
 
 def test_one_number_off_is_enough():
     train, everything = np.array([0.0, 5.0, 9.0]), np.array([0.2, 5.1, 9.0])
-    assert fitted_on([0.0, 5.0, 9.1], train, everything) == "neither"
-    assert fitted_on([0.0, 5.0, 9.1], train, everything, tolerance=0.02) == "training"
+    assert identify_fitted_rows([0.0, 5.0, 9.1], train, everything) == "neither"
+    assert identify_fitted_rows([0.0, 5.0, 9.1], train, everything, tolerance=0.02) == "training"
 
 
 def test_the_nearer_one_is_named_within_the_tolerance():
-    assert fitted_on([1.0004], [1.0], [1.0005]) == "everything"
-    assert fitted_on([1.0], [1.0], [1.0]) == "training"
+    assert identify_fitted_rows([1.0004], [1.0], [1.0005]) == "everything"
+    assert identify_fitted_rows([1.0], [1.0], [1.0]) == "training"
 
 
 def test_statistics_of_another_shape_or_without_numbers_fit_neither():
-    assert fitted_on([1.0], [1.0, 2.0], [1.0, 3.0]) == "neither"
-    assert fitted_on([np.nan], [1.0], [2.0]) == "neither"
+    assert identify_fitted_rows([1.0], [1.0, 2.0], [1.0, 3.0]) == "neither"
+    assert identify_fitted_rows([np.nan], [1.0], [2.0]) == "neither"

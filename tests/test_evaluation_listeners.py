@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import SettingError, UnknownNameError
-from pipeline.core.labels import VOTED, VOTES, Labels
+from pipeline.core.labels import VOTE_COLUMNS, VOTED_EMOTIONS, Labels
 from pipeline.dataset import inputs
 from pipeline.split.protocols import Split, assign_splits
 from pipeline.train.settings import Train
@@ -110,7 +110,7 @@ def test_every_row_carries_the_votes_of_its_clip(settings):
 
 def test_shuffling_deals_label_and_votes_together_and_ties_among_ties():
     plain, dealt = (split(table(), source="voice", ties="soft", shuffle=shuffle) for shuffle in (False, True))
-    columns = ["label", *VOTES.values()]
+    columns = ["label", *VOTE_COLUMNS.values()]
     pd.testing.assert_frame_equal(plain.drop(columns=columns), dealt.drop(columns=columns))
     assert (plain["label"].isna() == dealt["label"].isna()).all()
     once = [
@@ -125,7 +125,7 @@ def test_listeners_who_were_never_asked_are_an_error_with_the_remedy():
     with pytest.raises(SettingError, match=r"source is 'face', and no corpus .* 'ser-features corpora fetch crema_d'"):
         split(table(), source="face")
     with pytest.raises(SettingError, match="no corpus has votes"):
-        split(table().drop(columns=[*VOTES.values()]), source="voice")
+        split(table().drop(columns=[*VOTE_COLUMNS.values()]), source="voice")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_unknown_kind_of_soft_labels_is_told():
 
 def test_shares_are_over_the_classes_there_are_and_sum_to_one():
     classes = ["angry", "happy", "neutral", "surprise"]
-    votes = inputs.tally_votes([[2, 3, 0, 1, 5, 0], [0, 4, 4, 0, 0, 0], None, [0, 0, 0, 0, 7, 0]], classes)
+    votes = inputs.count_votes([[2, 3, 0, 1, 5, 0], [0, 4, 4, 0, 0, 0], None, [0, 0, 0, 0, 7, 0]], classes)
     found = inputs.soft_targets(np.array([2, 1, 3, -1]), votes)
     assert found.tolist() == [[2 / 8, 1 / 8, 5 / 8, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
     assert found.dtype == np.float32
@@ -163,8 +163,8 @@ def test_a_tie_without_votes_for_a_class_teaches_nothing():
 
 
 def test_votes_are_counted_in_the_order_of_the_classes():
-    classes = list(reversed(VOTED))
-    assert inputs.tally_votes([np.arange(6, dtype=np.int32)], classes).tolist() == [[5, 4, 3, 2, 1, 0]]
+    classes = list(reversed(VOTED_EMOTIONS))
+    assert inputs.count_votes([np.arange(6, dtype=np.int32)], classes).tolist() == [[5, 4, 3, 2, 1, 0]]
 
 
 def test_classes_weigh_by_the_sum_of_their_shares():

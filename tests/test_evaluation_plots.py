@@ -96,11 +96,11 @@ def test_the_diagonal_is_recall_as_scikit_learn_has_it():
     from sklearn.metrics import confusion_matrix
 
     theirs = confusion_matrix(HEARD["actual"], HEARD["predicted"], labels=CLASSES, normalize="true")
-    assert figures.shares(figures.counts(HEARD, CLASSES)).to_numpy() == pytest.approx(theirs)
+    assert figures.normalise_rows(figures.confusion_counts(HEARD, CLASSES)).to_numpy() == pytest.approx(theirs)
 
 
 def test_a_class_that_nobody_spoke_is_an_empty_row():
-    share = figures.shares(figures.counts(HEARD, [*CLASSES, "calm"]))
+    share = figures.normalise_rows(figures.confusion_counts(HEARD, [*CLASSES, "calm"]))
     assert share.loc["calm"].isna().all()
     figures.draw_confusion(HEARD, [*CLASSES, "calm"], title="Confusion").draw_without_rendering()
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.core.errors import SettingError
-from pipeline.split.leakage import audit
+from pipeline.split.leakage import audit_leakage
 from pipeline.split.protocols import Split, assign_splits
-from pipeline.split.rows import COLUMNS
+from pipeline.split.rows import SPLIT_COLUMNS
 
 EMOTIONS = ("angry", "happy", "sad")
 VARIANTS = ("original", "noise", "pitch", "pitch+noise")
@@ -40,9 +40,9 @@ def split(clips, seed=0, variants=VARIANTS, **config):
 
 
 def leak(table, clips):
-    return audit(table.merge(clips[["clip_id", "samples_sha256", "statement", "name"]], on="clip_id"), protocol="x")[
-        "leak"
-    ]
+    return audit_leakage(
+        table.merge(clips[["clip_id", "samples_sha256", "statement", "name"]], on="clip_id"), protocol="x"
+    )["leak"]
 
 
 @settings(max_examples=25, deadline=None)
@@ -50,7 +50,7 @@ def leak(table, clips):
 def test_random_tests_each_clip_once_with_its_class_even(folds, seed, share):
     clips = corpus(clips=15)
     table = split(clips, seed=seed, protocol="random", folds=folds, validation=share)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == SPLIT_COLUMNS
     assert not table.duplicated(["clip_id", "variant", "fold"]).any()
     tested = table[table["role"] == "test"]
     assert sorted(tested["clip_id"]) == sorted(clips["clip_id"])
@@ -84,7 +84,7 @@ def test_published_counts_rows_before_it_cuts_them():
     """Six copies of each clip there twice: a test row has none of the seven others in training in 0.2 ** 7 of cases."""
     clips = corpus(speakers=10, clips=60)
     table = split(clips, protocol="published", mirrors=2)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == SPLIT_COLUMNS
     for _, fold in table.groupby("fold"):
         parts = {role: len(part) for role, part in fold.groupby("role")}
         rows = 2 * len(VARIANTS) * len(clips)

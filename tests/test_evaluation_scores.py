@@ -12,7 +12,7 @@ from sklearn import metrics
 
 from pipeline.core.errors import StoreError, UnknownNameError
 from pipeline.evaluate import metrics as evaluate_metrics
-from pipeline.evaluate.metrics import headline, summarize
+from pipeline.evaluate.metrics import headline_scores, summarize_scores
 
 CLASSES = ("sad", "angry", "happy", "calm")  # not in alphabetical order
 TRUTH = ["sad"] * 5 + ["angry"] * 3 + ["happy"] * 2
@@ -30,19 +30,20 @@ def theirs(function, truth, predicted, **options):
 
 
 def test_confusion_counts_spoken_by_predicted():
-    assert evaluate_metrics.confusion(TRUTH, PREDICTED, CLASSES).tolist() == MATRIX.tolist()
+    assert evaluate_metrics.confusion_matrix(TRUTH, PREDICTED, CLASSES).tolist() == MATRIX.tolist()
     assert (
-        evaluate_metrics.confusion(pd.Series(TRUTH, index=range(5, 15)), PREDICTED, CLASSES).tolist() == MATRIX.tolist()
+        evaluate_metrics.confusion_matrix(pd.Series(TRUTH, index=range(5, 15)), PREDICTED, CLASSES).tolist()
+        == MATRIX.tolist()
     )
 
 
 def test_scores_of_an_asymmetric_example_by_hand():
-    assert evaluate_metrics.recalls(MATRIX)[:3] == pytest.approx([3 / 5, 1 / 3, 1 / 2])
-    assert np.isnan(evaluate_metrics.recalls(MATRIX)[3])
-    assert evaluate_metrics.uar(MATRIX) == pytest.approx((3 / 5 + 1 / 3 + 1 / 2) / 3)
-    assert evaluate_metrics.wa(MATRIX) == 0.5
-    assert evaluate_metrics.precision(MATRIX) == pytest.approx([3 / 6, 1, 1 / 2, 0])
-    assert evaluate_metrics.f1(MATRIX) == pytest.approx([6 / 11, 1 / 2, 1 / 2, 0])
+    assert evaluate_metrics.recall_by_class(MATRIX)[:3] == pytest.approx([3 / 5, 1 / 3, 1 / 2])
+    assert np.isnan(evaluate_metrics.recall_by_class(MATRIX)[3])
+    assert evaluate_metrics.unweighted_average_recall(MATRIX) == pytest.approx((3 / 5 + 1 / 3 + 1 / 2) / 3)
+    assert evaluate_metrics.accuracy(MATRIX) == 0.5
+    assert evaluate_metrics.precision_by_class(MATRIX) == pytest.approx([3 / 6, 1, 1 / 2, 0])
+    assert evaluate_metrics.f1_by_class(MATRIX) == pytest.approx([6 / 11, 1 / 2, 1 / 2, 0])
     assert evaluate_metrics.macro_f1(MATRIX) == pytest.approx((6 / 11 + 1 / 2 + 1 / 2) / 3)
 
 
@@ -50,24 +51,26 @@ def test_scores_of_an_asymmetric_example_by_hand():
 @given(pairs)
 def test_scores_are_those_of_scikit_learn(rows):
     truth, predicted = (list(side) for side in zip(*rows, strict=True))
-    matrix, spoken = evaluate_metrics.confusion(truth, predicted, CLASSES), sorted(set(truth))
+    matrix, spoken = evaluate_metrics.confusion_matrix(truth, predicted, CLASSES), sorted(set(truth))
     assert matrix.tolist() == metrics.confusion_matrix(truth, predicted, labels=CLASSES).tolist()
-    assert evaluate_metrics.uar(matrix) == pytest.approx(theirs(metrics.balanced_accuracy_score, truth, predicted))
-    assert evaluate_metrics.wa(matrix) == pytest.approx(metrics.accuracy_score(truth, predicted))
+    assert evaluate_metrics.unweighted_average_recall(matrix) == pytest.approx(
+        theirs(metrics.balanced_accuracy_score, truth, predicted)
+    )
+    assert evaluate_metrics.accuracy(matrix) == pytest.approx(metrics.accuracy_score(truth, predicted))
     macro = metrics.f1_score(truth, predicted, labels=spoken, average="macro", zero_division=0)
     assert evaluate_metrics.macro_f1(matrix) == pytest.approx(macro)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         truth, predicted, labels=CLASSES, zero_division=0
     )
-    assert evaluate_metrics.precision(matrix) == pytest.approx(precision)
-    assert np.nan_to_num(evaluate_metrics.recalls(matrix)) == pytest.approx(recall)
-    assert np.nan_to_num(evaluate_metrics.f1(matrix)) == pytest.approx(f1)
+    assert evaluate_metrics.precision_by_class(matrix) == pytest.approx(precision)
+    assert np.nan_to_num(evaluate_metrics.recall_by_class(matrix)) == pytest.approx(recall)
+    assert np.nan_to_num(evaluate_metrics.f1_by_class(matrix)) == pytest.approx(f1)
     assert matrix.sum(axis=1).tolist() == support.tolist()
 
 
 def test_an_unknown_label_is_named():
     with pytest.raises(UnknownNameError, match="label 'angri' is unknown, did you mean 'angry'"):
-        evaluate_metrics.confusion(pd.Series(["sad", "angri"], index=[7, 8]), ["sad", "sad"], CLASSES)
+        evaluate_metrics.confusion_matrix(pd.Series(["sad", "angri"], index=[7, 8]), ["sad", "sad"], CLASSES)
 
 
 # Calibration
@@ -94,8 +97,12 @@ def test_calibration_is_the_papers(bins, sharpness):
     rng = np.random.default_rng(4)
     probabilities = rng.dirichlet(np.full(5, sharpness), size=300)
     truth = rng.integers(5, size=300)
-    assert evaluate_metrics.ece(probabilities, truth, bins=bins) == pytest.approx(slow_ece(probabilities, truth, bins))
-    assert evaluate_metrics.ece(probabilities, truth) == pytest.approx(slow_ece(probabilities, truth, 15))
+    assert evaluate_metrics.expected_calibration_error(probabilities, truth, bins=bins) == pytest.approx(
+        slow_ece(probabilities, truth, bins)
+    )
+    assert evaluate_metrics.expected_calibration_error(probabilities, truth) == pytest.approx(
+        slow_ece(probabilities, truth, 15)
+    )
 
 
 def test_bins_are_closed_above():
@@ -103,14 +110,19 @@ def test_bins_are_closed_above():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.75, 0.25, 0], [1, 0, 0]])
     truth = np.array([0, 1, 0, 0])
     expected = (abs(0.5 - 0.4) + 0.25 + 0) / 4
-    assert evaluate_metrics.ece(probabilities, truth, bins=4) == pytest.approx(expected)
+    assert evaluate_metrics.expected_calibration_error(probabilities, truth, bins=4) == pytest.approx(expected)
 
 
 def test_a_confident_liar_and_an_honest_oracle():
     sure = np.eye(3)[[0, 1, 2, 2]]
-    assert evaluate_metrics.ece(sure, np.array([0, 1, 2, 2])) == 0.0
-    assert evaluate_metrics.ece(sure, np.array([1, 2, 0, 0])) == 1.0
-    assert evaluate_metrics.ece(sure.astype(np.float32) * np.float32(1.0000001), np.array([0, 1, 2, 2])) < 1e-6
+    assert evaluate_metrics.expected_calibration_error(sure, np.array([0, 1, 2, 2])) == 0.0
+    assert evaluate_metrics.expected_calibration_error(sure, np.array([1, 2, 0, 0])) == 1.0
+    assert (
+        evaluate_metrics.expected_calibration_error(
+            sure.astype(np.float32) * np.float32(1.0000001), np.array([0, 1, 2, 2])
+        )
+        < 1e-6
+    )
 
 
 # The bootstrap
@@ -146,13 +158,13 @@ def slow_interval(truth, predicted, speakers, *, seed, repeats):
 def test_the_bootstrap_is_its_slow_twin(speakers, clips):
     """Five speakers of four clips often lack a class in a draw."""
     rows = choir(speakers, clips)
-    fast = evaluate_metrics.interval(*rows, seed=3, repeats=60)
+    fast = evaluate_metrics.bootstrap_interval(*rows, seed=3, repeats=60)
     assert fast == pytest.approx(slow_interval(*rows, seed=3, repeats=60))
 
 
 def test_identical_speakers_leave_no_doubt():
     truth, predicted = ["a", "a", "b"] * 6, ["a", "b", "b"] * 6
-    low, high = evaluate_metrics.interval(truth, predicted, np.repeat(list("uvwxyz"), 3), seed=0)
+    low, high = evaluate_metrics.bootstrap_interval(truth, predicted, np.repeat(list("uvwxyz"), 3), seed=0)
     assert low == high == pytest.approx(0.75)
 
 
@@ -160,7 +172,7 @@ def test_speakers_all_right_or_all_wrong_follow_the_binomial():
     """The UAR of a draw is then the number of right speakers among n: here n = 40, half of them right."""
     truth, names = ["a", "b"] * 40, np.repeat([f"{n:02}" for n in range(40)], 2)
     predicted = [label if int(name) % 2 else "ba"["ab".index(label)] for label, name in zip(truth, names, strict=True)]
-    low, high = evaluate_metrics.interval(truth, predicted, names, seed=0, repeats=4000)
+    low, high = evaluate_metrics.bootstrap_interval(truth, predicted, names, seed=0, repeats=4000)
     sd = np.sqrt(0.25 / 40)
     assert (low, high) == pytest.approx((0.5 - 1.96 * sd, 0.5 + 1.96 * sd), abs=0.026)  # a step is 1/40
 
@@ -168,8 +180,8 @@ def test_speakers_all_right_or_all_wrong_follow_the_binomial():
 def test_whole_speakers_are_drawn():
     """Twenty copies of each clip teach nothing new, so they must not narrow the interval."""
     truth, predicted, names = choir(8, 6)
-    once = evaluate_metrics.interval(truth, predicted, names, seed=1)
-    often = evaluate_metrics.interval(truth * 20, predicted * 20, names * 20, seed=1)
+    once = evaluate_metrics.bootstrap_interval(truth, predicted, names, seed=1)
+    often = evaluate_metrics.bootstrap_interval(truth * 20, predicted * 20, names * 20, seed=1)
     assert once == pytest.approx(often)
     assert once[1] - once[0] > 0.1
 
@@ -178,15 +190,15 @@ def test_the_interval_does_not_depend_on_the_order_but_on_the_seed():
     rows = choir(8, 6)
     order = np.random.default_rng(0).permutation(48)
     mixed = [[column[k] for k in order] for column in rows]
-    assert evaluate_metrics.interval(*rows, seed=1) == evaluate_metrics.interval(*mixed, seed=1)
-    assert evaluate_metrics.interval(*rows, seed=1) != evaluate_metrics.interval(*rows, seed=2)
+    assert evaluate_metrics.bootstrap_interval(*rows, seed=1) == evaluate_metrics.bootstrap_interval(*mixed, seed=1)
+    assert evaluate_metrics.bootstrap_interval(*rows, seed=1) != evaluate_metrics.bootstrap_interval(*rows, seed=2)
 
 
 def test_few_or_nameless_speakers_have_no_interval():
     truth, predicted, names = choir(5, 6)
-    assert evaluate_metrics.interval(truth, predicted, names, seed=0) is not None
-    assert evaluate_metrics.interval(truth[:24], predicted[:24], names[:24], seed=0) is None
-    assert evaluate_metrics.interval(truth, predicted, [*names[:-1], ""], seed=0) is None
+    assert evaluate_metrics.bootstrap_interval(truth, predicted, names, seed=0) is not None
+    assert evaluate_metrics.bootstrap_interval(truth[:24], predicted[:24], names[:24], seed=0) is None
+    assert evaluate_metrics.bootstrap_interval(truth, predicted, [*names[:-1], ""], seed=0) is None
 
 
 # The summary
@@ -218,7 +230,7 @@ def uar_of(table, probabilities, rows):
 def test_the_summary_pools_and_separates():
     table, probabilities = heard()
     table.index = range(100, 140)  # probabilities go by position
-    found = summarize(table, probabilities, CLASSES, seed=5)
+    found = summarize_scores(table, probabilities, CLASSES, seed=5)
     table.index = range(40)
     predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
 
@@ -232,7 +244,7 @@ def test_the_summary_pools_and_separates():
     truth = [CLASSES.index(label) for label in table["label"]]
     assert found["test"]["ece"] == round(slow_ece(probabilities, truth, 15), 4)
     assert (found["test"]["clips"], found["test"]["speakers"], found["test"]["chance"]) == (40, 5, 0.25)
-    low, high = evaluate_metrics.interval(table["label"], predicted, table["speaker"], seed=5)
+    low, high = evaluate_metrics.bootstrap_interval(table["label"], predicted, table["speaker"], seed=5)
     assert found["test"]["uar_ci95"] == {"low": round(low, 4), "high": round(high, 4)}
 
     corpora = {name: uar(table["corpus"] == name) for name in "rt"}
@@ -269,7 +281,7 @@ def test_the_summary_pools_and_separates():
 def test_the_summary_gives_each_class_its_own_figures():
     table, probabilities = heard()
     classes = (*CLASSES, "fear")  # neither spoken nor predicted
-    found = summarize(table, np.column_stack([probabilities, np.zeros(40)]), classes, seed=0)["class"]
+    found = summarize_scores(table, np.column_stack([probabilities, np.zeros(40)]), classes, seed=0)["class"]
     predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
     expected = metrics.precision_recall_fscore_support(table["label"], predicted, labels=CLASSES)
     for k, name in enumerate(CLASSES):
@@ -282,14 +294,14 @@ def test_the_summary_gives_each_class_its_own_figures():
 def test_the_summary_is_json_that_dvc_can_show():
     table, probabilities = heard()
     table["fold"] = table["fold"].astype(np.int32)
-    found = summarize(table, probabilities.astype(np.float32), CLASSES, seed=0)
+    found = summarize_scores(table, probabilities.astype(np.float32), CLASSES, seed=0)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert "[" not in json.dumps(found)
 
 
 def test_one_fold_has_no_deviation_and_nameless_clips_no_speaker():
     table, probabilities = heard()
-    found = summarize(table.assign(fold=0, speaker=None), probabilities, CLASSES, seed=0)
+    found = summarize_scores(table.assign(fold=0, speaker=None), probabilities, CLASSES, seed=0)
     assert found["folds"]["uar_sd"] is None
     assert found["folds"]["uar_mean"] == found["test"]["uar"]
     assert found["speaker"] == {"worst": {"name": None, "uar": None}, "best": {"name": None, "uar": None}}
@@ -299,7 +311,7 @@ def test_one_fold_has_no_deviation_and_nameless_clips_no_speaker():
 
 def test_a_clip_tested_in_two_versions_is_one_clip():
     table, probabilities = heard()
-    twice = summarize(pd.concat([table, table]), np.vstack([probabilities, probabilities]), CLASSES, seed=0)
+    twice = summarize_scores(pd.concat([table, table]), np.vstack([probabilities, probabilities]), CLASSES, seed=0)
     assert twice["test"]["clips"] == 40
     assert twice["class"]["sad"]["support"] == 2 * (table["label"] == "sad").sum()
 
@@ -307,17 +319,17 @@ def test_a_clip_tested_in_two_versions_is_one_clip():
 def test_guessing_scores_chance():
     rng = np.random.default_rng(1)
     table = pd.concat([heard(seed=seed)[0] for seed in range(100)])
-    found = summarize(table, rng.dirichlet(np.ones(4), size=len(table)), CLASSES, seed=0)
+    found = summarize_scores(table, rng.dirichlet(np.ones(4), size=len(table)), CLASSES, seed=0)
     assert found["test"]["uar"] == pytest.approx(found["test"]["chance"], abs=0.03)
 
 
 def test_probabilities_that_do_not_fit_or_are_no_numbers_are_refused():
     table, probabilities = heard()
     with pytest.raises(StoreError, match=r"are \(39, 4\), expected \(40, 4\)"):
-        summarize(table, probabilities[:39], CLASSES, seed=0)
+        summarize_scores(table, probabilities[:39], CLASSES, seed=0)
     probabilities[[3, 5], 1] = np.nan
     with pytest.raises(StoreError, match=r"2 of 40 predictions are not finite.*: lower train\.learning_rate"):
-        summarize(table, probabilities, CLASSES, seed=0)
+        summarize_scores(table, probabilities, CLASSES, seed=0)
 
 
 def test_the_headline_is_flat_and_leaves_out_what_is_unknown():
@@ -325,6 +337,6 @@ def test_the_headline_is_flat_and_leaves_out_what_is_unknown():
     test = {"uar": 0.6, "uar_ci95": span, "wa": 0.65, "macro_f1": 0.55, "ece": 0.1}
     figures = {"test": test, "baseline": {"svm": {"uar": 0.4}}, "leak": {"contaminated": 0.25}}
     known = {"uar": 0.6, "accuracy": 0.65, "f1": 0.55, "leaks": 0.25}
-    assert headline(figures) == known | {"uar_low": 0.5, "uar_high": 0.7, "svm": 0.4}
+    assert headline_scores(figures) == known | {"uar_low": 0.5, "uar_high": 0.7, "svm": 0.4}
     none = {**figures, "test": test | {"uar_ci95": {"low": None, "high": None}}, "baseline": {}}
-    assert headline(none) == known | {"svm": 0.6}  # the svm is the model
+    assert headline_scores(none) == known | {"svm": 0.6}  # the svm is the model

@@ -20,14 +20,14 @@ RATE = 16_000
 STEP = 0.02
 RNG = np.random.default_rng(7)
 NOISE = (0.3 * RNG.standard_normal(4 * RATE)).clip(-0.9, 0.8).astype(np.float32)
-SOUND = sheet.Sound(
+SOUND = sheet.SheetRecording(
     name="clip.wav", facts=("48 kHz · stereo", "analysed: 1.50 s"), waveform=NOISE, rate=RATE, kept=(1.0, 2.5)
 )
 TIGHT = replace(SOUND, kept=(0.25, 3.75))  # most of it was kept: no strip
-HEAT = sheet.Heat(label="log-mel, Hz", unit="dB", values=RNG.normal(size=(76, 5)), step=STEP, ticks={"1k": 1.5})
-SIGNED = sheet.Heat(label="MFCC", unit="dB", values=RNG.normal(size=(76, 3)) * 9, step=STEP, limit=4.0)
-LINE = sheet.Line(label="RMS, dB", values=RNG.normal(size=76), step=STEP)
-SHARE = sheet.Line(
+HEAT = sheet.HeatmapPanel(label="log-mel, Hz", unit="dB", values=RNG.normal(size=(76, 5)), step=STEP, ticks={"1k": 1.5})
+SIGNED = sheet.HeatmapPanel(label="MFCC", unit="dB", values=RNG.normal(size=(76, 3)) * 9, step=STEP, limit=4.0)
+LINE = sheet.LinePanel(label="RMS, dB", values=RNG.normal(size=76), step=STEP)
+SHARE = sheet.LinePanel(
     label="ZCR", values=RNG.uniform(0.1, 0.3, 76), step=STEP, write=lambda share: f"{100 * share:g} %", low=0
 )
 PANELS = (HEAT, SIGNED, LINE, SHARE)
@@ -70,7 +70,7 @@ def drawn(figure):
 
 @pytest.mark.parametrize(("given", "window"), [(SOUND, (1.0, 2.5)), (TIGHT, (0.0, 4.0))])
 def test_all_panels_share_the_seconds_and_only_the_last_writes_them(given, window):
-    figure = drawn(sheet.draw(given, PANELS))
+    figure = drawn(sheet.draw_sheet(given, PANELS))
     shared = named(figure)
     assert list(shared) == ["amplitude", *NAMES]
     assert all(axes.get_xlim() == pytest.approx(window) for axes in shared.values())
@@ -82,15 +82,15 @@ def test_all_panels_share_the_seconds_and_only_the_last_writes_them(given, windo
 
 
 def test_a_strip_shows_where_the_kept_part_is_unless_nearly_all_was_kept():
-    (top,) = strip(sheet.draw(SOUND, PANELS))
+    (top,) = strip(sheet.draw_sheet(SOUND, PANELS))
     assert top.get_xlim() == (0, 4)
     assert band(top) == (1.0, 2.5)
-    assert not strip(sheet.draw(TIGHT, PANELS))
-    assert band(named(sheet.draw(TIGHT, PANELS))["amplitude"]) == (0.25, 3.75)
+    assert not strip(sheet.draw_sheet(TIGHT, PANELS))
+    assert band(named(sheet.draw_sheet(TIGHT, PANELS))["amplitude"]) == (0.25, 3.75)
 
 
 def test_the_lines_of_the_strip_lead_to_the_corners_of_the_waveform():
-    figure = drawn(sheet.draw(SOUND, PANELS))
+    figure = drawn(sheet.draw_sheet(SOUND, PANELS))
     top, wave = strip(figure)[0], named(figure)["amplitude"]
     first, last = (line for line in figure.artists if isinstance(line, sheet.ConnectionPatch))
     for line, second, corner in ((first, 1.0, (0, 1)), (last, 2.5, (1, 1))):
@@ -101,7 +101,7 @@ def test_the_lines_of_the_strip_lead_to_the_corners_of_the_waveform():
 
 @pytest.mark.parametrize("given", [SOUND, TIGHT])
 def test_the_waveform_is_drawn_to_its_peaks_and_what_was_kept_in_blue(given):
-    figure = sheet.draw(given, PANELS)
+    figure = sheet.draw_sheet(given, PANELS)
     wave = (strip(figure) or [named(figure)["amplitude"]])[0]
     every, kept = outlines(wave)[sheet.GREY], outlines(wave)[style.BLUE.lower()]
     part = NOISE[round(given.kept[0] * RATE) : round(given.kept[1] * RATE)]
@@ -115,17 +115,17 @@ def test_the_waveform_is_drawn_to_its_peaks_and_what_was_kept_in_blue(given):
 def test_no_sample_is_lost_in_the_outline():
     waveform = np.zeros(1_000_003, np.float32)
     waveform[[17, 500_001, 999_999]] = 0.5, -0.7, 0.9
-    times, low, high = sheet.outline(waveform, RATE, (0, len(waveform) / RATE))
+    times, low, high = sheet.waveform_outline(waveform, RATE, (0, len(waveform) / RATE))
     assert len(times) == sheet.OUTLINE
     assert (high.max(), low.min(), (high > 0).sum(), (low < 0).sum()) == pytest.approx((0.9, -0.7, 2, 1))
     assert times[low.argmin()] == pytest.approx(500_001 / RATE, abs=len(waveform) / RATE / sheet.OUTLINE)
-    few = sheet.outline(waveform, RATE, (16 / RATE, 19 / RATE))
+    few = sheet.waveform_outline(waveform, RATE, (16 / RATE, 19 / RATE))
     assert few[0].tolist() == [16 / RATE, 17 / RATE, 18 / RATE]
     assert few[2].tolist() == [0, 0.5, 0]
 
 
 def test_colours_are_the_values_at_their_seconds_and_rows():
-    axes = named(sheet.draw(SOUND, PANELS))
+    axes = named(sheet.draw_sheet(SOUND, PANELS))
     for panel in (HEAT, SIGNED):
         (image,) = axes[panel.label].images
         np.testing.assert_array_equal(image.get_array(), panel.values.T.astype(np.float32))
@@ -141,7 +141,7 @@ def test_colours_are_the_values_at_their_seconds_and_rows():
 
 
 def test_a_scale_stands_beside_each_panel_of_colours():
-    figure = drawn(sheet.draw(SOUND, PANELS))
+    figure = drawn(sheet.draw_sheet(SOUND, PANELS))
     scales = [axes for axes in figure.axes if axes.get_ylabel() == "dB"]
     assert len(scales) == 2
     for scale, panel in zip(scales, (HEAT, SIGNED), strict=True):
@@ -154,12 +154,12 @@ def test_a_scale_stands_beside_each_panel_of_colours():
 
 def test_half_precision_is_drawn_too():
     values = HEAT.values.astype(np.float16)
-    axes = named(drawn(sheet.draw(SOUND, [replace(HEAT, values=values)])))
+    axes = named(drawn(sheet.draw_sheet(SOUND, [replace(HEAT, values=values)])))
     np.testing.assert_array_equal(axes["log-mel, Hz"].images[0].get_array(), values.T)
 
 
 def test_curves_are_the_values_at_their_seconds():
-    axes = named(drawn(sheet.draw(SOUND, PANELS)))
+    axes = named(drawn(sheet.draw_sheet(SOUND, PANELS)))
     for panel in (LINE, SHARE):
         (curve,) = axes[panel.label].lines
         np.testing.assert_array_equal(curve.get_ydata(), panel.values)
@@ -187,7 +187,7 @@ def texts(figure):
 )
 @pytest.mark.parametrize("stamp", ["", "DEMO: synthetic speech"])
 def test_no_text_covers_another_or_leaves_the_sheet(given, stamp):
-    figure = sheet.draw(replace(given, name="n" * 90), PANELS, stamp=stamp)
+    figure = sheet.draw_sheet(replace(given, name="n" * 90), PANELS, stamp=stamp)
     found = texts(figure)
     assert len(found) > 25
     width, height = figure.get_size_inches() * figure.dpi
@@ -202,7 +202,7 @@ def test_no_text_covers_another_or_leaves_the_sheet(given, stamp):
 
 def test_the_name_may_hold_any_sign():
     for name in ("$x^$.wav", "a_b^{c.wav", "%s {}.wav", "\\frac.wav"):
-        figure = drawn(sheet.draw(replace(SOUND, name=name), PANELS))
+        figure = drawn(sheet.draw_sheet(replace(SOUND, name=name), PANELS))
         assert name in {axes.get_title(loc="left") for axes in figure.axes}
 
 
@@ -217,13 +217,13 @@ def test_next_to_nothing_can_be_drawn(size, kept):
         replace(SIGNED, values=np.zeros((1, 3))),
         replace(LINE, values=[0.0]),
     )
-    axes = named(drawn(sheet.draw(given, one)))
+    axes = named(drawn(sheet.draw_sheet(given, one)))
     assert axes["amplitude"].get_xlim() == (0, end)
 
 
 def test_the_same_picture_is_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
-        figures.save_figure(sheet.draw(SOUND, PANELS), tmp_path / name)
+        figures.save_figure(sheet.draw_sheet(SOUND, PANELS), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -260,13 +260,13 @@ def test_frequencies_stand_at_the_bands_whose_centres_they_are(config, rate):
 
 
 def test_a_spectrogram_is_its_rows_in_order():
-    heat = sheet.spectrogram(ROWS, LogMel(hop=400), 16_000)
+    heat = sheet.spectrogram_panel(ROWS, LogMel(hop=400), 16_000)
     np.testing.assert_array_equal(heat.values, np.stack([ROWS[f"mel_{band:03d}"] for band in range(1, 65)], axis=1))
     assert heat.step == 0.025
 
 
 def test_the_other_view_becomes_coefficients_level_and_crossings():
-    heat, level, crossings = sheet.cepstral(CEPSTRAL, Mfcc(hop=320), 16_000)
+    heat, level, crossings = sheet.cepstral_panels(CEPSTRAL, Mfcc(hop=320), 16_000)
     assert [panel.label for panel in (heat, level, crossings)] == ["MFCC", "RMS, dB", "ZCR"]
     assert heat.values.shape == (7, 20)  # derivatives are no coefficients
     np.testing.assert_array_equal(heat.values[:, 4], CEPSTRAL["mfcc_05"])
@@ -278,7 +278,7 @@ def test_the_other_view_becomes_coefficients_level_and_crossings():
 
 
 def test_the_first_coefficient_does_not_take_the_colours():
-    heat, *_ = sheet.cepstral(CEPSTRAL, Mfcc(), 16_000)
+    heat, *_ = sheet.cepstral_panels(CEPSTRAL, Mfcc(), 16_000)
     others = np.abs(heat.values[:, 1:])
     assert np.median(others) < heat.limit <= others.max() < np.abs(heat.values[:, 0]).max()
 
@@ -286,7 +286,7 @@ def test_the_first_coefficient_does_not_take_the_colours():
 @pytest.mark.parametrize("count", [1, 2, 3, 13, 40])
 def test_coefficients_are_numbered_from_one(count):
     rows = {f"mfcc_{number:02d}": RNG.normal(size=7) for number in range(1, count + 1)}
-    (heat,) = sheet.cepstral(rows, Mfcc(n_mfcc=count), 16_000)
+    (heat,) = sheet.cepstral_panels(rows, Mfcc(n_mfcc=count), 16_000)
     assert all(row == int(label) - 1 for label, row in heat.ticks.items())
     assert max(heat.ticks.values()) < count
     assert heat.ticks["1"] == 0
@@ -297,6 +297,6 @@ def test_coefficients_are_numbered_from_one(count):
 def test_what_is_switched_off_is_not_drawn():
     chroma = {f"chroma_{name}": RNG.uniform(size=7) for name in "abcdefghijkl"}
     config = Mfcc(mfcc=False, chroma=True)
-    drawn_ones = sheet.cepstral({"rms": CEPSTRAL["rms"]} | chroma, config, 16_000)
+    drawn_ones = sheet.cepstral_panels({"rms": CEPSTRAL["rms"]} | chroma, config, 16_000)
     assert [panel.label for panel in drawn_ones] == ["chroma", "RMS, dB"]
     np.testing.assert_array_equal(drawn_ones[0].values[:, 2], chroma["chroma_c"])

@@ -51,7 +51,7 @@ def verify(found, settings):
 def changed(settings, line):
     """Settings after a line of `dvc exp run`, in quotes."""
     [line] = re.findall("'dvc exp run (.*)'", line)
-    values = dict(config.flat({"split": vars(settings) | {"labels": vars(settings.labels)}}))
+    values = dict(config.flatten({"split": vars(settings) | {"labels": vars(settings.labels)}}))
     for name, value in re.findall(r"-S (\S+?)=(\S+)", line):
         assert name in values, name
         values[name] = {"true": True, "false": False}.get(value, value)
@@ -59,7 +59,7 @@ def changed(settings, line):
             values[name] = float(value) if "." in value else int(value)
     labels = {name.split(".")[2]: value for name, value in values.items() if name.count(".") == 2}
     own = {name.split(".")[1]: value for name, value in values.items() if name.count(".") == 1}
-    return config.build(Split, own | {"labels": labels}, "split")
+    return config.build_dataclass(Split, own | {"labels": labels}, "split")
 
 
 def named(clips):

@@ -49,7 +49,7 @@ def test_what_an_extra_brings_is_missed_by_its_name(extra, monkeypatch):
     monkeypatch.setitem(sys.modules, "a_part_of_it", None)
     with (
         pytest.raises(SettingError, match=f"^{re.escape(extras.USES[extra])} needs a_part_of_it, {said(extra)}"),
-        extras.needed(extra),
+        extras.require_extra(extra),
     ):
         importlib.import_module("a_part_of_it")
 
@@ -58,14 +58,14 @@ def test_what_an_extra_brings_is_missed_by_its_name(extra, monkeypatch):
 def test_a_runtime_or_converter_that_is_missing(module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SettingError, match=f"needs {module}, {said('export')}"):
-        runtimes.needed(module)
+        runtimes.import_runtime(module)
 
 
 def test_the_other_extras_where_they_are_asked_for(monkeypatch):
     for module, extra, ask in (
-        ("sounddevice", "listen", stream.devices),
+        ("sounddevice", "listen", stream.list_devices),
         ("kagglehub", "kaggle", lambda: download.download_kaggle("owner/name")),
-        ("distributed", "cluster", lambda: cluster.connect("tcp://127.0.0.1:1")),
+        ("distributed", "cluster", lambda: cluster.connect_client("tcp://127.0.0.1:1")),
     ):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(SettingError, match=f"needs {module}, {said(extra)}"):
@@ -98,16 +98,16 @@ def fails_with(error):
 def test_a_library_of_the_system_and_a_package_that_is_broken(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", fails_with(OSError("PortAudio library not found")))
     with pytest.raises(SettingError, match="PortAudio is missing .*sudo apt install libportaudio2$"):
-        stream.devices()
+        stream.list_devices()
     monkeypatch.setattr(builtins, "__import__", fails_with(ImportError("libx.so: cannot open shared object file")))
     with pytest.raises(
         SettingError, match=r"cannot be loaded \(libx.so.*pip install --force-reinstall -c .*listen\]'$"
     ):
-        stream.devices()
+        stream.list_devices()
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_bug():
-    with pytest.raises(ModuleNotFoundError), extras.needed("serve"):
+    with pytest.raises(ModuleNotFoundError), extras.require_extra("serve"):
         importlib.import_module("pipeline.nowhere")
 
 
@@ -124,13 +124,13 @@ def test_a_shared_place(url, sentence, monkeypatch):
     for module in ("s3fs", "gcsfs"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(registry._registry, "s3", raising=False)
-    with pytest.raises(SerError, match=sentence), storage.reached(url):
+    with pytest.raises(SerError, match=sentence), storage.storage_errors(url):
         storage.filesystem(url)
 
 
 def test_from_elsewhere_the_command_goes_to_the_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert extras.command("serve") == f"cd {ROOT} && pip install -c constraints.txt -e '.[serve]'"
+    assert extras.install_command("serve") == f"cd {ROOT} && pip install -c constraints.txt -e '.[serve]'"
 
 
 PROGRAMS = {

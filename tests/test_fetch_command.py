@@ -46,7 +46,7 @@ def emodb(publisher, tmp_path, monkeypatch):
     publisher.files["emodb.zip"] = packed()
     source = replace(sources.SOURCES["emodb"], archives=(RemoteFile(url=f"{publisher.url}emodb.zip"),))
     monkeypatch.setitem(sources.SOURCES, "emodb", source)
-    monkeypatch.setattr(checksums, "table", lambda _: table())
+    monkeypatch.setattr(checksums, "checksum_table", lambda _: table())
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return publisher
@@ -54,7 +54,7 @@ def emodb(publisher, tmp_path, monkeypatch):
 
 def run(*words, answer=None, terminal=False, monkeypatch=None):
     if terminal:
-        monkeypatch.setattr(corpora, "on_terminal", lambda: True)
+        monkeypatch.setattr(corpora, "stdin_is_terminal", lambda: True)
     return CliRunner().invoke(main, ["corpora", "fetch", *map(str, words)], input=answer, catch_exceptions=False)
 
 
@@ -164,11 +164,11 @@ def test_a_zip_that_is_here_needs_no_server(emodb):
 
 def test_recordings_of_people_that_params_yaml_names_stay_beside_it(emodb):
     Path("data/raw/demo/TESS").mkdir(parents=True)
-    assert corpora.line("ravdess", Path("a")).split(" \\\n  ")[1:] == [
+    assert corpora.corpora_command("ravdess", Path("a")).split(" \\\n  ")[1:] == [
         "-S data.corpora.ravdess=a", "-S '~data.corpora.crema_d'", "-S '~data.corpora.savee'",
     ]  # fmt: skip
     Path("params.yaml").unlink()
-    assert corpora.line("emodb", Path("a")).split(" \\\n  ")[1:] == ["-S +data.corpora.emodb=a"]
+    assert corpora.corpora_command("emodb", Path("a")).split(" \\\n  ")[1:] == ["-S +data.corpora.emodb=a"]
 
 
 def test_an_unknown_corpus_is_one_sentence(emodb):
@@ -192,7 +192,7 @@ import pandas as pd
 from pipeline.acquire import fetch, sources
 import pipeline.corpora.checksums
 table = pd.read_csv("table.csv")
-pipeline.corpora.checksums.table = lambda _: table
+pipeline.corpora.checksums.checksum_table = lambda _: table
 url = sys.argv[1]
 zipped = url.endswith("zip")
 source = sources.Source(archives=(sources.RemoteFile(url=url),)) if zipped else sources.Source(tree=url)

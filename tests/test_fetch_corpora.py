@@ -135,7 +135,7 @@ def corpora(publisher, tmp_path, monkeypatch):
 
     def make(name):
         corpus = Corpus(name, publisher, tmp_path)
-        monkeypatch.setattr(checksums, "table", lambda _: corpus.table)
+        monkeypatch.setattr(checksums, "checksum_table", lambda _: corpus.table)
         return corpus
 
     return make
@@ -505,14 +505,14 @@ def test_a_corpus_stands_in_the_project_by_its_title():
 def test_every_corpus_that_is_known_has_a_source():
     from pipeline.corpora import known, registry
 
-    assert set(SOURCES) == set(known.KNOWN)
+    assert set(SOURCES) == set(known.KNOWN_CORPORA)
     assert registry.corpus_info("savee").source in SOURCES["savee"].registration
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_file_of_the_published_tables_is_found_by_its_name(name):
     """Every path finds its own place, as published, below another folder, and, but for SAVEE, by its name alone."""
-    table = checksums.table(name)
+    table = checksums.checksum_table(name)
     layout = Layout(dict(zip(table["path"], table["bytes"], strict=True)))
     for path in map(Path, table["path"]):
         assert layout.published_path(path) == layout.published_path("some" / path) == path.as_posix()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.core.dependencies import files_reached, imports_of, modules, modules_reached
+from pipeline.core.dependencies import dependency_files, direct_imports, package_modules, transitive_imports
 
 ROOT = Path(__file__).parents[1]
 DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def folder(module: str) -> str:
     return module.split(".")[1]
 
 
-FILES = {name: imports_of(name) - {"pipeline"} for name in modules() if name != "pipeline"}
+FILES = {name: direct_imports(name) - {"pipeline"} for name in package_modules() if name != "pipeline"}
 
 
 def folders() -> dict[str, set[str]]:
@@ -82,7 +82,7 @@ def test_what_stages_share_imports_no_stage(name):
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_never_imports_how_another_runs(name):
     other = {f"pipeline.{stage}.stage" for stage in STAGES if stage != name}
-    assert not modules_reached(f"pipeline.{name}.stage") & other
+    assert not transitive_imports(f"pipeline.{name}.stage") & other
 
 
 def listed(name: str) -> Iterator[Path]:
@@ -97,25 +97,27 @@ def listed(name: str) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_all_the_code_it_runs(name):
-    missing = set(files_reached(f"pipeline.{name}.__main__")) - set(listed(name))
+    missing = set(dependency_files(f"pipeline.{name}.__main__")) - set(listed(name))
     assert not missing, f"dvc.yaml: the deps of {name} lack {sorted(str(path.relative_to(ROOT)) for path in missing)}"
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_code_it_does_not_run_only_where_that_is_allowed(name):
-    idle = {path for path in listed(name) if path.suffix == ".py"} - set(files_reached(f"pipeline.{name}.__main__"))
+    idle = {path for path in listed(name) if path.suffix == ".py"} - set(dependency_files(f"pipeline.{name}.__main__"))
     assert not {path.relative_to(ROOT) for path in idle if path.relative_to(ROOT).parts[1] not in IDLE[name]}
 
 
 def test_folders_allowed_to_be_idle_are_so():
     for name, allowed in IDLE.items():
-        idle = {path for path in listed(name) if path.suffix == ".py"} - set(files_reached(f"pipeline.{name}.__main__"))
+        idle = {path for path in listed(name) if path.suffix == ".py"} - set(
+            dependency_files(f"pipeline.{name}.__main__")
+        )
         assert {path.relative_to(ROOT).parts[1] for path in idle} == allowed, name
 
 
 def outer_imports(module: str) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(package_modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -159,7 +161,7 @@ def test_data_inside_the_package_are_dependencies_too(name, path):
 
 
 def source_of(name: str) -> str:
-    return modules()[f"pipeline.{name}.stage"].read_text(encoding="utf-8")
+    return package_modules()[f"pipeline.{name}.stage"].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", STAGES)

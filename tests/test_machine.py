@@ -76,7 +76,7 @@ def hostile(folder):
         place.mkdir(parents=True, exist_ok=True)
         (place / "matplotlibrc").write_text(RC, encoding="utf-8")
     (folder / ".numba_config.yaml").write_text("disable_jit: 1\n", encoding="utf-8")
-    set_by_owner = dict.fromkeys(machine.VARIABLES, "1") | {
+    set_by_owner = dict.fromkeys(machine.FIXED_VARIABLES, "1") | {
         "PANDAS_FUTURE_INFER_STRING": "0", "SKLEARN_ASSUME_FINITE": "True", "TF_ENABLE_ONEDNN_OPTS": "0",
         "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit", "NUMBA_DISABLE_INTEL_SVML": "0",
     }  # fmt: skip
@@ -185,7 +185,7 @@ def test_cores_are_counted_in_one_place():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system ties no process to cores")
 def test_a_process_that_is_tied_to_one_core_counts_one():
     tie = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
-    script = f"{tie}; import pipeline.core.machine; print(pipeline.core.machine.cores())"
+    script = f"{tie}; import pipeline.core.machine; print(pipeline.core.machine.available_cores())"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
 
@@ -196,16 +196,16 @@ def test_commands_start_a_process_a_core_unless_told(words, own, wanted, tiny_bu
     monkeypatch.chdir(tmp_path)
     corpus(tmp_path / "corpus")
     (tmp_path / "params.yaml").write_text(settings(), encoding="utf-8")
-    monkeypatch.setattr(machine, "cores", lambda: 5)
-    monkeypatch.setattr("pipeline.serving.predictor.FEW", 0)
+    monkeypatch.setattr(machine, "available_cores", lambda: 5)
+    monkeypatch.setattr("pipeline.serving.predictor.SERIAL_RECORDINGS", 0)
     asked = []
 
     def noted(processes=1, scheduler=""):
         asked.append(processes)
         return real(1)
 
-    real = parallel.Crew
-    monkeypatch.setattr(parallel, "Crew", noted)
+    real = parallel.Executor
+    monkeypatch.setattr(parallel, "Executor", noted)
     model = ["--model", str(tiny_bundle)] if words[0] == "predict" else []
     done = CliRunner().invoke(main, [*(word.replace("CLIP", "corpus/sad/a/0.wav") for word in words), *model, *own])
     assert done.exit_code == 0, done.output
@@ -213,7 +213,7 @@ def test_commands_start_a_process_a_core_unless_told(words, own, wanted, tiny_bu
 
 
 def test_stages_start_a_process_a_core_unless_told(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 5)
+    monkeypatch.setattr(machine, "available_cores", lambda: 5)
     assert (parallel.Execute().processes, parallel.Execute(workers=2).processes) == (5, 2)
 
 
@@ -221,7 +221,7 @@ def test_stages_start_a_process_a_core_unless_told(monkeypatch):
 def test_a_limit_that_is_none_gets_a_sentence(limit, monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", limit)
     with pytest.raises(SettingError, match=f"LOKY_MAX_CPU_COUNT is {limit!r}, expected a number of cores"):
-        machine.cores()
+        machine.available_cores()
 
 
 LETTERS = "2 × 3 тоска é 😀 \\udcff"
@@ -234,7 +234,7 @@ from pipeline.core.errors import SerError
 def main():
     print("{LETTERS}")
     print("{LETTERS}", file=sys.stderr)
-    list(pipeline.parallel.progress([1], 1, "{LETTERS}"))
+    list(pipeline.parallel.show_progress([1], 1, "{LETTERS}"))
     raise SerError("{LETTERS}")
 run_stage(main)
 """

@@ -15,8 +15,8 @@ from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.dataset import inputs
 from pipeline.dataset.inputs import Statistics
 from pipeline.train import architectures, registry, trainer
-from pipeline.train.layers import UAR, Accuracy
-from pipeline.train.settings import WORDS, Train, best_epoch
+from pipeline.train.layers import Accuracy, UnweightedAverageRecall
+from pipeline.train.settings import CHOICES, Train, best_epoch
 
 SHAPE = (151, 64)
 NARROW = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
@@ -94,7 +94,7 @@ def test_no_layer_of_the_published_crnn_over_log_mel_is_left_out():
 def test_a_line_has_contours_whole_and_the_rest_frame_by_frame(contours, order):
     patch = np.arange(6, dtype=np.float32).reshape(1, 2, 3)  # two frames of three rows
     entry = keras.Input((2, 3))
-    found = keras.Model(entry, architectures.line(entry, contours)).predict(patch, verbose=0)
+    found = keras.Model(entry, architectures.flatten_patch(entry, contours)).predict(patch, verbose=0)
     assert found.reshape(-1).tolist() == order
     assert found.shape == (1, 6, 1)
 
@@ -116,13 +116,13 @@ SMALL = {  # settings under which each network learns in seconds
 
 def small(name: str) -> object:
     """The settings of a network, made small where it is large."""
-    return registry.arch(name).config(**SMALL.get(name, {}))
+    return registry.find_architecture(name).config(**SMALL.get(name, {}))
 
 
-@pytest.mark.parametrize("name", registry.ARCHS)
+@pytest.mark.parametrize("name", registry.ARCHITECTURES)
 @pytest.mark.parametrize(("shape", "classes"), [((151, 64), 7), ((94, 22), 4), ((63, 16), 2)])
 def test_any_view_gives_probabilities(name, shape, classes):
-    arch = registry.arch(name)
+    arch = registry.find_architecture(name)
     statistics = Statistics(np.zeros(shape[1], np.float32), np.ones(shape[1], np.float32))
     model = arch.build(shape, classes, small(name), statistics=statistics)
     out = keras.ops.convert_to_numpy(model(np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)))
@@ -130,12 +130,12 @@ def test_any_view_gives_probabilities(name, shape, classes):
     np.testing.assert_allclose(out.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", registry.ARCHS)
+@pytest.mark.parametrize("name", registry.ARCHITECTURES)
 def test_the_statistics_are_inside_and_travel_with_the_file(name, tmp_path):
     """Shifted and scaled input under its own statistics gives what standardised input gives; also after loading."""
     rng = np.random.default_rng(1)
     mean, scale = rng.normal(-40, 10, 64).astype(np.float32), rng.uniform(5, 20, 64).astype(np.float32)
-    arch = registry.arch(name)
+    arch = registry.find_architecture(name)
     plain = arch.build(SHAPE, 5, small(name), statistics=EVEN)
     own = arch.build(SHAPE, 5, small(name), statistics=Statistics(mean, scale**2))
     own.set_weights(plain.get_weights())  # the statistics are constants, not weights
@@ -149,13 +149,13 @@ def test_the_statistics_are_inside_and_travel_with_the_file(name, tmp_path):
 
 def test_an_unknown_network_is_refused():
     with pytest.raises(UnknownNameError, match="model.arch 'crn' is unknown, did you mean 'crnn'"):
-        registry.arch("crn")
+        registry.find_architecture("crn")
 
 
 def test_uar_is_that_of_scikit_learn_over_batches():
     rng = np.random.default_rng(2)
     truth, guess = rng.choice(4, 200, p=[0.6, 0.3, 0.1, 0.0]), rng.dirichlet(np.ones(4), 200)
-    metric = UAR(4)
+    metric = UnweightedAverageRecall(4)
     for start in range(0, 200, 32):
         metric.update_state(np.eye(4)[truth[start : start + 32]], guess[start : start + 32])
     seen = guess.argmax(axis=1)
@@ -191,15 +191,15 @@ def patterns(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return patches, np.eye(3, dtype=np.float32)[labels]
 
 
-@pytest.mark.parametrize("name", registry.ARCHS)
+@pytest.mark.parametrize("name", registry.ARCHITECTURES)
 def test_what_can_be_learned_is_learned(name):
     keras.utils.set_random_seed(0)
-    arch = registry.arch(name)
+    arch = registry.find_architecture(name)
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
     settings = SMALL.get(name, {"filters": (8, 16), "dropout": 0.1})
     model = arch.build((40, 24), 3, arch.config(**settings), statistics=statistics)
     config = Train(epochs=12, learning_rate=3e-3)
-    trainer.compile_for(model, config, classes=3)
+    trainer.compile_model(model, config, classes=3)
     model.fit(*patterns(600, 0), epochs=12, batch_size=32, verbose=0)
     patches, truth = patterns(200, 1)
     assert (model.predict(patches, verbose=0).argmax(axis=1) == truth.argmax(axis=1)).mean() > 0.9
@@ -227,7 +227,7 @@ def fitted(config, validation=True):
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
     model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=statistics)
     check = Batches(*patterns(60, 5)) if validation else None
-    trainer.compile_for(model, config, classes=3)
+    trainer.compile_model(model, config, classes=3)
     history = trainer.fit_network(model, Batches(*patterns(100, 4)), check, config, rows=100).history
     return model, history, check
 
@@ -253,16 +253,16 @@ def test_the_loss_can_be_what_decides():
 
 @pytest.mark.parametrize(("monitor", "mode"), [("uar", "max"), ("loss", "min")])
 def test_early_stopping_goes_by_the_monitor(monitor, mode):
-    [stop] = trainer.judges(Train(monitor=monitor, patience=3))
+    [stop] = trainer.early_stopping(Train(monitor=monitor, patience=3))
     assert (stop.monitor, stop.mode, stop.patience, stop.restore_best_weights) == (f"val_{monitor}", mode, 3, True)
 
 
 def test_the_rate_falls_by_validation_loss_where_there_is_one():
     config = Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
-    [reduce] = trainer.schedules(config, judged=True)
+    [reduce] = trainer.learning_rate_schedule(config, judged=True)
     assert (reduce.monitor, reduce.patience, reduce.factor, reduce.min_lr) == ("val_loss", 2, 0.3, 1e-4)
-    assert trainer.schedules(config, judged=False) == []
-    assert trainer.schedules(Train(schedule="constant"), judged=True) == []
+    assert trainer.learning_rate_schedule(config, judged=False) == []
+    assert trainer.learning_rate_schedule(Train(schedule="constant"), judged=True) == []
 
 
 @pytest.mark.parametrize("judged", [True, False])
@@ -271,7 +271,7 @@ def test_the_rate_falls_in_steps(judged):
     model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
     config = Train(epochs=5, learning_rate=0.01, schedule="steps", reduce_after=2, reduce_by=0.5, patience=None)
     check = Batches(patches[:20], truth[:20]) if judged else None
-    trainer.compile_for(model, config, classes=3)
+    trainer.compile_model(model, config, classes=3)
     history = trainer.fit_network(model, Batches(patches, truth), check, config, rows=40).history
     np.testing.assert_allclose(history["learning_rate"], [0.01, 0.01, 0.005, 0.005, 0.0025], rtol=1e-6)
 
@@ -285,7 +285,7 @@ def test_the_last_weights_stand_where_they_are_asked_for():
     history = pd.DataFrame({"epoch": [1, 2, 3], "val_uar": [0.2, 0.9, 0.1]})
     assert best_epoch(history, Train()) == 2
     assert best_epoch(history, Train(keep="last")) == 3
-    [stop] = trainer.judges(Train(keep="last"))
+    [stop] = trainer.early_stopping(Train(keep="last"))
     assert not stop.restore_best_weights
 
 
@@ -297,7 +297,7 @@ def test_accuracy_is_recorded_and_can_be_the_judge():
 
 
 def test_the_optimizer_is_the_one_that_is_named():
-    adam, decayed = (trainer.optimizer(Train(optimizer=name)) for name in ("adam", "adamw"))
+    adam, decayed = (trainer.build_optimizer(Train(optimizer=name)) for name in ("adam", "adamw"))
     assert (type(adam).__name__, type(decayed).__name__) == ("Adam", "AdamW")
     assert not adam.weight_decay
 
@@ -311,7 +311,7 @@ def test_cells_are_standardised_one_by_one():
     np.testing.assert_allclose(layer.predict(patch, verbose=0), (patch - mean) / np.sqrt(variance), atol=1e-5)
 
 
-@pytest.mark.parametrize("field", WORDS)
+@pytest.mark.parametrize("field", CHOICES)
 def test_words_that_are_none_of_the_known_are_refused(field):
     with pytest.raises(UnknownNameError, match=rf"params\.yaml: train\.{field} 'rwos' is unknown"):
         Train(**{field: "rwos"})
@@ -319,7 +319,7 @@ def test_words_that_are_none_of_the_known_are_refused(field):
 
 def test_smoothing_and_decay_reach_the_training():
     model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
-    trainer.compile_for(model, Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004), classes=3)
+    trainer.compile_model(model, Train(label_smoothing=0.2, weight_decay=0.03, learning_rate=0.004), classes=3)
     assert model.loss.label_smoothing == 0.2
     assert model.optimizer.weight_decay == 0.03
     assert float(model.optimizer.learning_rate) == pytest.approx(0.004)
@@ -328,18 +328,18 @@ def test_smoothing_and_decay_reach_the_training():
 def test_a_training_that_diverged_is_said():
     patches, truth = patterns(40, 4)
     model = architectures.build_cnn((40, 24), 3, architectures.Cnn(filters=(4, 4)), statistics=NARROW)
-    trainer.compile_for(model, Train(), classes=3)
+    trainer.compile_model(model, Train(), classes=3)
     with pytest.raises(SettingError, match="lower train.learning_rate"):
         trainer.fit_network(model, Batches(patches * np.nan, truth), None, Train(epochs=1), rows=40)
 
 
 @pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
-@pytest.mark.parametrize("name", registry.ARCHS)
+@pytest.mark.parametrize("name", registry.ARCHITECTURES)
 def test_settings_that_build_no_network_are_refused(name, wrong):
     if name == "conv1d" and "dropout" in wrong:
         wrong = {"dropouts": (0.0, 0.2, 0.0, 0.2, 1.5)}
     with pytest.raises(SettingError, match=f"model.{name}"):
-        registry.arch(name).config(**wrong)
+        registry.find_architecture(name).config(**wrong)
 
 
 def test_a_recurrent_layer_needs_units():

@@ -9,7 +9,7 @@ from sklearn.svm import SVC
 
 from pipeline.core.errors import SettingError
 from pipeline.dataset import inputs
-from pipeline.dataset.functionals import functionals
+from pipeline.dataset.functionals import clip_functionals
 from pipeline.train import svm
 
 
@@ -23,7 +23,9 @@ def clouds(classes, *, clips=30, width=6, apart=2.0, seed=0):
 
 
 def fit(values, labels, classes, *, balanced=True):
-    return svm.fit(values, labels, classes, svm.Svm(), balanced=balanced, statistics=inputs.statistics_over(values))
+    return svm.fit_svm(
+        values, labels, classes, svm.SvmSettings(), balanced=balanced, statistics=inputs.fit_vector_statistics(values)
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5, 8])
@@ -64,7 +66,7 @@ def test_rare_classes_weigh_alike_when_balanced():
 def test_standardising_is_left_out_where_told():
     values, labels = clouds(3)
     still = inputs.neutral_statistics(values.shape[1])
-    machine = svm.fit(values, labels, 3, svm.Svm(), balanced=True, statistics=still)
+    machine = svm.fit_svm(values, labels, 3, svm.SvmSettings(), balanced=True, statistics=still)
     theirs = SVC(class_weight="balanced", break_ties=True).fit(values.astype(float), labels)
     assert (machine.probabilities(values).argmax(axis=1) == theirs.predict(values)).all()
 
@@ -73,11 +75,13 @@ def test_it_comes_back_from_a_file_that_cannot_run_code(tmp_path):
     values, labels = clouds(3)
     machine = fit(values, labels, 3)
     machine.save(tmp_path / "svm.npz")
-    np.testing.assert_array_equal(svm.load(tmp_path / "svm.npz").probabilities(values), machine.probabilities(values))
+    np.testing.assert_array_equal(
+        svm.load_svm(tmp_path / "svm.npz").probabilities(values), machine.probabilities(values)
+    )
     evil = {"mean": np.array([print], dtype=object)}
     np.savez(tmp_path / "evil.npz", **evil)
     with pytest.raises(ValueError, match="allow_pickle"):
-        svm.load(tmp_path / "evil.npz")
+        svm.load_svm(tmp_path / "evil.npz")
 
 
 def test_the_same_rows_give_the_same_file(tmp_path):
@@ -95,7 +99,7 @@ def surprise(machine, values, labels):
 def test_the_temperature_makes_unseen_clips_likelier_and_changes_no_winner(apart):
     (values, labels), (held, truth) = clouds(4, apart=apart), clouds(4, apart=apart, seed=5)
     raw = fit(values, labels, 4)
-    tuned = svm.calibrated(raw, held, truth)
+    tuned = svm.calibrate_temperature(raw, held, truth)
     assert surprise(tuned, held, truth) < surprise(raw, held, truth)
     np.testing.assert_array_equal(tuned.probabilities(held).argmax(axis=1), raw.probabilities(held).argmax(axis=1))
     # no temperature nearby is better: the minimum of the definition
@@ -107,19 +111,19 @@ def test_the_temperature_makes_unseen_clips_likelier_and_changes_no_winner(apart
 def test_clips_of_unknown_classes_do_not_tune_it():
     values, labels = clouds(3)
     machine = fit(values[labels != 1], labels[labels != 1], 3)
-    assert svm.calibrated(machine, values[labels == 1], labels[labels == 1]) is machine
+    assert svm.calibrate_temperature(machine, values[labels == 1], labels[labels == 1]) is machine
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, np.nan, np.inf])
 def test_a_price_of_errors_that_makes_no_sense_is_refused(c):
     with pytest.raises(SettingError, match=r"params\.yaml: model\.svm\.c is"):
-        svm.Svm(c=c)
+        svm.SvmSettings(c=c)
 
 
 def test_functionals_are_mean_and_deviation_of_rows_and_librosas_deltas():
     rng = np.random.default_rng(2)
     patches, valid = rng.normal(size=(3, 40, 5)).astype(np.float32), np.int32([40, 25, 12])
-    found = functionals(patches, valid)
+    found = clip_functionals(patches, valid)
     for patch, count, vector in zip(patches, valid, found, strict=True):
         rows = patch[:count]
         change = librosa.feature.delta(rows, axis=0)
@@ -131,11 +135,13 @@ def test_padding_says_nothing():
     patches = np.random.default_rng(3).normal(size=(2, 30, 4)).astype(np.float32)
     loud = patches.copy()
     loud[:, 20:] = 1e6
-    np.testing.assert_array_equal(functionals(patches, np.int32([20, 20])), functionals(loud, np.int32([20, 20])))
+    np.testing.assert_array_equal(
+        clip_functionals(patches, np.int32([20, 20])), clip_functionals(loud, np.int32([20, 20]))
+    )
 
 
 def test_a_clip_of_one_frame_has_no_change():
-    assert functionals(np.ones((1, 4, 2), np.float32), np.int32([1])).tolist() == [[1, 1, 0, 0, 0, 0, 0, 0]]
+    assert clip_functionals(np.ones((1, 4, 2), np.float32), np.int32([1])).tolist() == [[1, 1, 0, 0, 0, 0, 0, 0]]
 
 
 def test_machines_grow_with_what_is_hard():

@@ -18,7 +18,7 @@ from pipeline.audio import decode
 from pipeline.cli.main import main
 from pipeline.core import machine, paths
 from pipeline.core.errors import AudioError, CorpusError, SettingError
-from pipeline.extract.storage import Store
+from pipeline.extract.storage import StorageSettings
 from pipeline.ingest import measure, stage
 from pipeline.tools.find_audio import find_audio_files
 
@@ -120,8 +120,8 @@ def test_the_home_folder_is_expanded(place, monkeypatch):
     shutil.copy("good.wav", "home/x.wav")
     for text in ("~/x.wav", "~", "~/*.wav"):
         assert list(find_audio_files([text]).values()) == [place / "home/x.wav"]
-    assert paths.named("~/x") == place / "home/x"
-    assert Store(url="~/x").storage.url == str(place / "home/x")
+    assert paths.parse_path("~/x") == place / "home/x"
+    assert StorageSettings(url="~/x").storage.url == str(place / "home/x")
 
 
 @pytest.mark.parametrize("text", ["", "a\0b.wav", "\ud800.wav"])
@@ -194,7 +194,7 @@ def test_a_current_folder_that_is_gone_is_said(place):
     for words in (["extract", "x.wav"], ["inspect", "x.wav"], ["compare", "HEAD"], ["predict", "x.wav"]):
         run = [sys.executable, "-c", script, *words]
         done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
-        assert done.stderr.splitlines()[-1] == f"Error: {paths.GONE}", done.stderr
+        assert done.stderr.splitlines()[-1] == f"Error: {paths.FOLDER_DELETED}", done.stderr
 
 
 def test_a_pipe_of_the_shell_is_read(place):
@@ -205,10 +205,10 @@ def test_a_pipe_of_the_shell_is_read(place):
 
 
 def test_bugs_keep_their_traceback():
-    assert paths.refusal(FileNotFoundError(errno.ENOENT, "No such file or directory", "x")) is None
-    assert paths.refusal(OSError("something else")) is None
+    assert paths.explain_os_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "x")) is None
+    assert paths.explain_os_error(OSError("something else")) is None
     assert "x cannot be used (Permission denied)" in str(
-        paths.refusal(PermissionError(errno.EACCES, "Permission denied", "x"))
+        paths.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x"))
     )
 
     def bug():
@@ -238,19 +238,19 @@ def corpus(place):
 @pytest.mark.parametrize("to", ["gone.wav", "x.wav"])
 def test_a_link_to_nothing_is_quarantined_like_any_unreadable_file(corpus, to):
     (corpus / "angry/x.wav").symlink_to(to)
-    limits = measure.Limits(max_bad=1)
+    limits = measure.ClipLimits(max_bad=1)
     frame = stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=limits).set_index("path")
     assert frame["status"].to_dict() == {f"angry/{n}.wav": "ok" for n in range(3)} | {"angry/x.wav": "unreadable"}
     reason = "Too many levels of symbolic links" if to == "x.wav" else "it is a link to gone.wav, which does not exist"
     assert frame["detail"]["angry/x.wav"] == f"angry/x.wav cannot be read: {reason}."
     assert verify.content_hashes(corpus, "angry/x.wav", published=[]).fault == f"it cannot be read: {reason}"
     with pytest.raises(AudioError, match=reason):
-        decode.fetch(corpus / "angry/x.wav")
+        decode.read_recording(corpus / "angry/x.wav")
 
 
 def test_a_pipe_in_a_corpus_does_not_hang_ingest(corpus):
     os.mkfifo(corpus / "angry/x.wav")
-    frame = stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.Limits(max_bad=1)).set_index(
+    frame = stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.ClipLimits(max_bad=1)).set_index(
         "path"
     )
     assert frame["detail"]["angry/x.wav"] == "angry/x.wav cannot be read: it is a pipe, not a file."
@@ -259,7 +259,7 @@ def test_a_pipe_in_a_corpus_does_not_hang_ingest(corpus):
 def test_a_link_that_may_stand_for_a_folder_that_is_gone_stops_ingest(corpus):
     (corpus / "sad").symlink_to("/gone")
     with pytest.raises(CorpusError, match=r"mine/sad is a link to /gone, which cannot be reached: fix or delete it\.$"):
-        stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.Limits())
+        stage.run("mine", corpus, corpus.parent / "mine.parquet", limits=measure.ClipLimits())
 
 
 def test_find_names_a_link_to_nothing_and_counts_it_not(corpus):

@@ -18,9 +18,9 @@ from pipeline import parallel
 from pipeline.core import files, tables
 from pipeline.core.labels import Labels
 from pipeline.dataset import inputs, table
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset.inputs import ModelInputs
 from pipeline.extract import stage
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
@@ -36,7 +36,7 @@ VARIANTS = ("original", "noise", "pitch", "pitch+noise")  # the rows of conv1d_m
 @pytest.fixture(scope="module")
 def settings(published):
     """The features of conv1d_mfcc, its four rows a clip."""
-    return extractor.from_params(published("conv1d_mfcc"))
+    return extractor.settings_from_params(published("conv1d_mfcc"))
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def base(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     for actor in ACTORS:
         shutil.copytree(Path(corpora) / f"RAVDESS/Actor_{actor}", folder / f"RAVDESS/Actor_{actor}")
-    ingest_stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.Limits())
+    ingest_stage.run("ravdess", folder / "RAVDESS", folder / "ravdess.parquet", limits=measure.ClipLimits())
     stage.run(
         folder / "RAVDESS", folder / "ravdess.parquet", {"mfcc": folder / "mfcc.parquet"},
-        settings=settings, storage=Place(str(folder / "cache")), executor=parallel.Crew(1),
+        settings=settings, storage=Storage(str(folder / "cache")), executor=parallel.Executor(1),
     )  # fmt: skip
     return folder
 
@@ -64,7 +64,7 @@ def parted(base, protocol, **changes):
     )
     clips = tables.read_splits(base / "clips.parquet")
     clips = clips[clips["fold"] == 0]
-    inputs = Inputs(table.open_table([base / "mfcc.parquet"], base / "unpacked"), "cells")
+    inputs = ModelInputs(table.open_table([base / "mfcc.parquet"], base / "unpacked"), "cells")
     parts = [clips[clips["role"] == role] for role in ("train", "test")]
     values = [inputs.gather(inputs.table.find(part)).reshape(len(part), -1) for part in parts]
     scaler = StandardScaler().fit(values[0])
@@ -98,7 +98,7 @@ def test_shuffled_labels_are_chance_on_strangers_and_learnt_by_heart_from_copies
     classes = sorted(set(known))
     codes = np.searchsorted(classes, known)
     still = inputs.neutral_statistics(train.shape[1])
-    machine = svm.fit(train.astype("f"), codes, len(classes), svm.Svm(), balanced=True, statistics=still)
+    machine = svm.fit_svm(train.astype("f"), codes, len(classes), svm.SvmSettings(), balanced=True, statistics=still)
     said = np.array(classes)[machine.probabilities(test.astype("f")).argmax(axis=1)]
     uar = recall_score(truth, said, average="macro")
     spread = np.sqrt(sum((1 / 7 * 6 / 7) / (truth == name).sum() for name in classes)) / len(classes)

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from pipeline.core.labels import VOTED, VOTES, Labels
+from pipeline.core.labels import VOTE_COLUMNS, VOTED_EMOTIONS, Labels
 from pipeline.corpora import checksums, crema_d
 from pipeline.split import rows, stage
 
@@ -24,18 +24,20 @@ def folder(corpora):
 @pytest.fixture(scope="module")
 def heard(folder):
     path = folder / "tabulatedVotes.csv.xz"
-    return crema_d.read_votes(crema_d.unpack(path.read_bytes(), path.name), path.name)
+    return crema_d.parse_votes(crema_d.decode_table(path.read_bytes(), path.name), path.name)
 
 
 def letters(counts):
     """The letters with the most votes, joined as summaryTable.csv does."""
-    return ":".join(letter for letter, n in zip(crema_d.LETTERS, counts, strict=True) if n == max(counts))
+    return ":".join(letter for letter, n in zip(crema_d.VOTE_LETTERS, counts, strict=True) if n == max(counts))
 
 
 def test_every_published_clip_has_votes_in_all_three_ways(heard):
-    published = {path.removeprefix("AudioWAV/").removesuffix(".wav") for path in checksums.table("crema_d")["path"]}
+    published = {
+        path.removeprefix("AudioWAV/").removesuffix(".wav") for path in checksums.checksum_table("crema_d")["path"]
+    }
     assert set(heard) == published
-    assert {tuple(clip) for clip in heard.values()} == {tuple(VOTES.values())}
+    assert {tuple(clip) for clip in heard.values()} == {tuple(VOTE_COLUMNS.values())}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_majorities_and_ties_are_those_of_the_summary(folder, heard, way):
 def test_majorities_of_the_voice_are_as_counted_elsewhere(heard):
     found = Counter(letters(clip["votes_voice"]) for clip in heard.values())
     ties = sum(count for name, count in found.items() if ":" in name)
-    assert {**{name: found[name] for name in crema_d.LETTERS}, "tie": ties} == {
+    assert {**{name: found[name] for name in crema_d.VOTE_LETTERS}, "tie": ties} == {
         "N": 3_897, "A": 986, "F": 645, "D": 547, "S": 370, "H": 353, "tie": 644,
     }  # fmt: skip
 
@@ -73,23 +75,25 @@ def test_majorities_of_the_voice_are_as_counted_elsewhere(heard):
     ("way", "ties", "right"), [("voice", 644, 3_099), ("face", 470, 4_931), ("multimodal", 420, 5_374)]
 )
 def test_a_split_by_listeners_agrees_with_the_actors_as_often_as_published(heard, way, ties, right):
-    actors = [crema_d.PAGE.emotions[stem.split("_")[2]] for stem in heard]
+    actors = [crema_d.INFO.emotions[stem.split("_")[2]] for stem in heard]
     clips = pd.DataFrame({"clip_id": list(heard), "corpus": "crema_d", "emotion": actors, "speaker": "x", "sex": ""})
     clips = clips.assign(samples_sha256="", **{name: [clip[name] for clip in heard.values()] for name in SUMMARY})
     labels = Labels(source=way)
-    found = rows.heard(clips, labels)
+    found = rows.resolve_emotions(clips, labels)
     assert ((found == "").sum(), (found == clips["emotion"]).sum()) == (ties, right)
-    kept = rows.labelled(clips, labels)
+    kept = rows.label_clips(clips, labels)
     assert len(kept) == 7_442 - ties
-    assert stage.left_out(clips, kept, labels) == {
+    assert stage.count_left_out(clips, kept, labels) == {
         "duplicates_across_corpora": 0, "no_votes": 0, "ties": ties, "label_scheme": 0,
     }  # fmt: skip
 
 
 def test_letters_stand_for_the_emotions_in_their_order():
-    assert [crema_d.PAGE.emotions[CODES[letter]] for letter in crema_d.LETTERS] == list(VOTED)
+    assert [crema_d.INFO.emotions[CODES[letter]] for letter in crema_d.VOTE_LETTERS] == list(VOTED_EMOTIONS)
 
 
 def test_our_list_of_actors_is_the_table(folder):
     path = folder / "VideoDemographics.csv"
-    assert crema_d.read_actors(crema_d.unpack(path.read_bytes(), path.name), path.name) == dict(crema_d.PAGE.speakers)
+    assert crema_d.parse_actors(crema_d.decode_table(path.read_bytes(), path.name), path.name) == dict(
+        crema_d.INFO.speakers
+    )

@@ -18,7 +18,7 @@ from pipeline.train.settings import Train
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = {"conv1d_mfcc", "crnn_mfcc", "conv2d_logmel", "crnn_logmel", "conv2d_mfcc"}
-SHIPPED = config.read(ROOT / "params.yaml")
+SHIPPED = config.read_params(ROOT / "params.yaml")
 EACH = [(name, rung) for name in recipes.recipe_names() for rung in recipes.RUNGS]
 
 
@@ -29,8 +29,8 @@ def params(tmp_path):
 
 def run(path, name, rung, **folders):
     """Do to params.yaml what ``dvc exp run`` does with a recipe's line."""
-    apply_overrides(path, recipes.overrides(recipes.load_recipe(name), rung, config.read(path), folders))
-    return config.read(path)
+    apply_overrides(path, recipes.recipe_overrides(recipes.load_recipe(name), rung, config.read_params(path), folders))
+    return config.read_params(path)
 
 
 def test_the_five_published_systems_are_there():
@@ -41,18 +41,18 @@ def test_the_five_published_systems_are_there():
 def test_dvc_reads_a_recipe_as_it_is_meant(name, rung, params):
     found = run(params, name, rung)
     for setting, value in recipes.load_recipe(name).settings_for(rung).items():
-        assert config.get(found, setting) == value
+        assert config.get_setting(found, setting) == value
     assert set(found["data"]["corpora"]) == set(recipes.load_recipe(name).corpora)
 
 
 @pytest.mark.parametrize(("name", "rung"), EACH)
 def test_every_section_of_a_recipe_is_valid(name, rung, params):
     found = run(params, name, rung)
-    extractor.layout(extractor.from_params(found), found["model"]["features"])
-    config.section(protocols.Split, found, "split")
-    config.section(Train, found, "train")
+    extractor.shard_layout(extractor.settings_from_params(found), found["model"]["features"])
+    config.read_section(protocols.Split, found, "split")
+    config.read_section(Train, found, "train")
     arch = found["model"]["arch"]
-    assert arch == registry.SVM or config.section(registry.arch(arch).config, found, f"model.{arch}")
+    assert arch == registry.SVM or config.read_section(registry.find_architecture(arch).config, found, f"model.{arch}")
 
 
 @pytest.mark.parametrize("first", recipes.recipe_names())
@@ -69,18 +69,18 @@ def dropped(values):
 
 
 def test_the_defaults_are_those_of_params_yaml():
-    for name, value in config.flat(recipes.read_recipe(recipes.DEFAULTS)):
-        assert config.get(SHIPPED, name) == value
+    for name, value in config.flatten(recipes.read_recipe_yaml(recipes.DEFAULTS)):
+        assert config.get_setting(SHIPPED, name) == value
 
 
 def test_the_defaults_hold_whatever_a_recipe_sets():
-    known = dict(config.flat(recipes.read_recipe(recipes.DEFAULTS)))
+    known = dict(config.flatten(recipes.read_recipe_yaml(recipes.DEFAULTS)))
     for name, rung in EACH:
         assert not set(recipes.load_recipe(name).settings_for(rung)) - set(known)
 
 
 def shape(params):
-    return extractor.layout(extractor.from_params(params), params["model"]["features"]).shape
+    return extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"]).shape
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_patches_have_the_published_shape(published, name, frames, rows):
 def parameters(values, classes):
     frames, rows = shape(values)
     still = features_statistics(frames, rows, values["train"]["statistics"])
-    return registry.build(values, (frames, rows), classes, statistics=still).count_params()
+    return registry.build_network(values, (frames, rows), classes, statistics=still).count_params()
 
 
 def features_statistics(frames, rows, kind):
@@ -129,7 +129,7 @@ def test_thirteen_coefficients_give_the_other_line(published):
 
 def test_corpora_are_pointed_at_their_folders_and_the_others_go():
     recipe = recipes.load_recipe("crnn_logmel")
-    changes = recipes.overrides(recipe, "speaker", SHIPPED, {"emodb": "/data/my corpora/EmoDB"})
+    changes = recipes.recipe_overrides(recipe, "speaker", SHIPPED, {"emodb": "/data/my corpora/EmoDB"})
     assert '+data.corpora.emodb="/data/my corpora/EmoDB"' in changes
     assert {f"~data.corpora.{name}" for name in SHIPPED["data"]["corpora"]} <= set(changes)
 
@@ -137,10 +137,12 @@ def test_corpora_are_pointed_at_their_folders_and_the_others_go():
 def test_a_folder_with_a_blank_survives_shell_and_dvc(params):
     recipe = recipes.load_recipe("conv2d_mfcc")
     place = "/data/it's here/RAVDESS"
-    line = recipes.recipe_command(recipe, "random", recipes.overrides(recipe, "random", SHIPPED, {"ravdess": place}))
+    line = recipes.recipe_command(
+        recipe, "random", recipes.recipe_overrides(recipe, "random", SHIPPED, {"ravdess": place})
+    )
     words = shlex.split(line.replace("\\\n", " "))
     apply_overrides(params, [word for before, word in pairwise(words) if before == "-S"])
-    assert config.read(params)["data"]["corpora"] == {"ravdess": place}
+    assert config.read_params(params)["data"]["corpora"] == {"ravdess": place}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,10 @@ def test_a_folder_with_a_blank_survives_shell_and_dvc(params):
     [
         (lambda: recipes.load_recipe("conv2d_mffc"), "did you mean 'conv2d_mfcc'"),
         (lambda: recipes.load_recipe("svm_mfcc").settings_for("publised"), "did you mean 'published'"),
-        (lambda: recipes.overrides(recipes.load_recipe("svm_mfcc"), "random", SHIPPED, {"tess": "x"}), "corpus 'tess'"),
+        (
+            lambda: recipes.recipe_overrides(recipes.load_recipe("svm_mfcc"), "random", SHIPPED, {"tess": "x"}),
+            "corpus 'tess'",
+        ),
     ],
 )
 def test_wrong_names_are_told(call, said):

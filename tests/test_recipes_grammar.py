@@ -54,14 +54,14 @@ def hydra(word):
 @given(TEXT)
 def test_any_text_comes_back_from_hydra(text):
     assume(text != "???")
-    assert hydra(recipes.written(text)) == text
+    assert hydra(recipes.override_value(text)) == text
 
 
 @settings(max_examples=200, deadline=None)
 @given(TEXT)
 def test_text_in_which_no_setting_is_put_comes_back_from_the_parser_alone(text):
     assume("${" not in text)
-    assert PARSER.parse_overrides([f"a.b={recipes.written(text)}"])[0].value() == text
+    assert PARSER.parse_overrides([f"a.b={recipes.override_value(text)}"])[0].value() == text
 
 
 PLAIN = st.one_of(
@@ -72,13 +72,13 @@ PLAIN = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(PLAIN, st.lists(PLAIN, max_size=4)))
 def test_values_come_back_with_their_type(value):
-    found = hydra(recipes.written(value))
+    found = hydra(recipes.override_value(value))
     assert found == value
     assert repr(found) == repr(value)  # 1 == 1.0 == True
 
 
 def test_not_a_number_comes_back():
-    assert math.isnan(hydra(recipes.written(math.nan)))
+    assert math.isnan(hydra(recipes.override_value(math.nan)))
 
 
 def bash(line, **environment):
@@ -114,7 +114,7 @@ def test_bytes_that_are_no_text_survive_the_shell():
 
 def kept(text):
     try:
-        recipes.refuse_unkept(text)
+        recipes.refuse_folder_name(text)
     except SettingError:
         return False
     return True
@@ -127,7 +127,7 @@ def test_folders_come_through_bash_and_dvc_into_params_yaml(tmp_path, places):
     params.write_text("seed: 42  # any\ndata:\n  corpora:\n    tess: demo/TESS  # theirs\nmodel:\n  arch: cnn\n")
     wanted = {f"corpus_{number}": place for number, place in enumerate(places)}
     known = {"tess": "demo/TESS"}
-    words = bash(recipes.override_line(recipes.corpora_override(wanted, known, drop=known), name="any"))
+    words = bash(recipes.experiment_command(recipes.corpora_overrides(wanted, known, drop=known), name="any"))
     assert words[:4] == ["exp", "run", "-n", "any"]
     assert set(words[4::2]) == {"-S"}
     apply_overrides(params, words[5::2])
@@ -139,7 +139,7 @@ def test_folders_come_through_bash_and_dvc_into_params_yaml(tmp_path, places):
 @pytest.mark.parametrize("place", ["/data/${seed}", "${x}", "a\x85b", "???"])
 def test_what_dvc_would_change_is_refused(place, tmp_path):
     with pytest.raises(SettingError) as refused:
-        recipes.corpora_override({"mine": place}, {}, drop=[])
+        recipes.corpora_overrides({"mine": place}, {}, drop=[])
     assert repr(place) in str(refused.value)
     params = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
     try:  # rightly so
@@ -151,11 +151,11 @@ def test_what_dvc_would_change_is_refused(place, tmp_path):
 
 def test_a_name_that_dvc_cannot_hash_is_refused():
     with pytest.raises(SettingError, match=r"'/data/\\udcfc' is no UTF-8 name"):
-        recipes.corpora_override({"mine": os.fsdecode(b"/data/\xfc")}, {}, drop=[])
+        recipes.corpora_overrides({"mine": os.fsdecode(b"/data/\xfc")}, {}, drop=[])
 
 
 def test_keys_are_read_as_they_are_meant():
-    changes = recipes.corpora_override({"tess": "x", "mine": "y"}, {"tess": "z"}, drop=["savee"])
+    changes = recipes.corpora_overrides({"tess": "x", "mine": "y"}, {"tess": "z"}, drop=["savee"])
     found = [(each.type, each.key_or_group) for each in PARSER.parse_overrides(changes)]
     assert found == [
         (OverrideType.ADD, "data.corpora.mine"),

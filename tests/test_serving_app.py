@@ -25,10 +25,18 @@ from pipeline.audio import decode
 from pipeline.cli import models
 from pipeline.core.errors import AudioError, SettingError
 from pipeline.serving import page, pictures, results
-from pipeline.serving.inputs import hear
-from pipeline.serving.limits import ENVELOPE, BusyError, Desk, Gate, Limits, TooLargeError, read
-from pipeline.serving.predictor import Predictor, open_all
-from pipeline.serving.results import Answer, Span
+from pipeline.serving.inputs import prepare_inputs
+from pipeline.serving.limits import (
+    FORM_OVERHEAD,
+    BusyError,
+    Limits,
+    LimitsMiddleware,
+    PredictionService,
+    TooLargeError,
+    decode_upload,
+)
+from pipeline.serving.predictor import Predictor, load_predictor
+from pipeline.serving.results import Prediction, SpanPrediction
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 
@@ -51,17 +59,17 @@ def wav(samples: np.ndarray, rate: int = RATE, **more: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def predictor(tiny_bundle: Path) -> Predictor:
-    return open_all([tiny_bundle])
+    return load_predictor([tiny_bundle])
 
 
 @contextmanager
-def serving(service: Desk, folder: Path) -> Iterator[int]:
+def serving(service: PredictionService, folder: Path) -> Iterator[int]:
     """Run the app at a free port of this machine, and give the port."""
     import uvicorn
 
     from pipeline.serving import app
 
-    listener = app.bind("127.0.0.1", 0)
+    listener = app.bind_socket("127.0.0.1", 0)
     built = app.build_app(service, names=["bundle"], folder=folder)
     server = uvicorn.Server(uvicorn.Config(built, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -75,12 +83,12 @@ def serving(service: Desk, folder: Path) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def service(predictor: Predictor) -> Desk:
-    return Desk(predictor, predictor.window_plan(), SMALL)
+def service(predictor: Predictor) -> PredictionService:
+    return PredictionService(predictor, predictor.window_plan(), SMALL)
 
 
 @pytest.fixture(scope="module")
-def port(service: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(service: PredictionService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with serving(service, tmp_path_factory.mktemp("serving")) as number:
         yield number
 
@@ -102,8 +110,8 @@ def form(name: str, data: bytes, field: str = "file") -> tuple[bytes, str]:
 
 
 def own_answer(predictor: Predictor, data: bytes, name: str) -> dict[str, Any]:
-    inputs = hear(decode.decode(data), predictor.input_settings, predictor.window_plan(), name=name)
-    return results.answer_record(predictor.predict([inputs])[0])
+    inputs = prepare_inputs(decode.decode_audio(data), predictor.input_settings, predictor.window_plan(), name=name)
+    return results.prediction_record(predictor.predict([inputs])[0])
 
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 9.0])
@@ -213,9 +221,9 @@ def test_nothing_beyond_the_limit_is_read(answer):
 
     head = [(b"content-length", str(answer).encode())] if answer else []
     scope = {"type": "http", "path": "/predict", "headers": head, "method": "POST"}
-    asyncio.run(Gate(greedy, SMALL)(scope, without_end, send))
+    asyncio.run(LimitsMiddleware(greedy, SMALL)(scope, without_end, send))
     assert sent[0]["status"] == 413
-    assert sum(pulled) <= (0 if answer else MB + ENVELOPE + 100_000)
+    assert sum(pulled) <= (0 if answer else MB + FORM_OVERHEAD + 100_000)
 
 
 def test_what_the_page_does_not_need_is_not_there(port, tmp_path):
@@ -248,13 +256,13 @@ def test_a_recording_that_does_not_arrive_frees_its_place(port, service):
 
 
 def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
-    service = Desk(predictor, predictor.window_plan())
+    service = PredictionService(predictor, predictor.window_plan())
     clips = [wav(voice(seconds)) for seconds in (1, 2, 7, 3, 1.5, 8)]
     alone = [own_answer(predictor, clip, "The recording") for clip in clips]
     found: dict[int, Any] = {}
 
     def one(number: int) -> None:
-        found[number] = results.answer_record(service.predict(clips[number], name="The recording").prediction)
+        found[number] = results.prediction_record(service.predict(clips[number], name="The recording").prediction)
 
     threads = [threading.Thread(target=one, args=[number]) for number in range(len(clips))]
     for thread in threads:
@@ -266,7 +274,7 @@ def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
 
 
 def test_a_turn_is_not_waited_for_for_ever(predictor):
-    service = Desk(predictor, predictor.window_plan(), Limits(wait_timeout=0.05))
+    service = PredictionService(predictor, predictor.window_plan(), Limits(wait_timeout=0.05))
     with service.lock, pytest.raises(BusyError, match="try again"):
         service.predict(WHOLE, name="x")
     service.predict(WHOLE, name="x")
@@ -276,8 +284,10 @@ def test_a_small_file_may_not_unpack_to_much():
     bomb = wav(np.zeros((10 * 48_000, 8)), 48_000, format="FLAC")
     assert len(bomb) < 0.1 * MB
     with pytest.raises(AudioError, match="8 channels at 48 kHz"):
-        read(bomb, Limits(seconds=15), name="x")
-    assert len(read(bomb, Limits(seconds=60), name="x").samples) == 480_000  # less than 60 s of what is allowed
+        decode_upload(bomb, Limits(seconds=15), name="x")
+    assert (
+        len(decode_upload(bomb, Limits(seconds=60), name="x").samples) == 480_000
+    )  # less than 60 s of what is allowed
     with pytest.raises(TooLargeError, match="more than 25 MB"):
         Limits().refuse_size(25 * MB + 1)
     Limits().refuse_size(25 * MB)
@@ -285,11 +295,11 @@ def test_a_small_file_may_not_unpack_to_much():
 
 def test_nothing_from_outside_becomes_html():
     evil = "<script>alert(1)</script>"
-    found = Answer(
+    found = Prediction(
         name=evil, seconds=70, labels=[evil, "b"], probabilities=np.float32([0.7, 0.3]), notes=[evil],
-        timeline=[Span(0, 70, np.float32([0.7, 0.3]))],
+        timeline=[SpanPrediction(0, 70, np.float32([0.7, 0.3]))],
     )  # fmt: skip
-    text = page.answer_html(found, "data:,", f"'{evil}") + page.refusal_html(evil)
+    text = page.prediction_html(found, "data:,", f"'{evil}") + page.error_html(evil)
     assert "<script" not in text
     assert text.count("&lt;script&gt;") == 8
     assert "alt='Waveform and spectrogram and timeline of the recording. &#x27;" in text
@@ -299,18 +309,22 @@ def test_the_head_says_the_score_and_the_stamp(predictor):
     from dataclasses import replace
 
     card = predictor.members[0].card
-    assert "DEMO: synthetic speech" in page.head_html([card])
-    assert "Never evaluated" in page.head_html([card])
+    assert "DEMO: synthetic speech" in page.header_html([card])
+    assert "Never evaluated" in page.header_html([card])
     scores = {"test": {"uar": 0.5, "uar_ci95": {"low": 0.4, "high": 0.6}, "chance": 0.25}, "stamp": "CONTAMINATED 9 %"}
-    evaluated = page.head_html([replace(card, scores=scores)]).replace("\u00a0", " ")
+    evaluated = page.header_html([replace(card, scores=scores)]).replace("\u00a0", " ")
     assert "UAR 50.0 % (40.0 to 60.0 %) on unseen speakers; chance is 25.0 %" in evaluated
     assert "CONTAMINATED 9 %" in evaluated
-    assert "says nothing" not in page.head_html([replace(card, stamp="")])
+    assert "says nothing" not in page.header_html([replace(card, stamp="")])
 
 
 def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
-    spans = [Span(0, 3, np.float32([1, 0])), Span(1, 4, None), Span(2, 5, np.float32([0.5, 0.5]))]
-    found = pictures.shades(spans, 2)
+    spans = [
+        SpanPrediction(0, 3, np.float32([1, 0])),
+        SpanPrediction(1, 4, None),
+        SpanPrediction(2, 5, np.float32([0.5, 0.5])),
+    ]
+    found = pictures.timeline_colours(spans, 2)
     first = np.array([0xD5, 0x5E, 0x00]) / 255
     assert found.shape == (2, 3, 3)
     np.testing.assert_allclose(found[0, 0], first)
@@ -327,10 +341,10 @@ def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
 def test_the_picture_has_a_panel_more_for_a_long_recording(service):
     for seconds, panels in ((2, 2), (8, 3)):
         found = service.predict(wav(voice(seconds)), name="x")
-        figure = pictures.picture(found.recording, service.predictor.input_settings[0], found.prediction)
+        figure = pictures.draw_recording(found.recording, service.predictor.input_settings[0], found.prediction)
         assert len(figure.axes) == panels
         assert {axes.get_xlim() for axes in figure.axes} == {(0.0, float(seconds))}
-        assert pictures.address(figure).startswith("data:image/png;base64,iVBOR")
+        assert pictures.data_url(figure).startswith("data:image/png;base64,iVBOR")
 
 
 def test_silence_gets_an_answer_that_says_so(port):
@@ -341,8 +355,8 @@ def test_silence_gets_an_answer_that_says_so(port):
 def test_a_taken_port_gets_a_sentence():
     from pipeline.serving import app
 
-    with app.bind("127.0.0.1", 0) as taken, pytest.raises(SettingError, match="give another with --port"):
-        app.bind("127.0.0.1", taken.getsockname()[1])
+    with app.bind_socket("127.0.0.1", 0) as taken, pytest.raises(SettingError, match="give another with --port"):
+        app.bind_socket("127.0.0.1", taken.getsockname()[1])
 
 
 def started(bundle: Path, *more: str) -> subprocess.Popen[str]:
@@ -407,7 +421,7 @@ def test_only_this_machine_is_called(predictor, tmp_path, monkeypatch):
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", noted)
-    with serving(Desk(predictor, predictor.window_plan(), SMALL), tmp_path) as port:
+    with serving(PredictionService(predictor, predictor.window_plan(), SMALL), tmp_path) as port:
         assert ask(port, "/")[0] == 200
         assert ask(port, "/predict", WHOLE)[0] == 200
     assert called
@@ -417,7 +431,7 @@ def test_only_this_machine_is_called(predictor, tmp_path, monkeypatch):
 def test_uploads_are_private_and_deleted(predictor, tmp_path):
     limits = Limits(megabytes=1, seconds=30, delete_after=1)
     body, kind = form("../../mine.wav", WHOLE, field="files")
-    with serving(Desk(predictor, predictor.window_plan(), limits), tmp_path) as port:
+    with serving(PredictionService(predictor, predictor.window_plan(), limits), tmp_path) as port:
         status, [path] = ask(port, "/gradio_api/upload", body, Content_Type=kind)
         place = Path(path)
         assert status == 200

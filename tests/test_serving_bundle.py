@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli.main import main
 from pipeline.core.errors import StoreError
-from pipeline.evaluate.stage import release
+from pipeline.evaluate.stage import release_bundle
 from pipeline.report import model_card
 from pipeline.serving import predictor as predictors
 from pipeline.train import bundle as train_bundle
@@ -56,7 +56,7 @@ def bundle(tmp_path):
 def refused(folder):
     """What every command that opens a bundle says of this one, on one line and without a traceback."""
     with pytest.raises(StoreError) as caught:
-        predictors.open_all([folder])
+        predictors.load_predictor([folder])
     shown = CliRunner().invoke(main, ["model", "show", str(folder)])
     done = CliRunner().invoke(main, ["predict", "--model", str(folder), "-"], input=b"")
     assert done.exit_code == 1
@@ -67,9 +67,11 @@ def refused(folder):
 
 def sealed(folder, **changes):
     """Give a bundle that was altered a card that fits it again, as who means harm would."""
-    values = json.loads((folder / train_bundle.NAME).read_text())
+    values = json.loads((folder / train_bundle.CARD_FILE).read_text())
     values.pop("sha256")
-    train_bundle.write(folder, train_bundle.Card(**values | changes | {"files": train_bundle.checksums(folder)}))
+    train_bundle.write_card(
+        folder, train_bundle.Card(**values | changes | {"files": train_bundle.file_checksums(folder)})
+    )
 
 
 @pytest.mark.parametrize("name", ["model.keras"])
@@ -85,7 +87,7 @@ def test_a_changed_byte_in_the_weights_is_refused(bundle, name, place):
 
 
 def test_a_renamed_label_is_refused(bundle):
-    path = bundle / train_bundle.NAME
+    path = bundle / train_bundle.CARD_FILE
     path.write_text(path.read_text().replace('"angry"', '"happy!"'))
     said, shown = refused(bundle)
     assert f"{path} has changed since" in said
@@ -94,18 +96,18 @@ def test_a_renamed_label_is_refused(bundle):
 
 @pytest.mark.parametrize("change", ["more", "less", "other"])
 def test_a_card_of_other_fields_is_refused(bundle, change):
-    path = bundle / train_bundle.NAME
+    path = bundle / train_bundle.CARD_FILE
     values = json.loads(path.read_text())
     values |= {"more": {"extra": 1}, "less": {}, "other": {"folds": [1]}}[change]
     if change == "less":
         del values["stamp"]
-    path.write_text(json.dumps(values | {"sha256": train_bundle.fingerprint(values)} if change == "more" else values))
+    path.write_text(json.dumps(values | {"sha256": train_bundle.card_hash(values)} if change == "more" else values))
     assert "has changed since" in refused(bundle)[0]
 
 
 def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_not(bundle, tmp_path):
     (bundle / "fold-0/.DS_Store").write_bytes(b"")
-    predictors.open_all([bundle])
+    predictors.load_predictor([bundle])
     (bundle / "fold-0/more.py").write_text("print()")
     assert f"{bundle / 'fold-0/more.py'} has changed since" in refused(bundle)[0]
     (bundle / "fold-0/more.py").unlink()
@@ -115,7 +117,7 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
 
 
 def test_a_bundle_of_an_older_format_is_refused(bundle):
-    path = bundle / train_bundle.NAME
+    path = bundle / train_bundle.CARD_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     assert "is not a bundle of format 5: train again" in refused(bundle)[0]
     path.write_text("[]")
@@ -126,7 +128,7 @@ def test_a_bundle_of_an_older_format_is_refused(bundle):
 
 def test_a_lambda_with_code_inside_is_refused_and_does_not_run(bundle, tmp_path):
     trace = tmp_path / "ran"
-    shape = predictors.open_all([bundle]).input_settings[0].shape
+    shape = predictors.load_predictor([bundle]).input_settings[0].shape
     patch = keras.Input(shape)
 
     code = eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]")
@@ -182,16 +184,18 @@ def test_a_network_of_other_classes_than_the_card_gets_a_sentence(bundle):
 @pytest.fixture
 def judged(bundle, tmp_path):
     """A bundle with scores."""
-    release(bundle, tmp_path / "judged", SCORES, longest=5.27)
+    release_bundle(bundle, tmp_path / "judged", SCORES, longest=5.27)
     return tmp_path / "judged"
 
 
 def test_a_released_bundle_carries_scores_and_the_page_for_hubs(judged, bundle):
-    card = train_bundle.read(judged)
+    card = train_bundle.read_card(judged)
     assert (card.scores, card.longest) == (SCORES, 5.27)
-    assert replace(card, scores={}, longest=5.0, files={}) == replace(train_bundle.read(bundle), files={})
+    assert replace(card, scores={}, longest=5.0, files={}) == replace(train_bundle.read_card(bundle), files={})
     assert set(card.files) == {"README.md", "fold-0/model.keras"}
-    assert (judged / "README.md").read_text() == model_card.page(replace(card, files=train_bundle.read(bundle).files))
+    assert (judged / "README.md").read_text() == model_card.card_page(
+        replace(card, files=train_bundle.read_card(bundle).files)
+    )
 
 
 def test_the_page_has_the_head_that_hubs_read(judged):
@@ -234,13 +238,13 @@ def test_one_sentence_tells_a_stranger_how_good_it_is(judged, bundle):
 
 
 def test_a_model_of_recordings_names_their_licence_and_the_demo_says_what_it_is(bundle):
-    card = train_bundle.read(bundle)
-    assert "synthesised by the demo" in model_card.body(card)
-    assert "CC BY-NC-SA 4.0" in model_card.body(replace(card, synthetic=[]))
-    assert "ravdess (synthetic demo)" in model_card.head(replace(card, scores=SCORES))
-    assert "It has not been evaluated." in model_card.body(card)
+    card = train_bundle.read_card(bundle)
+    assert "synthesised by the demo" in model_card.card_text(card)
+    assert "CC BY-NC-SA 4.0" in model_card.card_text(replace(card, synthetic=[]))
+    assert "ravdess (synthetic demo)" in model_card.hub_metadata(replace(card, scores=SCORES))
+    assert "It has not been evaluated." in model_card.card_text(card)
 
 
 def test_the_labels_number_is_that_of_the_models_answers(bundle):
-    model = models.load_model_files(bundle / "fold-0", "cnn")
-    assert model.hear(np.zeros((2, 151, 64), np.float32)).shape == (2, 4)
+    model = models.load_model(bundle / "fold-0", "cnn")
+    assert model.predict(np.zeros((2, 151, 64), np.float32)).shape == (2, 4)

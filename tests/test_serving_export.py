@@ -25,7 +25,7 @@ from pipeline.core import config, tables
 from pipeline.core.errors import AudioError, SettingError, StoreError, UnknownNameError
 from pipeline.dataset.inputs import Statistics
 from pipeline.export import command, convert, parity, runtimes
-from pipeline.export.parity import Made
+from pipeline.export.parity import ParityResult
 from pipeline.report import model_card
 from pipeline.serving import inputs
 from pipeline.signal.settings import Audio, LogMel
@@ -50,7 +50,7 @@ def network(arch, measured=EVEN, **widths):
     """A network of random weights whose answers hang on the clip."""
     keras.utils.set_random_seed(3)
     mean, variance = (np.asarray(each, np.float32) for each in measured)
-    chosen = registry.ARCHS[arch]
+    chosen = registry.ARCHITECTURES[arch]
     settings = chosen.config(**(WIDTHS[arch] | widths))
     built = chosen.build(SHAPE, len(CLASSES), settings, statistics=Statistics(mean, variance))
     rng = np.random.default_rng(4)
@@ -80,11 +80,11 @@ def clips(count, seed=5, measured=EVEN):
 
 def bundled(folder, arch, model, folds=(0,), seeds=(42,)):
     """A bundle as evaluate writes it, without scores."""
-    for place in (bundle.place(fold, seed, seeds) for fold in folds for seed in seeds):
+    for place in (bundle.model_folder(fold, seed, seeds) for fold in folds for seed in seeds):
         (folder / place).mkdir(parents=True)
         model.save(folder / place)
         (folder / place / "history.csv").write_text("epoch,loss\n1,0.5\n")
-    params = config.read(ROOT / "params.yaml")
+    params = config.read_params(ROOT / "params.yaml")
     card = bundle.Card(
         arch=arch,
         view="logmel",
@@ -99,17 +99,17 @@ def bundled(folder, arch, model, folds=(0,), seeds=(42,)):
         stamp="",
         params={"seed": 42, "train": params["train"], "model": {"arch": arch}},
         versions={"keras": keras.__version__},
-        files=bundle.checksums(folder),
+        files=bundle.file_checksums(folder),
     )
-    (folder / model_card.NAME).write_text("the original's")
-    bundle.write(folder, replace(card, files=bundle.checksums(folder)))
+    (folder / model_card.MODEL_CARD_FILE).write_text("the original's")
+    bundle.write_card(folder, replace(card, files=bundle.file_checksums(folder)))
     return folder
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A bundle of a cnn."""
-    return bundled(tmp_path_factory.mktemp("cnn") / "bundle", "cnn", train_models.Network(network("cnn")))
+    return bundled(tmp_path_factory.mktemp("cnn") / "bundle", "cnn", train_models.NetworkModel(network("cnn")))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def exported(source):
     """That bundle in each format."""
     folder = source.parent / "export"
     for target in command.TARGETS:
-        command.export(source, folder / target, target=target, samples=clips(16))
+        command.export_bundle(source, folder / target, target=target, samples=clips(16))
     return folder
 
 
@@ -125,15 +125,15 @@ def exported(source):
 def test_a_network_answers_alike_in_every_format(arch, tmp_path):
     original = network(arch)
     fresh = clips(24, seed=6)
-    wanted = train_models.Network(original).hear(fresh)
+    wanted = train_models.NetworkModel(original).predict(fresh)
     assert len(set(wanted.argmax(axis=1))) > 1, "it answers alike to all clips"
     assert wanted.std(axis=0).min() > 0.03
-    source = bundled(tmp_path / "bundle", arch, train_models.Network(original))
+    source = bundled(tmp_path / "bundle", arch, train_models.NetworkModel(original))
     allowances = {"onnx": 1e-5, "litert": 1e-5} | ({} if "crnn" in arch else {"litert-int8": 0.1})
     for target, allowed in allowances.items():
-        (made,) = command.export(source, tmp_path / target, target=target, samples=clips(48))
-        card = bundle.read(tmp_path / target)  # it checks every file
-        found = runtimes.load(tmp_path / target / "fold-0", card.runtime).hear(fresh)
+        (made,) = command.export_bundle(source, tmp_path / target, target=target, samples=clips(48))
+        card = bundle.read_card(tmp_path / target)  # it checks every file
+        found = runtimes.load_exported_model(tmp_path / target / "fold-0", card.runtime).predict(fresh)
         np.testing.assert_allclose(found, wanted, atol=allowed)
         assert np.abs(found - wanted).max() > 0 or target != "litert-int8"
         assert made.difference < allowed
@@ -145,19 +145,19 @@ def test_a_network_answers_alike_in_every_format(arch, tmp_path):
 @pytest.mark.parametrize("arch", ["crnn", "crnn1d", "crnn2d"])
 def test_recurrent_layers_are_unrolled_both_ways_and_calibrated(arch, tmp_path):
     """At a loop the calibrator would crash the process."""
-    convert.to_integers(network(arch), tmp_path / runtimes.LITERT, clips(24))
-    model = runtimes.load(tmp_path, "litert")
+    convert.to_litert_int8(network(arch), tmp_path / runtimes.LITERT_FILE, clips(24))
+    model = runtimes.load_exported_model(tmp_path, "litert")
     assert "WHILE" not in {each["op_name"] for each in model.interpreter._get_ops_details()}
     assert np.int8 in {each["dtype"] for each in model.interpreter.get_tensor_details()}
-    np.testing.assert_allclose(model.hear(clips(24)).sum(axis=1), 1, atol=0.02)  # of random weights no more is certain
+    np.testing.assert_allclose(model.predict(clips(24)).sum(axis=1), 1, atol=0.02)  # of random weights no more is certain
 
 
 @pytest.mark.parametrize("target", command.TARGETS)
 def test_an_exported_bundle_is_whole_and_without_keras(exported, source, target):
     folder = exported / target
-    card, kind = bundle.read(folder), command.TARGETS[target]
+    card, kind = bundle.read_card(folder), command.TARGETS[target]
     assert {*card.files} == {"README.md", f"fold-0/{kind.file}", "fold-0/history.csv"}
-    before = bundle.read(source)
+    before = bundle.read_card(source)
     same = replace(card, runtime="keras", versions=before.versions, files=before.files)
     assert same == before
     assert card.runtime == kind.runtime
@@ -169,34 +169,34 @@ def test_an_exported_bundle_is_whole_and_without_keras(exported, source, target)
 @pytest.mark.parametrize("target", command.TARGETS)
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_any_number_of_clips_is_heard(exported, target, count):
-    model = runtimes.load(exported / target / "fold-0", command.TARGETS[target].runtime)
-    many = model.hear(clips(5))
-    some = model.hear(clips(5)[:count])
+    model = runtimes.load_exported_model(exported / target / "fold-0", command.TARGETS[target].runtime)
+    many = model.predict(clips(5))
+    some = model.predict(clips(5)[:count])
     assert some.shape == (count, len(CLASSES))
     assert some.dtype == np.float32
     np.testing.assert_allclose(some, many[:count], atol=1e-6)
 
 
 def test_threads_get_their_own_answers(exported):
-    model = runtimes.load(exported / "litert/fold-0", "litert")
+    model = runtimes.load_exported_model(exported / "litert/fold-0", "litert")
     stacks = [clips(40, seed=seed) for seed in range(8)]
-    alone = [model.hear(stack) for stack in stacks]
+    alone = [model.predict(stack) for stack in stacks]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(model.hear, stacks))
+        together = list(pool.map(model.predict, stacks))
     np.testing.assert_array_equal(together, alone)
 
 
 def test_every_fold_is_exported(tmp_path):
-    source = bundled(tmp_path / "bundle", "cnn", train_models.Network(network("cnn")), folds=(0, 2))
-    made = command.export(source, tmp_path / "onnx", target="onnx", samples=clips(4))
+    source = bundled(tmp_path / "bundle", "cnn", train_models.NetworkModel(network("cnn")), folds=(0, 2))
+    made = command.export_bundle(source, tmp_path / "onnx", target="onnx", samples=clips(4))
     assert [each.fold for each in made] == [0, 2]
     assert [row[0] for row in parity.parity_table(made, 4).rows] == ["onnx, fold 0", "onnx, fold 2"]
-    assert runtimes.load(tmp_path / "onnx/fold-2", "onnx").hear(clips(1)).shape == (1, len(CLASSES))
+    assert runtimes.load_exported_model(tmp_path / "onnx/fold-2", "onnx").predict(clips(1)).shape == (1, len(CLASSES))
 
 
 def test_every_seed_is_exported(tmp_path):
-    source = bundled(tmp_path / "bundle", "cnn", train_models.Network(network("cnn")), folds=(1,), seeds=(7, 8))
-    made = command.export(source, tmp_path / "onnx", target="onnx", samples=clips(4))
+    source = bundled(tmp_path / "bundle", "cnn", train_models.NetworkModel(network("cnn")), folds=(1,), seeds=(7, 8))
+    made = command.export_bundle(source, tmp_path / "onnx", target="onnx", samples=clips(4))
     assert [(each.fold, each.seed) for each in made] == [(1, 7), (1, 8)]
     assert [row[0] for row in parity.parity_table(made, 4).rows] == ["onnx, seed 7", "onnx, seed 8"]
     for place in ("fold-1", "fold-1-seed-8"):
@@ -208,10 +208,10 @@ def test_every_seed_is_exported(tmp_path):
     ("arch", "widths"), [("cnn", {"filters": (16, 64, 64)}), ("crnn", {"filters": (8, 32), "units": 48})]
 )
 def test_whole_numbers_make_it_small(arch, widths, tmp_path):
-    source = bundled(tmp_path / "bundle", arch, train_models.Network(network(arch, **widths)))
+    source = bundled(tmp_path / "bundle", arch, train_models.NetworkModel(network(arch, **widths)))
     sizes = {}
     for target in ("litert", "litert-int8"):
-        (made,) = command.export(source, tmp_path / target, target=target, samples=clips(8))
+        (made,) = command.export_bundle(source, tmp_path / target, target=target, samples=clips(8))
         sizes[target] = (tmp_path / target / "fold-0/model.tflite").stat().st_size
         assert made.size == sizes[target]
     assert made.difference > 1e-4  # it is rounded indeed
@@ -220,14 +220,14 @@ def test_whole_numbers_make_it_small(arch, widths, tmp_path):
 
 def test_rows_of_unlike_size_keep_their_activations_in_floats(tmp_path):
     """Whole numbers wide enough for the first row would make all others zero."""
-    source = bundled(tmp_path / "bundle", "cnn", train_models.Network(network("cnn", UNLIKE)))
-    (made,) = command.export(source, tmp_path / "out", target="litert-int8", samples=clips(16, measured=UNLIKE))
+    source = bundled(tmp_path / "bundle", "cnn", train_models.NetworkModel(network("cnn", UNLIKE)))
+    (made,) = command.export_bundle(source, tmp_path / "out", target="litert-int8", samples=clips(16, measured=UNLIKE))
     assert made.numbers == "int8 weights"
     assert made.difference < 0.05
 
 
 def test_a_model_that_answers_otherwise_is_not_written(source, tmp_path, monkeypatch):
-    again = convert.again
+    again = convert.clone_network
 
     def wrong(original, **how):
         copy = again(original, **how)
@@ -235,22 +235,22 @@ def test_a_model_that_answers_otherwise_is_not_written(source, tmp_path, monkeyp
         last.assign(last + 0.01 * np.arange(last.shape[1]))
         return copy
 
-    monkeypatch.setattr(convert, "again", wrong)
+    monkeypatch.setattr(convert, "clone_network", wrong)
     there = [path.name for path in tmp_path.rglob("*")]
     with pytest.raises(
         StoreError, match=r"fold 0: over 16 clips .* differ by up to 0\.\d+ .* more than 0.0001; .*--to"
     ):
-        command.export(source, tmp_path / "there", target="onnx", samples=clips(16))
+        command.export_bundle(source, tmp_path / "there", target="onnx", samples=clips(16))
     assert [path.name for path in tmp_path.rglob("*")] == there
-    made = command.export(source, tmp_path / "there", target="onnx", samples=clips(16), tolerance=0.5)
+    made = command.export_bundle(source, tmp_path / "there", target="onnx", samples=clips(16), tolerance=0.5)
     assert 1e-4 < made[0].difference < 0.5
 
 
 def test_answers_that_are_no_numbers_are_not_written(source, tmp_path, monkeypatch):
-    nothing = SimpleNamespace(hear=lambda values: np.full((len(values), len(CLASSES)), np.nan, np.float32))
-    monkeypatch.setattr(runtimes, "load", lambda folder, runtime: nothing)
+    nothing = SimpleNamespace(predict=lambda values: np.full((len(values), len(CLASSES)), np.nan, np.float32))
+    monkeypatch.setattr(runtimes, "load_exported_model", lambda folder, runtime: nothing)
     with pytest.raises(StoreError, match="differ by up to nan"):
-        command.export(source, tmp_path / "out", target="onnx", samples=clips(4), tolerance=1.0)
+        command.export_bundle(source, tmp_path / "out", target="onnx", samples=clips(4), tolerance=1.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -258,26 +258,26 @@ def test_an_svm_needs_no_export(tmp_path):
     saved = SimpleNamespace(save=lambda folder: (folder / "svm.npz").write_bytes(b""))
     source = bundled(tmp_path / "bundle", "svm", saved)
     with pytest.raises(StoreError, match="is an svm, plain arrays that need no export: use the bundle as it is"):
-        command.export(source, tmp_path / "out", target="onnx", samples=clips(4))
+        command.export_bundle(source, tmp_path / "out", target="onnx", samples=clips(4))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_was_exported_is_not_exported_again(exported, tmp_path):
     with pytest.raises(StoreError, match="was exported for litert already: export the bundle it was made of"):
-        command.export(exported / "litert", tmp_path / "out", target="onnx", samples=clips(4))
+        command.export_bundle(exported / "litert", tmp_path / "out", target="onnx", samples=clips(4))
 
 
 @pytest.mark.parametrize("wrong", [clips(3)[:, :, 1:], clips(3)[:0], np.where(clips(3) > -40, np.nan, clips(3))])
 def test_clips_that_it_cannot_hear_are_refused(source, tmp_path, wrong):
     with pytest.raises(StoreError, match=r"takes clips of shape \(24, 12\) in finite numbers"):
-        command.export(source, tmp_path / "out", target="onnx", samples=wrong)
+        command.export_bundle(source, tmp_path / "out", target="onnx", samples=wrong)
 
 
 def test_unknown_names_are_refused(source, tmp_path):
     with pytest.raises(UnknownNameError, match="--to 'litert-int4' is unknown, did you mean 'litert-int8'?"):
-        command.export(source, tmp_path / "out", target="litert-int4", samples=clips(4))
+        command.export_bundle(source, tmp_path / "out", target="litert-int4", samples=clips(4))
     with pytest.raises(UnknownNameError, match="runtime 'keras' is unknown"):
-        runtimes.load(source / "fold-0", "keras")
+        runtimes.load_exported_model(source / "fold-0", "keras")
 
 
 @pytest.mark.parametrize(
@@ -287,14 +287,14 @@ def test_unknown_names_are_refused(source, tmp_path):
 def test_a_missing_package_is_named(exported, monkeypatch, runtime, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SettingError, match=rf"needs {package}, which is not installed: .*\[export\]'$"):
-        runtimes.load(exported / runtime / "fold-0", runtime)
+        runtimes.load_exported_model(exported / runtime / "fold-0", runtime)
 
 
 def test_another_backend_is_refused(source, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     for target in command.TARGETS:
         with pytest.raises(SettingError, match="Keras runs on jax: export with KERAS_BACKEND=tensorflow"):
-            command.export(source, tmp_path / "out", target=target, samples=clips(4))
+            command.export_bundle(source, tmp_path / "out", target=target, samples=clips(4))
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "litert"])
@@ -304,21 +304,21 @@ def test_an_exported_bundle_runs_without_keras_and_says_nothing(exported, source
         "import sys, json; from pathlib import Path; import numpy as np; from pipeline.export import runtimes\n"
         "from pipeline.train import bundle\n"
         "folder = Path(sys.argv[1])\n"
-        "model = runtimes.load(folder / 'fold-0', bundle.read(folder).runtime)\n"
-        "found = model.hear(np.load(folder.parent / 'clips.npy'))\n"
+        "model = runtimes.load_exported_model(folder / 'fold-0', bundle.read_card(folder).runtime)\n"
+        "found = model.predict(np.load(folder.parent / 'clips.npy'))\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules), 'loaded'\n"
         "print(json.dumps(found.tolist()))"
     )
     words = [sys.executable, "-c", script, str(exported / runtime)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert not done.stderr
-    wanted = train_models.load_model_files(source / "fold-0", "cnn").hear(clips(3))
+    wanted = train_models.load_model(source / "fold-0", "cnn").predict(clips(3))
     np.testing.assert_allclose(json.loads(done.stdout), wanted, atol=1e-5)
 
 
 def made(**changes):
     whole = {"target": "onnx", "fold": 0, "seed": None, "numbers": "float32", "size": 1_250_000, "difference": 1.234e-7}
-    return Made(**(whole | {"same": 1.0, "milliseconds": 0.123} | changes))
+    return ParityResult(**(whole | {"same": 1.0, "milliseconds": 0.123} | changes))
 
 
 def test_the_table_has_a_row_a_format():
@@ -334,12 +334,12 @@ def test_the_table_has_a_row_a_format():
 def test_differences_are_the_largest_and_latencies_the_median(tmp_path, monkeypatch):
     wanted = np.array([[0.6, 0.4], [0.3, 0.7], [0.9, 0.1]], np.float32)
     answers = np.array([[0.4, 0.6], [0.3, 0.7], [0.6, 0.4]], np.float32)
-    model = SimpleNamespace(hear=lambda values: answers[values[:, 0, 0].astype(int)])
+    model = SimpleNamespace(predict=lambda values: answers[values[:, 0, 0].astype(int)])
     (tmp_path / "file").write_bytes(bytes(7))
     ticks = iter(np.cumsum([0.0, *[0.001, 5.0] * 30, *[0.003, 5.0] * 20]))  # s: 30 calls of 1 ms, 20 of 3 ms
     monkeypatch.setattr(parity.time, "perf_counter", lambda: next(ticks))
     numbered = np.arange(3, dtype=np.float32).reshape(3, 1, 1)
-    found = parity.compare_answers(
+    found = parity.measure_parity(
         model, wanted, numbered, path=tmp_path / "file", target="x", member=(1, None), numbers="y"
     )
     assert (found.size, found.fold, found.target, found.numbers) == (7, 1, "x", "y")
@@ -360,7 +360,7 @@ def level(recording):
 @pytest.fixture
 def input_settings(monkeypatch):
     """A stand-in for the input settings of bundles."""
-    monkeypatch.setattr(inputs, "of", lambda card, *, name: SimpleNamespace(compute=level))
+    monkeypatch.setattr(inputs, "input_settings", lambda card, *, name: SimpleNamespace(compute=level))
 
 
 def record(path, number):
@@ -381,7 +381,7 @@ def test_the_command_exports_and_prints_a_table(source, input_settings, tmp_path
     assert [row.split()[:2] for row in rows] == [["keras", "float32"], ["litert", "float32"], ["onnx", "float32"]]
     assert note.startswith("Compared over 6 clips")
     assert [first, second] == ["Written to out/litert", "Written to out/onnx"]
-    assert bundle.read(tmp_path / "out/onnx").runtime == "onnx"
+    assert bundle.read_card(tmp_path / "out/onnx").runtime == "onnx"
 
 
 def test_the_command_says_in_a_sentence_what_is_refused(source, input_settings, tmp_path):
@@ -419,8 +419,8 @@ def workplace(tmp_path, monkeypatch):
 
 
 def test_without_clips_test_clips_of_every_corpus_are_taken(workplace):
-    found = parity.unheard(workplace)
-    assert len(set(found)) == len(found) == parity.COUNT
+    found = parity.sample_test_clips(workplace)
+    assert len(set(found)) == len(found) == parity.SAMPLE_COUNT
     assert (found[0], found[-1]) == (Path("/audio/R/000.wav"), Path("/audio/T/029.wav"))
     assert sum(path.parent.name == "R" for path in found) == pytest.approx(64 * 100 / 130, abs=1)
 
@@ -428,15 +428,15 @@ def test_without_clips_test_clips_of_every_corpus_are_taken(workplace):
 def test_a_corpus_that_is_gone_is_named(workplace):
     del workplace["data"]["corpora"]["tess"]
     with pytest.raises(StoreError, match="holds clips of tess, which data.corpora in params.yaml does not name"):
-        parity.unheard(workplace)
+        parity.sample_test_clips(workplace)
 
 
 def test_files_become_inputs_in_their_order(tmp_path):
     for number in (1, 4):
         record(tmp_path / f"{number}.wav", number)
-    found = parity.sample_values([tmp_path / "4.wav", tmp_path / "1.wav"], level)
+    found = parity.compute_samples([tmp_path / "4.wav", tmp_path / "1.wav"], level)
     assert found.shape == (2, *SHAPE)
     assert found[0].mean() > found[1].mean()
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
     with pytest.raises(AudioError, match="none.wav holds no samples"):
-        parity.sample_values([tmp_path / "none.wav"], level)
+        parity.compute_samples([tmp_path / "none.wav"], level)

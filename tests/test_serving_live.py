@@ -19,10 +19,10 @@ from pipeline.audio import decode
 from pipeline.cli.main import main
 from pipeline.core.errors import SerError
 from pipeline.demo import stage
-from pipeline.demo.takes import plan as demo_plan
+from pipeline.demo.takes import plan_takes as demo_plan
 from pipeline.serving import predictor as predictors
 from pipeline.serving import stream, vad
-from pipeline.serving.inputs import hear
+from pipeline.serving.inputs import prepare_inputs
 from tests.bundles import make_bundle
 
 RATE = 16_000
@@ -35,7 +35,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(bundle):
-    return predictors.open_all([bundle])
+    return predictors.load_predictor([bundle])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def spoken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spoken")
     voices = []
     for take in [take for take in demo_plan(60, 1) if take.fault == ""][:2]:
-        stage.write(take, folder, 1)
+        stage.write_take(take, folder, 1)
     for path in sorted(folder.rglob("*.wav"))[:2]:
         samples, rate = soundfile.read(path, always_2d=True)
         voices.append(decode.resample(samples[:, 0].astype(np.float32), rate, 22_050))
@@ -58,7 +58,7 @@ def spoken(tmp_path_factory):
 
 def starts(total, rate, seconds, every):
     block = np.zeros((total, 1), np.float32)
-    return [(w.start, w.end) for w in vad.cut([block], rate, seconds=seconds, every=every)]
+    return [(w.start, w.end) for w in vad.split_windows([block], rate, seconds=seconds, every=every)]
 
 
 def test_windows_begin_where_they_should_and_the_last_one_ends_with_the_recording():
@@ -71,7 +71,7 @@ def test_windows_begin_where_they_should_and_the_last_one_ends_with_the_recordin
 
 def test_a_window_holds_the_samples_of_its_time():
     samples = np.arange(95, dtype=np.int16)[:, None]
-    for window in vad.cut((samples[k : k + 7] for k in range(0, 95, 7)), 10, seconds=3, every=1):
+    for window in vad.split_windows((samples[k : k + 7] for k in range(0, 95, 7)), 10, seconds=3, every=1):
         first, last = round(window.start * 10), round(window.end * 10)
         assert window.recording.samples.tolist() == samples[first:last].tolist()
 
@@ -80,22 +80,24 @@ def test_a_window_holds_the_samples_of_its_time():
 def test_blocks_of_any_length_give_the_same_windows(spoken, size):
     samples, rate = soundfile.read(spoken, dtype="int16", always_2d=True)
     samples = samples[: 5 * rate] if size == 1 else samples
-    whole = list(vad.cut([samples], rate, seconds=3, every=1))
+    whole = list(vad.split_windows([samples], rate, seconds=3, every=1))
     blocks = (samples[k : k + size] for k in range(0, len(samples), size))
-    for one, other in zip(whole, vad.cut(blocks, rate, seconds=3, every=1), strict=True):
+    for one, other in zip(whole, vad.split_windows(blocks, rate, seconds=3, every=1), strict=True):
         assert (one.start, one.end, one.speech) == (other.start, other.end, other.speech)
         assert np.array_equal(one.recording.samples, other.recording.samples)
 
 
 def test_speech_is_told_from_silence_noise_and_tones(spoken):
     samples, rate = soundfile.read(spoken, dtype="float32", always_2d=True)
-    found = {w.start: w.has_speech for w in vad.cut([samples], rate, seconds=1, every=1)}
+    found = {w.start: w.has_speech for w in vad.split_windows([samples], rate, seconds=1, every=1)}
     assert found[0.0]
     assert found[max(found)]
     assert not any(found[float(k)] for k in (3, 4, 6, 7))
     times = np.arange(4 * RATE) / RATE
     for sound in (0.3 * np.sin(2 * np.pi * 440 * times), 0.2 * np.random.default_rng(1).standard_normal(4 * RATE)):
-        assert not any(w.has_speech for w in vad.cut([sound[:, None].astype(np.float32)], RATE, seconds=3, every=1))
+        assert not any(
+            w.has_speech for w in vad.split_windows([sound[:, None].astype(np.float32)], RATE, seconds=3, every=1)
+        )
 
 
 def test_real_speech_is_detected_as_speech(corpora):
@@ -103,13 +105,15 @@ def test_real_speech_is_detected_as_speech(corpora):
     assert len(paths) >= 8
     for path in paths:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        assert any(w.has_speech for w in vad.cut([samples], rate, seconds=3, every=1)), path
+        assert any(w.has_speech for w in vad.split_windows([samples], rate, seconds=3, every=1)), path
 
 
 def test_a_stream_gives_the_result_of_its_file(spoken, opened):
     plan = opened.window_plan(windows=True)
-    (answer,) = opened.predict([hear(decode.fetch(spoken), opened.input_settings, plan, name="file")])
-    blocks, rate = stream.replay(spoken, speed=0)
+    (answer,) = opened.predict(
+        [prepare_inputs(decode.read_recording(spoken), opened.input_settings, plan, name="file")]
+    )
+    blocks, rate = stream.replay_file(spoken, speed=0)
     spans = list(stream.predict_stream(blocks, rate, opened, plan))
     assert [(s.start, s.end) for s in spans] == [(s.start, s.end) for s in answer.timeline]
     assert {s.probabilities is None for s in spans} == {True, False}
@@ -125,8 +129,8 @@ def test_a_stream_gives_the_result_of_its_file(spoken, opened):
 def test_a_stream_of_any_format_is_that_of_its_file(spoken, tmp_path, suffix):
     samples, rate = soundfile.read(spoken)
     soundfile.write(tmp_path / f"a.{suffix}", samples, rate)
-    blocks, _ = stream.replay(tmp_path / f"a.{suffix}", speed=0)
-    assert np.array_equal(np.concatenate(list(blocks)), decode.fetch(tmp_path / f"a.{suffix}").samples)
+    blocks, _ = stream.replay_file(tmp_path / f"a.{suffix}", speed=0)
+    assert np.array_equal(np.concatenate(list(blocks)), decode.read_recording(tmp_path / f"a.{suffix}").samples)
 
 
 def test_a_damaged_file_is_not_listened_to(tmp_path, bundle):
@@ -139,17 +143,19 @@ def test_a_damaged_file_is_not_listened_to(tmp_path, bundle):
 
 def test_a_window_is_predicted_like_a_file_of_its_own(spoken, opened, tmp_path):
     samples, rate = soundfile.read(spoken, dtype="int16", always_2d=True)
-    blocks, rate = stream.replay(spoken, speed=0)
+    blocks, rate = stream.replay_file(spoken, speed=0)
     first = next(stream.predict_stream(blocks, rate, opened, opened.window_plan(windows=True)))
     soundfile.write(tmp_path / "window.wav", samples[: round(first.end * rate)], rate)
-    inputs = hear(decode.fetch(tmp_path / "window.wav"), opened.input_settings, opened.window_plan(), name="window")
+    inputs = prepare_inputs(
+        decode.read_recording(tmp_path / "window.wav"), opened.input_settings, opened.window_plan(), name="window"
+    )
     (answer,) = opened.predict([inputs])
     np.testing.assert_allclose(first.probabilities, answer.probabilities, atol=1e-6)
 
 
 def test_a_replay_keeps_the_time_of_the_recording(spoken):
     begun = time.monotonic()
-    blocks, rate = stream.replay(spoken, speed=20.0)
+    blocks, rate = stream.replay_file(spoken, speed=20.0)
     played = sum(len(block) for block in blocks) / rate
     assert time.monotonic() - begun >= played / 20 - 0.02
 
@@ -200,7 +206,7 @@ def sounddevice(monkeypatch):
 
 
 def test_a_microphone_gives_its_blocks_in_order(sounddevice, capfd):
-    blocks, rate = stream.blocks()
+    blocks, rate = stream.microphone_blocks()
     assert rate == 44_100
     first = [next(blocks) for _ in range(40)]
     assert [block[0, 0] for block in first] == list(range(40))
@@ -211,7 +217,7 @@ def test_a_microphone_gives_its_blocks_in_order(sounddevice, capfd):
 
 def test_a_microphone_that_is_not_there_gets_a_sentence(sounddevice, monkeypatch):
     with pytest.raises(SerError, match=r"microphone 'nothing' cannot be opened .*listen --devices"):
-        stream.blocks("nothing")
+        stream.microphone_blocks("nothing")
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(SerError, match=r"pip install -c constraints.txt -e '.\[listen\]'"):
-        stream.blocks()
+        stream.microphone_blocks()

@@ -26,7 +26,7 @@ from pipeline.evaluate import stage as evaluate_stage
 from pipeline.extract import stage as extract_stage
 from pipeline.ingest import stage as ingest_stage
 from pipeline.serving import predictor as predictors
-from pipeline.serving.inputs import hear
+from pipeline.serving.inputs import prepare_inputs
 from pipeline.split import stage as split_stage
 from pipeline.train import bundle as train_bundle
 from pipeline.train import stage as train_stage
@@ -38,7 +38,7 @@ SMALL = {"cnn": {"filters": [4, 8]}, "crnn": {"filters": [4, 8], "units": 4}, "c
 
 
 def write_params(folder, *, arch, view, audio_settings, train_settings):
-    values = config.read(ROOT / "params.yaml")
+    values = config.read_params(ROOT / "params.yaml")
     values["data"]["demo"] |= {"clips": 60, "max_bad": 0.3}
     values["audio"] |= audio_settings
     values["augment"]["copies"] = ["noise"]
@@ -67,7 +67,7 @@ def corpora_(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         stage.main()
-        for name in config.corpora(config.read()):
+        for name in config.corpus_folders(config.read_params()):
             do(ingest_stage, patched, name)
     return folder
 
@@ -79,9 +79,9 @@ def run(corpora_, folder, **settings):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setenv("SER_CACHE_DIR", str(corpora_.parent / "cache"))
-        patched.setattr(train_stage, "keep_freed", lambda: True)
+        patched.setattr(train_stage, "keep_freed_memory", lambda: True)
         split_stage.main()
-        for name in config.corpora(config.read()):
+        for name in config.corpus_folders(config.read_params()):
             do(extract_stage, patched, name)
         train_stage.main()
         evaluate_stage.main()
@@ -106,7 +106,7 @@ def system(request, corpora_, tmp_path_factory):
 
 def recordings(folder):
     """The file of each clip_id."""
-    places = config.corpora(config.read(folder / "params.yaml"))
+    places = config.corpus_folders(config.read_params(folder / "params.yaml"))
     return {
         row["clip_id"]: folder / place / row["path"]
         for corpus, place in places.items()
@@ -120,10 +120,11 @@ def test_every_test_clip_gets_what_evaluate_wrote(system):
     for fold in (0, 2):
         here = (frame["fold"] == fold).to_numpy()
         assert here.sum() >= 5
-        opened = predictors.open_all([system / "models/bundle"], fold=fold)
+        opened = predictors.load_predictor([system / "models/bundle"], fold=fold)
         plan = opened.window_plan()
         inputs = [
-            hear(decode.fetch(paths[name]), opened.input_settings, plan, name=name) for name in frame["clip_id"][here]
+            prepare_inputs(decode.read_recording(paths[name]), opened.input_settings, plan, name=name)
+            for name in frame["clip_id"][here]
         ]
         found = np.stack([answer.probabilities for answer in opened.predict(inputs)])
         assert np.abs(found - written[here]).max() <= 1e-5
@@ -343,15 +344,15 @@ def test_a_fold_that_is_not_there_and_windows_with_gaps_are_refused(bundle, tmp_
 def changed(bundle, folder, **changes):
     """A copy of a bundle whose card says something else and is whole all the same."""
     shutil.copytree(bundle, folder)
-    values = json.loads((folder / train_bundle.NAME).read_text())
+    values = json.loads((folder / train_bundle.CARD_FILE).read_text())
     values.pop("sha256")
-    train_bundle.write(folder, train_bundle.Card(**values | changes))
+    train_bundle.write_card(folder, train_bundle.Card(**values | changes))
     return folder
 
 
 def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(1), RATE)
-    card = train_bundle.read(bundle)
+    card = train_bundle.read_card(bundle)
     old = json.loads(json.dumps(card.layout))
     old["identity"]["versions"]["frontend"] -= 1
     said_ = refused("--model", changed(bundle, tmp_path / "old", layout=old), tmp_path / "a.wav")

@@ -20,13 +20,13 @@ from pipeline.demo import stage, takes
 from pipeline.extract import storage
 from pipeline.ingest import measure
 from pipeline.signal import extractor, stft
-from pipeline.signal.settings import Augment, variants
+from pipeline.signal.settings import Augment, variant_names
 from pipeline.split.protocols import Split
 from pipeline.train import folds, registry, svm, trainer
 from pipeline.train import settings as train_settings
 from pipeline.train.settings import Train
 
-PARAMS = config.read(Path(__file__).parents[1] / "params.yaml")
+PARAMS = config.read_params(Path(__file__).parents[1] / "params.yaml")
 SHAPE = (151, 64)
 WILD = [
     0, 1, -1, 2**31, 2**32, 2**63 - 1, 2**63, -(2**63), 10**400, 10**5000, 0.0, -1.0, 0.5, 1e308, float("nan"),
@@ -37,36 +37,41 @@ ANY_TEXT = {"store.url", "execute.scheduler"}  # an address, which only its owne
 
 
 def reads_demo(params):
-    return takes.plan(config.section(stage.Demo, params, "data.demo").clips, config.seed(params))
+    return takes.plan_takes(config.read_section(stage.Demo, params, "data.demo").clips, config.read_seed(params))
 
 
 def reads_ingest(params):
-    config.share(config.get(params, "data.demo.max_bad"), "data.demo.max_bad")
-    return config.section(measure.Limits, params, "ingest"), config.section(parallel.Execute, params, "execute").address
+    config.check_share(config.get_setting(params, "data.demo.max_bad"), "data.demo.max_bad")
+    return config.read_section(measure.ClipLimits, params, "ingest"), config.read_section(
+        parallel.Execute, params, "execute"
+    ).address
 
 
 def reads_split(params):
-    config.seed(params)
-    return config.section(Split, params, "split"), config.section(Augment, params, "augment")
+    config.read_seed(params)
+    return config.read_section(Split, params, "split"), config.read_section(Augment, params, "augment")
 
 
 def reads_extract(params):
-    settings = extractor.from_params(params)
+    settings = extractor.settings_from_params(params)
     rate = settings.audio.sample_rate
     notes = stft.empty_band_notes([settings.view(view) for view in extractor.DTYPES], rate)
-    return settings, notes, config.section(storage.Store, params, "store").storage
+    return settings, notes, config.read_section(storage.StorageSettings, params, "store").storage
 
 
 def reads_train(params):
-    config.seed(params)
-    settings, device = config.section(Train, params, "train"), config.section(train_settings.Device, params, "device")
+    config.read_seed(params)
+    settings, device = (
+        config.read_section(Train, params, "train"),
+        config.read_section(train_settings.Device, params, "device"),
+    )
     settings.chosen([0, 1, 2])
-    folds.check_shares(settings, device)
-    train_settings.view_of(params)
-    svm.read_settings(params)
-    arch = config.text(params, "model.arch")
+    folds.check_batch_size(settings, device)
+    train_settings.model_view(params)
+    svm.svm_settings(params)
+    arch = config.read_text_setting(params, "model.arch")
     if arch != train_settings.SVM:
-        config.section(registry.arch(arch).config, params, f"model.{arch}")
+        config.read_section(registry.find_architecture(arch).config, params, f"model.{arch}")
     return settings, arch
 
 
@@ -77,7 +82,7 @@ STAGES = {
     "extract": (reads_extract, ("audio", "features", "store")),
     "train": (reads_train, ("train", "model", "device")),
 }
-LEAVES = [name for name, _ in config.flat(PARAMS) if not name.startswith("data.corpora")]
+LEAVES = [name for name, _ in config.flatten(PARAMS) if not name.startswith("data.corpora")]
 
 
 def changed(name, value):
@@ -138,8 +143,8 @@ def test_what_extract_accepts_makes_numbers(name):
             settings, _, _ = reads_extract(params)
         except SettingError:
             continue
-        wanted = dict.fromkeys(extractor.DTYPES, variants(settings.augment))
-        made = extractor.make(decode.Recording(WAVES, 16_000, "WAV"), settings, "0" * 64, wanted)
+        wanted = dict.fromkeys(extractor.DTYPES, variant_names(settings.augment))
+        made = extractor.extract_features(decode.Recording(WAVES, 16_000, "WAV"), settings, "0" * 64, wanted)
         assert all(np.isfinite(entry.tensors).all() for entry in made.values()), value
 
 
@@ -147,9 +152,9 @@ def test_what_extract_accepts_makes_numbers(name):
 def test_a_seed_that_is_read_seeds_every_stage(seed):
     params = changed("seed", seed) | {"model": PARAMS["model"] | {"cnn": {"filters": [2], "dropout": 0.5}}}
     assert refused_by(params) == (None, "")
-    assert extractor.from_params(params).seed == seed
+    assert extractor.settings_from_params(params).seed == seed
     fresh = [
-        registry.build(
+        registry.build_network(
             params, (8, 4), 3, statistics=inputs.neutral_statistics(4), seed=trainer.network_seed((seed, fold))
         )
         for fold in (0, 1, 0)
@@ -157,13 +162,17 @@ def test_a_seed_that_is_read_seeds_every_stage(seed):
     one, other, again = (network.get_weights()[0] for network in fresh)
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
-    learner = trainer.build_learner(
-        lambda: registry.build(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)), (4,), Train(augment=SHIFTED)
+    learner = trainer.build_training_model(
+        lambda: registry.build_network(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)),
+        (4,),
+        Train(augment=SHIFTED),
     )
     learner.restart(fresh[0], inputs.neutral_statistics(4), seed=trainer.network_seed((seed, 1)))
 
 
-SHIFTED = config.build(Train, PARAMS["train"] | {"augment": PARAMS["train"]["augment"] | {"shift": 1}}, "train").augment
+SHIFTED = config.build_dataclass(
+    Train, PARAMS["train"] | {"augment": PARAMS["train"]["augment"] | {"shift": 1}}, "train"
+).augment
 
 
 @pytest.mark.parametrize("seed", [0, 42, 2**32 - 3])
@@ -183,29 +192,32 @@ def test_small_seeds_give_the_networks_they_always_gave(seed):
 )
 def test_a_patch_too_small_for_a_network_is_told_before_anything_is_trained(arch, shape, words):
     with pytest.raises(SettingError, match=words):
-        registry.check(changed("model.arch", arch), shape, 4, statistics=inputs.neutral_statistics(shape[1]))
+        registry.check_network(changed("model.arch", arch), shape, 4, statistics=inputs.neutral_statistics(shape[1]))
 
 
 @pytest.mark.parametrize(("arch", "shape"), [("conv2d", (16, 16)), ("crnn2d", (16, 16)), ("crnn1d", (8, 1))])
 def test_the_smallest_patches_that_are_let_pass_are_built(arch, shape):
     params = changed("model.arch", arch)
-    registry.check(params, shape, 4, statistics=inputs.neutral_statistics(shape[1]))
-    assert registry.build(params, shape, 4, statistics=inputs.neutral_statistics(shape[1])).output_shape == (None, 4)
+    registry.check_network(params, shape, 4, statistics=inputs.neutral_statistics(shape[1]))
+    assert registry.build_network(params, shape, 4, statistics=inputs.neutral_statistics(shape[1])).output_shape == (
+        None,
+        4,
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [("model.cnn.filters", [65536] * 4), ("model.conv2d.units", [65536] * 2)])
 def test_a_network_larger_than_a_machine_is_counted_and_not_made(name, value):
     with pytest.raises(SettingError, match=r"makes a network of \d+,\d+,\d+,\d+ weights on 151 frames of 64 bins"):
-        registry.check(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
+        registry.check_network(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
 
 
-@pytest.mark.parametrize("arch", registry.ARCHS)
+@pytest.mark.parametrize("arch", registry.ARCHITECTURES)
 def test_weights_are_counted_as_keras_counts_them_and_nothing_of_it_stays(arch):
     params, own = changed("model.arch", arch), inputs.neutral_statistics(64)
     keras.utils.clear_session()
     counted = registry.count_weights(params, SHAPE, 7, statistics=own)
-    network = registry.build(params, SHAPE, 7, statistics=own)
+    network = registry.build_network(params, SHAPE, 7, statistics=own)
     assert counted == network.count_params()
     keras.utils.clear_session()
-    fresh = registry.build(params, SHAPE, 7, statistics=own)
+    fresh = registry.build_network(params, SHAPE, 7, statistics=own)
     assert [layer.name for layer in network.layers] == [layer.name for layer in fresh.layers]

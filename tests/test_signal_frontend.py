@@ -68,7 +68,7 @@ def theirs(signal, rate, settings):
 
 
 def power(signal, *, n_fft, hop):
-    real, imag = stft.planes(signal, n_fft=n_fft, hop=hop)
+    real, imag = stft.stft_planes(signal, n_fft=n_fft, hop=hop)
     return real**2 + imag**2
 
 
@@ -139,7 +139,7 @@ def test_contours_equal_librosa_around_zero(samples, half, share):
     cut = {"hop": max(1, round(share * n_fft)), "n_fft": n_fft}
     frame = {"hop_length": cut["hop"], "frame_length": n_fft}
     zcr = librosa.feature.zero_crossing_rate(signal, **frame)[0]
-    np.testing.assert_allclose(signal_views.zcr(signal, **cut), zcr, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(signal_views.zero_crossing_rate(signal, **cut), zcr, rtol=0, atol=1e-7)
     np.testing.assert_allclose(
         signal_views.rms(signal, **cut), librosa.feature.rms(y=signal, **frame)[0], rtol=0, atol=1e-7
     )
@@ -183,7 +183,9 @@ def test_power_holds_the_energy_of_the_windowed_frame():
 def test_contours_of_a_tone():
     signal = tone(16_000, hertz=1000, level=0.3)
     assert signal_views.rms(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(0.3 / np.sqrt(2), rel=1e-3)
-    assert signal_views.zcr(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(2 * 1000 / RATE, abs=2 / 1024)
+    assert signal_views.zero_crossing_rate(signal, n_fft=1024, hop=256)[10:-10] == pytest.approx(
+        2 * 1000 / RATE, abs=2 / 1024
+    )
 
 
 def test_the_zeroth_coefficient_is_the_sum_of_the_bands():
@@ -202,13 +204,13 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, hop):
     """Plain Python checks every index, which the compiled code does not."""
     signal, configs = hiss(samples), {"a": LogMel(n_fft=64, hop=hop, n_mels=7), "b": Mfcc(n_fft=64, hop=hop, n_mels=20)}
     fast = compute_views(signal, RATE, configs)
-    planes = stft.planes(signal, n_fft=64, hop=hop)
+    planes = stft.stft_planes(signal, n_fft=64, hop=hop)
     for owner in (signal_views, fourier, signal_views):
         for name, each in vars(owner).copy().items():
             if hasattr(each, "machine"):
                 monkeypatch.setattr(owner, name, each.__wrapped__)
     slow = compute_views(signal, RATE, configs)
-    np.testing.assert_allclose(stft.planes(signal, n_fft=64, hop=hop), planes, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(stft.stft_planes(signal, n_fft=64, hop=hop), planes, rtol=0, atol=1e-6)
     for name in configs:
         np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-4)
 
@@ -217,8 +219,8 @@ def test_hours_come_in_blocks_that_change_no_number(monkeypatch):
     """Frames whose length is no power of two go through memory."""
     signal, configs = tone_then_silence(40_000), {"a": LogMel(n_fft=800), "b": Mfcc(n_fft=800, chroma=True)}
     whole = compute_views(signal, RATE, configs)
-    monkeypatch.setattr(stft, "BLOCK", 8 * 800 * 7)
-    assert len(list(stft.spectra(np.zeros(40_800, np.float32), 800, 256, 157))) == -(-157 // 7)
+    monkeypatch.setattr(stft, "BLOCK_BYTES", 8 * 800 * 7)
+    assert len(list(stft.frame_spectra(np.zeros(40_800, np.float32), 800, 256, 157))) == -(-157 // 7)
     for name, view in compute_views(signal, RATE, configs).items():
         assert view.tobytes() == whole[name].tobytes()
 
@@ -275,18 +277,18 @@ def test_the_spectrum_is_numpys(n_fft, frames):
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     pieces = sliding_window_view(np.pad(signal, (n_fft // 2, n_fft)), n_fft)[::hop][:frames]
     bins = np.fft.rfft(pieces * window)
-    real, imag = stft.planes(signal, n_fft=n_fft, hop=hop)
+    real, imag = stft.stft_planes(signal, n_fft=n_fft, hop=hop)
     assert real.shape == imag.shape == bins.shape == (frames, n_fft // 2 + 1)
     np.testing.assert_allclose(real + 1j * imag, bins, rtol=0, atol=1e-7 * np.abs(bins).max())
-    filters = stft.sparse(np.random.default_rng(n_fft).random((3, bins.shape[1]), np.float32))
+    filters = stft.to_sparse(np.random.default_rng(n_fft).random((3, bins.shape[1]), np.float32))
     ours = stft.band_power(signal, filters, n_fft=n_fft, hop=hop)
-    np.testing.assert_allclose(ours, stft.reduce(bins, filters), rtol=1e-5)
+    np.testing.assert_allclose(ours, stft.power_in_bands(bins, filters), rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_fft", [2, 6, 400, 1000, 1536])
 def test_other_frames_take_the_plain_way(n_fft):
     signal = hiss(4000)
-    real, imag = stft.planes(signal, n_fft=n_fft, hop=n_fft // 2)
+    real, imag = stft.stft_planes(signal, n_fft=n_fft, hop=n_fft // 2)
     other = librosa.stft(signal.astype(np.float64), n_fft=n_fft, hop_length=n_fft // 2).T
     np.testing.assert_allclose(real + 1j * imag, other, rtol=0, atol=1e-6 * np.abs(other).max())
 
@@ -387,8 +389,8 @@ def test_nothing_lies_above_half_the_rate(cls, change, name):
 
 def test_the_sections_are_read_from_params():
     params = {"features": {"mfcc": {"n_mfcc": 40, "fmax": 7000, "zcr": False}, "logmel": {"top_db": None}}}
-    assert config.section(Mfcc, params, "features.mfcc") == Mfcc(n_mfcc=40, fmax=7000.0, zcr=False)
-    assert config.section(LogMel, params, "features.logmel") == LogMel(top_db=None)
+    assert config.read_section(Mfcc, params, "features.mfcc") == Mfcc(n_mfcc=40, fmax=7000.0, zcr=False)
+    assert config.read_section(LogMel, params, "features.logmel") == LogMel(top_db=None)
 
 
 def test_the_numbers_are_those_of_this_version():

@@ -23,11 +23,11 @@ def speech(seconds, *, seed=0):
 def settings(**changes):
     parts = {"pad": "features", "trim_db": None, "seconds": (FRAMES - 1) * 512 / RATE} | changes
     mfcc, logmel = Mfcc(n_mfcc=40, zcr=False, rms=False, **PUBLISHED), LogMel(**PUBLISHED)
-    return extractor.Recipe(
+    return extractor.ExtractorSettings(
         seed=0,
         audio=Audio(sample_rate=RATE, **parts),
         augment=Augment(),
-        features=extractor.Features(mfcc=mfcc, logmel=logmel),
+        features=extractor.ViewSettings(mfcc=mfcc, logmel=logmel),
     )
 
 
@@ -37,7 +37,7 @@ def view(signal, config):
 
 def test_features_are_padded_as_published_programs_pad_them():
     signal = speech(2.0)
-    made = extractor.analyse(signal, settings(), ["mfcc"])["mfcc"]
+    made = extractor.stored_views(signal, settings(), ["mfcc"])["mfcc"]
     theirs = librosa.feature.mfcc(y=signal, sr=RATE, n_mfcc=40).T
     assert made.shape == (FRAMES, 40)
     np.testing.assert_allclose(made[: len(theirs)], theirs, atol=1e-3)
@@ -46,7 +46,7 @@ def test_features_are_padded_as_published_programs_pad_them():
 
 def test_the_signal_is_padded_unless_told_otherwise():
     signal = speech(2.0)
-    made = extractor.analyse(signal, settings(pad="signal"), ["mfcc"])["mfcc"]
+    made = extractor.stored_views(signal, settings(pad="signal"), ["mfcc"])["mfcc"]
     theirs = librosa.feature.mfcc(y=np.pad(signal, (0, 173 * 512 - len(signal))), sr=RATE, n_mfcc=40).T
     np.testing.assert_allclose(made, theirs, atol=1e-3)
     assert made[-1, 0] < -100
@@ -54,12 +54,12 @@ def test_the_signal_is_padded_unless_told_otherwise():
 
 @pytest.mark.parametrize("pad", ["signal", "features"])
 def test_what_is_too_long_is_cut(pad):
-    assert extractor.analyse(speech(6.0), settings(pad=pad), ["mfcc"])["mfcc"].shape == (FRAMES, 40)
+    assert extractor.stored_views(speech(6.0), settings(pad=pad), ["mfcc"])["mfcc"].shape == (FRAMES, 40)
 
 
 def test_padded_features_say_how_many_frames_are_sound():
-    made = extractor.analyse(speech(2.0), settings(), ["logmel"])["logmel"]
-    entry = extractor.entry([made], [speech(2.0)], settings(), "logmel")
+    made = extractor.stored_views(speech(2.0), settings(), ["logmel"])["logmel"]
+    entry = extractor.stack_variants([made], [speech(2.0)], settings(), "logmel")
     assert entry.valid_frames.tolist() == [1 + len(speech(2.0)) // 512]
     assert not made[entry.valid_frames[0] :].any()
 
@@ -114,18 +114,18 @@ def test_the_wiener_filter_is_scipys():
     config = Audio(sample_rate=RATE, trim_db=None, wiener=True)
     with np.errstate(all="ignore"):
         theirs = scipy.signal.wiener(signal.astype(np.float64))
-    np.testing.assert_allclose(preprocess.condition(signal, config), theirs, atol=1e-7)
+    np.testing.assert_allclose(preprocess.preprocess_signal(signal, config), theirs, atol=1e-7)
     assert np.isfinite(theirs).all()
 
 
 @pytest.mark.parametrize("signal", [np.zeros(100), np.full(100, 0.25), np.zeros(1), np.zeros(0)])
 def test_what_never_changes_passes_the_wiener_filter(signal):
-    np.testing.assert_array_equal(preprocess.wiener(signal.astype(np.float32)), signal)
+    np.testing.assert_array_equal(preprocess.wiener_filter(signal.astype(np.float32)), signal)
 
 
 def test_the_wiener_filter_takes_hiss_off_a_tone():
     time = np.arange(RATE) / RATE
     tone = np.where(time < 0.5, np.sin(2 * np.pi * 50 * time), 0).astype(np.float32)
     noisy = tone + np.random.default_rng(1).normal(0, 0.02, RATE).astype(np.float32)
-    before, after = (np.square(each - tone)[RATE // 2 :].mean() for each in (noisy, preprocess.wiener(noisy)))
+    before, after = (np.square(each - tone)[RATE // 2 :].mean() for each in (noisy, preprocess.wiener_filter(noisy)))
     assert after < 0.6 * before

@@ -10,11 +10,11 @@ import soundfile
 
 from pipeline.core import files, machine
 from pipeline.core.errors import CorpusError, SettingError
-from pipeline.core.labels import VOTED, VOTES
+from pipeline.core.labels import VOTE_COLUMNS, VOTED_EMOTIONS
 from pipeline.corpora import checksums, crema_d, registry
 from pipeline.demo import stage, texts, tract, voice
 from pipeline.demo import takes as demo_takes
-from pipeline.demo.takes import TROUPES
+from pipeline.demo.takes import CORPUS_SPECS
 
 SEED = 5
 CLIPS = 100  # the fewest at which every fault is there
@@ -25,7 +25,7 @@ TITLES = {"RAVDESS": "ravdess", "CREMA-D": "crema_d", "TESS": "tess", "SAVEE": "
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "raw" / "demo"
-    assert stage.run(folder, clips=CLIPS, seed=SEED) == len(demo_takes.plan(CLIPS, SEED))
+    assert stage.run(folder, clips=CLIPS, seed=SEED) == len(demo_takes.plan_takes(CLIPS, SEED))
     return folder
 
 
@@ -56,8 +56,8 @@ def bad(take, takes):
 
 @pytest.mark.parametrize("clips", [60, 400, 1500])
 def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(clips):
-    for name, takes in by_corpus(demo_takes.plan(clips, SEED)).items():
-        assert {take.path for take in takes} <= set(checksums.table(name)["path"])
+    for name, takes in by_corpus(demo_takes.plan_takes(clips, SEED)).items():
+        assert {take.path for take in takes} <= set(checksums.checksum_table(name)["path"])
         for take in takes:
             clip = registry.corpus_info(name).parse(PurePath(take.path))
             assert (clip.emotion, clip.speaker) == (take.emotion, f"{name}/{take.speaker}")
@@ -65,13 +65,13 @@ def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(cli
 
 @pytest.mark.parametrize("clips", [60, 61, 100, 400, 1500])
 def test_the_ordinary_clips_are_as_many_as_asked_and_no_file_comes_twice(clips):
-    takes = demo_takes.plan(clips, SEED)
-    assert abs(len([take for take in takes if take.path not in demo_takes.RESERVED]) - clips) <= 2
+    takes = demo_takes.plan_takes(clips, SEED)
+    assert abs(len([take for take in takes if take.path not in demo_takes.FAULTY_PATHS]) - clips) <= 2
     assert len({where(take) for take in takes}) == len(takes)
 
 
 def test_at_400_every_speaker_has_every_emotion():
-    groups = by_corpus(demo_takes.plan(400, SEED))
+    groups = by_corpus(demo_takes.plan_takes(400, SEED))
     speakers = {name: {take.speaker for take in takes} for name, takes in groups.items()}
     assert {name: len(ids) for name, ids in speakers.items()} == {"ravdess": 10, "crema_d": 12, "tess": 2, "savee": 4}
     for name, takes in groups.items():
@@ -81,7 +81,7 @@ def test_at_400_every_speaker_has_every_emotion():
 
 @pytest.mark.parametrize("clips", [60, 77, 100])
 def test_a_small_demo_has_every_class_and_enough_speakers(clips):
-    groups = by_corpus(demo_takes.plan(clips, SEED))
+    groups = by_corpus(demo_takes.plan_takes(clips, SEED))
     for name, takes in groups.items():
         assert {take.emotion for take in takes} == set(registry.corpus_info(name).emotions.values())
     for name, fewest in (("ravdess", 5), ("crema_d", 5), ("tess", 2), ("savee", 4)):
@@ -91,7 +91,9 @@ def test_a_small_demo_has_every_class_and_enough_speakers(clips):
 @pytest.mark.parametrize("name", ["ravdess", "crema_d"])
 @pytest.mark.parametrize("clips", [60, 400])
 def test_sexes_and_classes_are_balanced(name, clips):
-    takes = [take for take in by_corpus(demo_takes.plan(clips, SEED))[name] if take.path not in demo_takes.RESERVED]
+    takes = [
+        take for take in by_corpus(demo_takes.plan_takes(clips, SEED))[name] if take.path not in demo_takes.FAULTY_PATHS
+    ]
     sexes = Counter(take.spec.info.speakers[take.speaker].sex for take in takes)
     emotions = Counter(take.emotion for take in takes)
     assert abs(sexes["male"] - sexes["female"]) <= 4
@@ -99,7 +101,7 @@ def test_sexes_and_classes_are_balanced(name, clips):
 
 
 def test_tess_lies_in_its_fourteen_odd_folders():
-    takes = by_corpus(demo_takes.plan(400, SEED))["tess"]
+    takes = by_corpus(demo_takes.plan_takes(400, SEED))["tess"]
     older = {"Fear", "Pleasant_surprise", "Sad", "angry", "disgust", "happy", "neutral"}
     younger = {"angry", "disgust", "fear", "happy", "neutral", "pleasant_surprised", "sad"}
     expected = {f"OAF_{name}" for name in older} | {f"YAF_{name}" for name in younger}
@@ -108,18 +110,20 @@ def test_tess_lies_in_its_fourteen_odd_folders():
 
 @pytest.mark.parametrize("clips", range(60, 130, 3))
 def test_no_corpus_has_more_bad_files_than_the_demo_allows(clips):
-    for takes in by_corpus(demo_takes.plan(clips, SEED)).values():
+    for takes in by_corpus(demo_takes.plan_takes(clips, SEED)).values():
         assert sum(bad(take, takes) for take in takes) <= stage.Demo().max_bad * len(takes)
 
 
 def test_more_clips_keep_the_others_and_another_seed_chooses_others():
-    few, many, others = ({where(take) for take in demo_takes.plan(*case)} for case in ((120, 5), (400, 5), (120, 6)))
+    few, many, others = (
+        {where(take) for take in demo_takes.plan_takes(*case)} for case in ((120, 5), (400, 5), (120, 6))
+    )
     assert few < many
     assert few - others
 
 
 def test_speakers_say_different_sentences_and_twins_follow_their_originals():
-    takes = demo_takes.plan(400, SEED)
+    takes = demo_takes.plan_takes(400, SEED)
     said = {take.path.split("_")[1] for take in takes if take.spec.info.name == "crema_d" and take.emotion == "fear"}
     assert len(said) >= 6
     paths = [take.path for take in takes]
@@ -129,11 +133,11 @@ def test_speakers_say_different_sentences_and_twins_follow_their_originals():
 @pytest.mark.parametrize("clips", [0, 59, 1501])
 def test_a_demo_that_cannot_be_is_refused(clips):
     with pytest.raises(SettingError, match=f"data.demo.clips is {clips}, expected 60 to 1500"):
-        demo_takes.plan(clips, SEED)
+        demo_takes.plan_takes(clips, SEED)
 
 
 def test_the_strength_follows_the_level_in_the_name():
-    takes = {take.path: take.strength for troupe in TROUPES for take in demo_takes.rehearse(troupe)}
+    takes = {take.path: take.strength for troupe in CORPUS_SPECS for take in demo_takes.list_published_takes(troupe)}
     low, middle, high = (takes[f"AudioWAV/1001_IEO_ANG_{level}.wav"] for level in ("LO", "MD", "HI"))
     assert low < middle < high
     assert takes["Actor_03/03-01-05-01-02-01-03.wav"] < 1 < takes["Actor_03/03-01-05-02-02-01-03.wav"]
@@ -141,11 +145,11 @@ def test_the_strength_follows_the_level_in_the_name():
 
 @pytest.mark.parametrize("key", ["a01", "n30", "su15"])
 def test_babble_can_be_said_and_belongs_to_its_number(key):
-    assert 2 < sum(piece.seconds for piece, _ in tract.spell(texts.babble(key))) < 4
-    takes = [take for take in demo_takes.rehearse(TROUPES[3]) if take.path.endswith(f"/{key}.wav")]
-    assert {take.text for take in takes} == {texts.babble(key)}
+    assert 2 < sum(piece.seconds for piece, _ in tract.phone_segments(texts.nonsense_sentence(key))) < 4
+    takes = [take for take in demo_takes.list_published_takes(CORPUS_SPECS[3]) if take.path.endswith(f"/{key}.wav")]
+    assert {take.text for take in takes} == {texts.nonsense_sentence(key)}
     assert len(takes) == 4
-    assert texts.babble(key) != texts.babble("a02")
+    assert texts.nonsense_sentence(key) != texts.nonsense_sentence("a02")
 
 
 # the files
@@ -157,18 +161,18 @@ def test_the_same_seed_gives_the_same_bytes(made, tmp_path):
 
 
 def test_another_seed_gives_another_sound():
-    take = demo_takes.plan(60, SEED)[0]
-    first, other = (stage.record(take, seed) for seed in (1, 2))
+    take = demo_takes.plan_takes(60, SEED)[0]
+    first, other = (stage.synthesise_take(take, seed) for seed in (1, 2))
     assert first.size != other.size or (first != other).any()
 
 
 def test_speakers_keep_their_voice_and_takes_differ():
-    ravdess = by_corpus(demo_takes.plan(400, SEED))["ravdess"]
+    ravdess = by_corpus(demo_takes.plan_takes(400, SEED))["ravdess"]
     mine = [take for take in ravdess if take.speaker == "04"]
-    voices = [voice.cast(stage.stream(SEED, take, take.speaker), "female") for take in mine[:2]]
+    voices = [voice.sample_speaker(stage.take_rng(SEED, take, take.speaker), "female") for take in mine[:2]]
     assert voices[0] == voices[1]
-    assert voices[0] != voice.cast(stage.stream(SEED, ravdess[0], "05"), "female")
-    assert len({hashlib.sha256(stage.record(take, SEED).tobytes()).digest() for take in mine[:4]}) == 4
+    assert voices[0] != voice.sample_speaker(stage.take_rng(SEED, ravdess[0], "05"), "female")
+    assert len({hashlib.sha256(stage.synthesise_take(take, SEED).tobytes()).digest() for take in mine[:4]}) == 4
 
 
 def test_rates_channels_and_containers_are_those_of_the_corpora(made):
@@ -178,7 +182,7 @@ def test_rates_channels_and_containers_are_those_of_the_corpora(made):
         f"{TESS}/YAF_angry/YAF_germ_angry.wav": (24_414, 1, "AIFF"),
     }
     usual = {"RAVDESS": 48_000, "CREMA-D": 16_000, "TESS": 24_414, "SAVEE": 44_100}
-    for take in demo_takes.plan(CLIPS, SEED):
+    for take in demo_takes.plan_takes(CLIPS, SEED):
         if not take.pointer:
             info = soundfile.info(made / where(take))
             expected = odd.get(where(take), (usual[take.spec.info.title], 1, "WAV"))
@@ -188,7 +192,7 @@ def test_rates_channels_and_containers_are_those_of_the_corpora(made):
 
 
 def test_every_usable_clip_is_speech_of_a_likely_length(made):
-    takes = demo_takes.plan(CLIPS, SEED)
+    takes = demo_takes.plan_takes(CLIPS, SEED)
     for take in takes:
         if take.pointer or take.fault in ("silent", "truncated"):
             continue
@@ -204,7 +208,7 @@ def test_every_usable_clip_is_speech_of_a_likely_length(made):
 def test_lengths_are_near_those_of_the_corpus(made, title, low, high):
     seconds = [
         soundfile.info(made / where(take)).duration
-        for take in demo_takes.plan(CLIPS, SEED)
+        for take in demo_takes.plan_takes(CLIPS, SEED)
         if take.spec.info.title == title and not take.pointer
     ]
     assert low < np.median(seconds) < high
@@ -257,7 +261,7 @@ def test_nothing_else_is_a_twin(made):
 
 def test_the_pointer_is_that_of_the_published_file(made):
     data = (made / CREMA_D / "1015_TIE_FEA_XX.wav").read_bytes()
-    table = checksums.table("crema_d").set_index("path")
+    table = checksums.checksum_table("crema_d").set_index("path")
     row = table.loc["AudioWAV/1015_TIE_FEA_XX.wav"]
     assert len(data) == 130
     assert data.decode().split() == [
@@ -285,31 +289,33 @@ def test_the_clipped_file_has_fifty_samples_at_full_scale(made):
 
 
 def test_system_files_lie_between_the_clips(made):
-    known = {where(take) for take in demo_takes.plan(CLIPS, SEED)} | {f"{title}/{files.MARKER}" for title in TITLES}
+    known = {where(take) for take in demo_takes.plan_takes(CLIPS, SEED)} | {
+        f"{title}/{files.SYNTHETIC_MARKER}" for title in TITLES
+    }
     known |= {"CREMA-D/VideoDemographics.csv", "CREMA-D/processedResults/tabulatedVotes.csv"}
     rest = content(made).keys() - known
     assert {PurePath(name).name for name in rest} == {
-        ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", stage.SUMS,
+        ".DS_Store", "._03-01-01-01-01-01-01.wav", "Thumbs.db", stage.CHECKSUM_FILE,
     }  # fmt: skip
-    assert all(files.is_system(PurePath(name)) for name in rest - {stage.SUMS})
+    assert all(files.is_system_file(PurePath(name)) for name in rest - {stage.CHECKSUM_FILE})
 
 
 def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
-    takes = by_corpus(demo_takes.plan(CLIPS, SEED))["crema_d"]
-    heard = crema_d.read_votes((made / "CREMA-D/processedResults/tabulatedVotes.csv").read_text(), "votes")
+    takes = by_corpus(demo_takes.plan_takes(CLIPS, SEED))["crema_d"]
+    heard = crema_d.parse_votes((made / "CREMA-D/processedResults/tabulatedVotes.csv").read_text(), "votes")
     assert set(heard) == {PurePath(take.path).stem for take in takes}
     assert {(way, sum(counts)) for clip in heard.values() for way, counts in clip.items()} == {
-        (way, 10) for way in VOTES.values()
+        (way, 10) for way in VOTE_COLUMNS.values()
     }
-    actors = crema_d.read_actors((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
+    actors = crema_d.parse_actors((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
     page = registry.corpus_info("crema_d")
     assert actors == {take.speaker: page.speakers[take.speaker] for take in takes}
 
 
 def test_votes_are_as_often_as_intended_as_those_of_listeners():
-    takes = by_corpus(demo_takes.plan(1500, SEED))["crema_d"]
+    takes = by_corpus(demo_takes.plan_takes(1500, SEED))["crema_d"]
     for way, share in (("voice", 0.400), ("face", 0.574), ("multimodal", 0.631)):
-        right = [demo_takes.draw(take, way, SEED)[VOTED.index(take.emotion)] for take in takes]
+        right = [demo_takes.draw_votes(take, way, SEED)[VOTED_EMOTIONS.index(take.emotion)] for take in takes]
         assert sum(right) / (10 * len(takes)) == pytest.approx(share, abs=4 * 0.5 / (10 * len(takes)) ** 0.5)
 
 
@@ -327,13 +333,19 @@ def test_each_corpus_says_that_it_is_none(made, title):
 def test_an_older_demo_is_replaced_and_nothing_is_left_beside(tmp_path, capsys):
     folder = tmp_path / "raw" / "demo"
     (folder / "RAVDESS" / "Actor_99").mkdir(parents=True)
-    (folder / "RAVDESS" / files.MARKER).touch()
+    (folder / "RAVDESS" / files.SYNTHETIC_MARKER).touch()
     left = tmp_path / "raw" / "demo.4711-0123abcd.tmp"  # by a process that was killed
     (left / "half").mkdir(parents=True)
     os.utime(left, (0, 0))
     count = stage.run(folder, clips=60, seed=SEED)
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
-    assert sorted(path.name for path in folder.iterdir()) == ["CREMA-D", "RAVDESS", "SAVEE", stage.SUMS, "TESS"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "CREMA-D",
+        "RAVDESS",
+        "SAVEE",
+        stage.CHECKSUM_FILE,
+        "TESS",
+    ]
     assert not (folder / "RAVDESS" / "Actor_99").exists()
     printed = capsys.readouterr().out
     assert printed.startswith(f"{count} clips, ")

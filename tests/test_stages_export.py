@@ -17,17 +17,17 @@ from pipeline.core import config
 from pipeline.core.errors import SettingError
 from pipeline.dataset import shards
 from pipeline.extract import stage
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
-from pipeline.signal.settings import variants
+from pipeline.signal.settings import variant_names
 from pipeline.tools import feature_files
 from pipeline.tools.find_audio import find_audio_files
 
 RATE = 16_000
-SETTINGS = extractor.from_params(config.read(Path(__file__).parents[1] / "params.yaml"))
-VARIANTS = variants(SETTINGS.augment)
+SETTINGS = extractor.settings_from_params(config.read_params(Path(__file__).parents[1] / "params.yaml"))
+VARIANTS = variant_names(SETTINGS.augment)
 FORMATS = ("parquet", "npz", "csv")
 
 
@@ -58,27 +58,31 @@ def folder(tmp_path):
 def stored(folder):
     """The shards that the stage writes for this folder."""
     manifest = folder.parent / "ravdess.parquet"
-    ingest_stage.run("ravdess", folder, manifest, limits=measure.Limits())
+    ingest_stage.run("ravdess", folder, manifest, limits=measure.ClipLimits())
     outputs = {view: folder.parent / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
-    place = Place(str(folder.parent / "cache"))
-    stage.run(folder, manifest, outputs, settings=SETTINGS, storage=place, executor=parallel.Crew(1))
+    place = Storage(str(folder.parent / "cache"))
+    stage.run(folder, manifest, outputs, settings=SETTINGS, storage=place, executor=parallel.Executor(1))
     return outputs
 
 
-def exported(paths, output: Path, view="logmel", copies=False, processes=1, settings=SETTINGS) -> feature_files.Outcome:
+def exported(
+    paths, output: Path, view="logmel", copies=False, processes=1, settings=SETTINGS
+) -> feature_files.ExportResult:
     texts = [str(path) for path in paths]
-    return feature_files.export(texts, output, settings=settings, view=view, copies=copies, processes=processes)
+    return feature_files.export_features(
+        texts, output, settings=settings, view=view, copies=copies, processes=processes
+    )
 
 
 def loaded(path: Path) -> tuple[pd.DataFrame, np.ndarray, shards.Layout]:
     file, layout = shards.open_shard(path)
-    return shards.index(file).to_pandas(), np.concatenate(list(shards.tensors(file, layout))), layout
+    return shards.read_index(file).to_pandas(), np.concatenate(list(shards.read_tensors(file, layout))), layout
 
 
 @pytest.mark.parametrize("view", extractor.DTYPES)
 def test_the_numbers_of_the_store_to_the_bit(folder, stored, view):
     output = folder.parent / "mine.parquet"
-    assert exported([folder], output, view, copies=True) == feature_files.Outcome(20, ())
+    assert exported([folder], output, view, copies=True) == feature_files.ExportResult(20, ())
     mine, x, layout = loaded(output)
     theirs, expected, their_layout = loaded(stored[view])
     assert ("ravdess/" + mine["clip_id"]).tolist() == theirs["clip_id"].tolist()
@@ -149,16 +153,16 @@ def test_order_workers_and_batches_change_no_byte(folder, suffix, monkeypatch):
     exported([folder], one, copies=True)
     exported([folder / "Actor_02", *files[::-1], folder], two, copies=True, processes=2)
     assert one.read_bytes() == two.read_bytes()
-    monkeypatch.setattr(feature_files, "RUN", 2)
+    monkeypatch.setattr(feature_files, "CLIPS_PER_RUN", 2)
     exported([folder], three, copies=True)
     assert one.read_bytes() == three.read_bytes()
 
 
 def test_few_clips_are_held_at_a_time(folder, monkeypatch):
     held = []
-    real = shards.table
-    monkeypatch.setattr(shards, "table", lambda rows, *rest: held.append(rows.clip_id) or real(rows, *rest))
-    monkeypatch.setattr(shards, "GROUP", 2 * 151 * 64 * 2)
+    real = shards.rows_to_arrow
+    monkeypatch.setattr(shards, "rows_to_arrow", lambda rows, *rest: held.append(rows.clip_id) or real(rows, *rest))
+    monkeypatch.setattr(shards, "GROUP_BYTES", 2 * 151 * 64 * 2)
     exported([folder], folder.parent / "f.parquet")
     assert [len(clips) for clips in held] == [2, 2, 1]
     monkeypatch.undo()
@@ -316,9 +320,9 @@ def test_csv_numbers_read_back_whatever_they_are():
         layout = shards.Layout(
             view="v", shape=x.shape[1:], dtype=x.dtype.name, unit="", rows=tuple("abcd"), identity={}, augment={}
         )
-        rows = shards.Rows(["k"], x, np.ones(1, np.int32), ["c"], ["original"])
+        rows = shards.FeatureRows(["k"], x, np.ones(1, np.int32), ["c"], ["original"])
         sink = io.BytesIO()
-        table = feature_files.lines(rows, feature_files.lines_schema(layout), np.arange(x.shape[1]) * 0.01)
+        table = feature_files.csv_lines(rows, feature_files.csv_schema(layout), np.arange(x.shape[1]) * 0.01)
         feature_files.pa.csv.write_csv(table, sink)
         read = pd.read_csv(io.BytesIO(sink.getvalue()))[list("abcd")].to_numpy().astype(x.dtype)
         np.testing.assert_array_equal(read, x[0])

@@ -19,17 +19,17 @@ from pipeline.core.errors import SerError, StoreError
 from pipeline.dataset import shards
 from pipeline.extract import cache as extract_cache
 from pipeline.extract import cluster, stage, worker, writer
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import augment, extractor, preprocess, views
 from pipeline.signal import settings as signal_settings
-from pipeline.signal.settings import Audio, Augment, variants
+from pipeline.signal.settings import Audio, Augment, variant_names
 
 ROOT = Path(__file__).parents[1]
 RATE = 16_000
-PARAMS = config.read(ROOT / "params.yaml")
-SETTINGS = extractor.from_params(PARAMS)
+PARAMS = config.read_params(ROOT / "params.yaml")
+SETTINGS = extractor.settings_from_params(PARAMS)
 
 
 def speechlike(number: int, seconds: float = 1.5) -> np.ndarray:
@@ -49,7 +49,7 @@ def corpus(tmp_path):
         path = path.with_name(f"03-01-0{number + 1}-01-01-01-{number % 2 + 1:02}.wav")
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, speechlike(number), RATE)
-    ingest_stage.run("ravdess", folder, tmp_path / "ravdess.parquet", limits=measure.Limits())
+    ingest_stage.run("ravdess", folder, tmp_path / "ravdess.parquet", limits=measure.ClipLimits())
     return folder
 
 
@@ -63,8 +63,8 @@ def extracted(
         base / "ravdess.parquet",
         outputs,
         settings=settings,
-        storage=Place(str(base / cache)),
-        executor=parallel.Crew(processes, cluster.at(scheduler)),
+        storage=Storage(str(base / cache)),
+        executor=parallel.Executor(processes, cluster.cluster_mapper(scheduler)),
         part=part,
     )
     return outputs
@@ -72,8 +72,8 @@ def extracted(
 
 def row_keys(view, settings=SETTINGS, samples_sha256="ab" * 32, sample_rate=RATE) -> list[str]:
     """The keys of a clip's rows, in the order of the variants."""
-    (keys,) = extractor.keys(settings, [view], [(samples_sha256, sample_rate)])
-    assert tuple(keys[view]) == variants(settings.augment)
+    (keys,) = extractor.row_keys(settings, [view], [(samples_sha256, sample_rate)])
+    assert tuple(keys[view]) == variant_names(settings.augment)
     return list(keys[view].values())
 
 
@@ -92,14 +92,14 @@ def rows_in(cache: Path) -> dict[str, set[str]]:
 
 def loaded(path: Path) -> tuple[pd.DataFrame, np.ndarray, shards.Layout]:
     file, layout = shards.open_shard(path)
-    return shards.index(file).to_pandas(), np.concatenate(list(shards.tensors(file, layout))), layout
+    return shards.read_index(file).to_pandas(), np.concatenate(list(shards.read_tensors(file, layout))), layout
 
 
 def test_four_rows_a_clip_in_the_layout_of_the_design(corpus):
     for view, path in extracted(corpus).items():
         index, tensors, layout = loaded(path)
         assert list(index.columns) == ["clip_id", "variant", "key", "valid_frames"]
-        assert index.groupby("clip_id")["variant"].apply(list).tolist() == [list(variants(SETTINGS.augment))] * 6
+        assert index.groupby("clip_id")["variant"].apply(list).tolist() == [list(variant_names(SETTINGS.augment))] * 6
         assert index["key"].is_unique
         assert (layout.view, layout.dtype) == (view, extractor.DTYPES[view])
         assert tensors.shape == (24, *layout.shape)
@@ -119,7 +119,7 @@ def test_workers_and_order_change_no_byte(corpus):
 def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
     first = extracted(corpus, "first")
     assert "0 from the clip cache, 6 to extract" in capsys.readouterr().out
-    monkeypatch.setattr(decode, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "decode_audio", lambda *args, **kwargs: pytest.fail("decoded again"))
     again = extracted(corpus, "again")
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
     assert first["logmel"].read_bytes() == again["logmel"].read_bytes()
@@ -128,7 +128,7 @@ def test_nothing_is_made_twice(corpus, capsys, monkeypatch):
 @pytest.fixture
 def small_groups(monkeypatch):
     """Row groups of one clip, and batches of four and two: there is something to write before all is made."""
-    monkeypatch.setattr(shards, "GROUP", 1)
+    monkeypatch.setattr(shards, "GROUP_BYTES", 1)
 
 
 def wait_for(condition) -> None:
@@ -140,17 +140,17 @@ def wait_for(condition) -> None:
 
 
 def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypatch):
-    expected, work = extracted(corpus, "quiet", cache="other"), worker.work
+    expected, work = extracted(corpus, "quiet", cache="other"), worker.process_batch
 
     def late(some, **options):
         if some.first == 4:  # the first four clips are made: their row groups go out before the others are begun
             wait_for(lambda: written.count("mfcc") == written.count("logmel") == 4)
         return work(some, **options)
 
-    written, table = [], shards.table
-    monkeypatch.setattr(worker, "work", late)
+    written, table = [], shards.rows_to_arrow
+    monkeypatch.setattr(worker, "process_batch", late)
     monkeypatch.setattr(
-        shards, "table", lambda rows, layout, schema: written.append(layout.view) or table(rows, layout, schema)
+        shards, "rows_to_arrow", lambda rows, layout, schema: written.append(layout.view) or table(rows, layout, schema)
     )
     found = extracted(corpus)
     assert {view: path.read_bytes() for view, path in found.items()} == {
@@ -159,8 +159,8 @@ def test_shards_are_written_while_clips_are_made(corpus, small_groups, monkeypat
 
 
 def test_no_shard_is_left_where_the_making_fails_halfway(corpus, small_groups, monkeypatch):
-    work, written = worker.work, []
-    table = shards.table
+    work, written = worker.process_batch, []
+    table = shards.rows_to_arrow
 
     def failing(some, **options):
         if some.first == 4:
@@ -168,8 +168,8 @@ def test_no_shard_is_left_where_the_making_fails_halfway(corpus, small_groups, m
             raise KeyboardInterrupt
         return work(some, **options)
 
-    monkeypatch.setattr(worker, "work", failing)
-    monkeypatch.setattr(shards, "table", lambda rows, *others: written.append(1) or table(rows, *others))
+    monkeypatch.setattr(worker, "process_batch", failing)
+    monkeypatch.setattr(shards, "rows_to_arrow", lambda rows, *others: written.append(1) or table(rows, *others))
     with pytest.raises(KeyboardInterrupt):
         extracted(corpus)
     assert not [path for path in (corpus.parent / "features").rglob("*") if path.is_file()]
@@ -188,13 +188,13 @@ def test_a_shard_that_cannot_be_written_stops_no_extraction(corpus):
 
 def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus, capsys):
     """It holds the first of two batches; the second is made meanwhile, then the first is waited for."""
-    place = Place(str(corpus.parent / "cache"))
+    place = Storage(str(corpus.parent / "cache"))
     rows, keys = named(corpus.parent / "ravdess.parquet")
     pieces = [
-        worker.Piece(row["path"], row["sha256"], row["samples_sha256"], own)
+        worker.ClipTask(row["path"], row["sha256"], row["samples_sha256"], own)
         for row, own in zip(rows, keys, strict=True)
     ]
-    first, second = stage.batches(pieces)
+    first, second = stage.make_batches(pieces)
     thread = threading.Thread(target=extracted, args=[corpus])
     with place.lock(first.name) as held:
         assert held
@@ -202,10 +202,10 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
         wait_for(lambda: len(segments_of(place.folder)) == 2)
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        assert worker.work(first, folder=corpus, settings=SETTINGS, storage=place, wait=False).busy
+        assert worker.process_batch(first, folder=corpus, settings=SETTINGS, storage=place, wait=False).busy
     thread.join(20)
     assert [len(keys) for keys in rows_in(place.folder).values()] == [24, 24]
-    assert worker.work(second, folder=corpus, settings=SETTINGS, storage=place).made == 0
+    assert worker.process_batch(second, folder=corpus, settings=SETTINGS, storage=place).made == 0
     assert all(path.exists() for path in extracted(corpus).values())
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
 
@@ -214,7 +214,7 @@ def test_what_another_process_makes_is_left_to_it_until_all_else_is_done(corpus,
     ("order", "reached"), [([0, 4, 8], [4, 8, 10]), ([8, 4, 0], [0, 0, 10]), ([4, 0, 8], [0, 8, 10])]
 )
 def test_the_front_is_where_the_first_gap_is(order, reached):
-    front, found = writer.Front([0, 4, 8], 10), []
+    front, found = writer.CacheProgress([0, 4, 8], 10), []
     for first in order:
         front.finish(first)
         found.append(max(count for count in range(11) if min(front.unfinished, default=front.total) >= count))
@@ -243,7 +243,7 @@ def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
 def test_a_new_clip_is_the_only_one_extracted(corpus, capsys):
     extracted(corpus)
     soundfile.write(corpus / "Actor_01/03-01-07-01-01-01-01.wav", speechlike(9), RATE)
-    ingest_stage.run("ravdess", corpus, corpus.parent / "ravdess.parquet", limits=measure.Limits())
+    ingest_stage.run("ravdess", corpus, corpus.parent / "ravdess.parquet", limits=measure.ClipLimits())
     extracted(corpus)
     assert "7 clips × 4 rows, 6 from the clip cache, 1 to extract" in capsys.readouterr().out
 
@@ -264,7 +264,7 @@ def test_a_setting_of_one_view_leaves_the_other_alone(corpus, capsys):
 def test_a_pitch_range_leaves_original_and_noise_keys_alone():
     changed = replace(SETTINGS, augment=replace(SETTINGS.augment, pitch=(-3.0, 3.0)))
     old, new = (row_keys("logmel", s) for s in (SETTINGS, changed))
-    same = dict(zip(variants(SETTINGS.augment), [a == b for a, b in zip(old, new, strict=True)], strict=True))
+    same = dict(zip(variant_names(SETTINGS.augment), [a == b for a, b in zip(old, new, strict=True)], strict=True))
     assert same == {"original": True, "noise": True, "pitch": False, "pitch+noise": False}
 
 
@@ -399,7 +399,9 @@ def test_real_clips_equal_librosa_from_file_to_view(corpora):
         signal = librosa.resample(librosa.to_mono(samples.T), orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
         trimmed, _ = librosa.effects.trim(signal, top_db=30)
         expected = librosas(librosa.util.fix_length(trimmed, size=3 * RATE))
-        ours = preprocess.fit_length(preprocess.condition(decode.load(path, RATE), SETTINGS.audio), SETTINGS.samples)
+        ours = preprocess.fix_length(
+            preprocess.preprocess_signal(decode.load_signal(path, RATE), SETTINGS.audio), SETTINGS.samples
+        )
         found = views.compute_views(ours, RATE, {"mfcc": SETTINGS.features.mfcc, "logmel": SETTINGS.features.logmel})
         for view in extractor.DTYPES:
             assert np.abs(found[view] - expected[view]).max() <= 1e-3, (path.name, view)
@@ -415,11 +417,11 @@ def test_what_is_made_together_changes_no_number(tmp_path, seconds):
         SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),
         augment=Augment(copies=("pitch", "stretch", "pitch+noise")),
     )  # fmt: skip
-    names, recording = variants(settings.augment), decode.fetch(path)
-    together = extractor.make(recording, settings, "ab" * 32, dict.fromkeys(extractor.DTYPES, names))
+    names, recording = variant_names(settings.augment), decode.read_recording(path)
+    together = extractor.extract_features(recording, settings, "ab" * 32, dict.fromkeys(extractor.DTYPES, names))
     for view in extractor.DTYPES:
         for number, name in enumerate(names):
-            alone = extractor.make(recording, settings, "ab" * 32, {view: (name,)})[view]
+            alone = extractor.extract_features(recording, settings, "ab" * 32, {view: (name,)})[view]
             assert alone.tensors[0].tobytes() == together[view].tensors[number].tobytes()
 
 
@@ -429,24 +431,26 @@ def test_a_window_is_cut_before_it_is_resampled(tmp_path):
     noise = 0.3 * np.random.default_rng(1).standard_normal(4 * rate)
     soundfile.write(path, noise, rate)
     settings = Audio(sample_rate=22_050, trim_db=None, offset=0.6, seconds=2.5)
-    found = extractor.condition(decode.fetch(path), settings)
+    found = extractor.prepare_signal(decode.read_recording(path), settings)
     window, _ = soundfile.read(path, start=round(0.6 * rate), frames=round(2.5 * rate), dtype="float32")
     expected = librosa.resample(window, orig_sr=rate, target_sr=22_050)  # what librosa.load does
     assert found.shape == expected.shape == (55_125,)
     np.testing.assert_allclose(found, expected, atol=2e-6)
-    part = extractor.fetch(path, settings, sha256="")
+    part = extractor.decode_clip(path, settings, sha256="")
     assert (part.first, part.samples.shape) == (28_800, (120_000, 1))
-    assert extractor.condition(part, settings).tobytes() == found.tobytes()
-    short = extractor.condition(decode.fetch(path), replace(settings, offset=3.9))
+    assert extractor.prepare_signal(part, settings).tobytes() == found.tobytes()
+    short = extractor.prepare_signal(decode.read_recording(path), replace(settings, offset=3.9))
     assert len(short) == 2205
-    assert extractor.condition(decode.fetch(path), replace(settings, offset=9.0)).tolist() == [0.0]
+    assert extractor.prepare_signal(decode.read_recording(path), replace(settings, offset=9.0)).tolist() == [0.0]
 
 
 def test_the_stored_rows_are_the_views_rounded_once(corpus):
     outputs = extracted(corpus)
     row = tables.manifest_records(tables.read_manifest(corpus.parent / "ravdess.parquet"))[0]
-    wanted = dict.fromkeys(extractor.DTYPES, variants(SETTINGS.augment))
-    made = extractor.make(decode.fetch(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted)
+    wanted = dict.fromkeys(extractor.DTYPES, variant_names(SETTINGS.augment))
+    made = extractor.extract_features(
+        decode.read_recording(corpus / row["path"]), SETTINGS, row["samples_sha256"], wanted
+    )
     for view, path in outputs.items():
         index, tensors, _ = loaded(path)
         here = index["clip_id"] == row["clip_id"]
@@ -462,21 +466,21 @@ def test_a_batch_of_which_one_view_was_kept_makes_the_other_alone(corpus):
     kept = {path: path.stat().st_mtime_ns for path in segments_of(corpus.parent / "cache")}
     work = worker.Batch(
         tuple(
-            worker.Piece(row["path"], row["sha256"], row["samples_sha256"], keys)
+            worker.ClipTask(row["path"], row["sha256"], row["samples_sha256"], keys)
             for row, keys in zip(*named(corpus.parent / "ravdess.parquet"), strict=True)
         )
     )
     runs = [worker.Batch(work.tasks[start : start + 4]) for start in (0, 4)]  # as the extraction cuts them
-    place = Place(str(corpus.parent / "cache"))
-    receipts = [worker.work(run, folder=corpus, settings=SETTINGS, storage=place) for run in runs]
+    place = Storage(str(corpus.parent / "cache"))
+    receipts = [worker.process_batch(run, folder=corpus, settings=SETTINGS, storage=place) for run in runs]
     assert [receipt.made for receipt in receipts] == [4, 2]
     assert segments_of(corpus.parent / "cache", "logmel") == lost
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert [worker.work(run, folder=corpus, settings=SETTINGS, storage=place).made for run in runs] == [0, 0]
+    assert [worker.process_batch(run, folder=corpus, settings=SETTINGS, storage=place).made for run in runs] == [0, 0]
     assert extracted(corpus, "again")["logmel"].read_bytes() == first["logmel"].read_bytes()
 
 
-def named(source: Path) -> tuple[list[dict], list[extractor.Keys]]:
+def named(source: Path) -> tuple[list[dict], list[extractor.ClipKeys]]:
     """The rows of a manifest and their keys, as the stage has them."""
     rows = tables.manifest_records(tables.read_manifest(source).sort_values("clip_id"))
-    return rows, stage.name(rows, SETTINGS, dict.fromkeys(extractor.DTYPES, source))
+    return rows, stage.clip_keys(rows, SETTINGS, dict.fromkeys(extractor.DTYPES, source))

@@ -14,7 +14,7 @@ from pipeline.corpora import checksums, ravdess
 from pipeline.ingest import measure, stage
 
 RATE = 16_000
-LENIENT = measure.Limits(max_bad=1.0)
+LENIENT = measure.ClipLimits(max_bad=1.0)
 SCHEMA = [
     *(
         "clip_id",
@@ -106,7 +106,7 @@ def test_every_bad_file_is_there_with_its_reason(folder, tmp_path):
         name(statement="02", repetition="02"): "duplicate",
     }
     assert (found.loc[found["status"] != "ok", "detail"] != "").all()
-    assert set(found["status"]) <= {"ok", *tables.REASONS}
+    assert set(found["status"]) <= {"ok", *tables.REJECTION_REASONS}
 
 
 def test_a_second_label_on_the_same_samples_puts_both_in_doubt(folder, tmp_path):
@@ -117,7 +117,7 @@ def test_a_second_label_on_the_same_samples_puts_both_in_doubt(folder, tmp_path)
 
 def test_a_doubled_tree_counts_once(folder, tmp_path):
     shutil.copytree(folder, folder / "audio_speech_actors_01-24")
-    found = ingested(folder, tmp_path, limits=measure.Limits(max_bad=0.0))
+    found = ingested(folder, tmp_path, limits=measure.ClipLimits(max_bad=0.0))
     assert (found["status"] == "ok").sum() == 10
     assert (found["status"] == "duplicate").sum() == 10
 
@@ -132,8 +132,8 @@ def test_of_two_files_of_one_name_the_first_stays(folder, tmp_path):
 
 def test_the_published_one_of_two_stays(folder, tmp_path, monkeypatch):
     copy = say(folder / "edited" / Path(name(actor="02")).name, 555)
-    published = frozenset({measure.examine(copy, LENIENT, name="x").samples_sha256})
-    monkeypatch.setattr(checksums, "hashes", lambda corpus: published)
+    published = frozenset({measure.measure_file(copy, LENIENT, name="x").samples_sha256})
+    monkeypatch.setattr(checksums, "published_hashes", lambda corpus: published)
     found = ingested(folder, tmp_path)
     assert found.loc["edited/03-01-05-01-01-01-02.wav", "status"] == "ok"
     assert found.loc[name(actor="02"), "status"] == "duplicate"
@@ -180,7 +180,7 @@ def test_a_folder_of_pointers_says_git_lfs_pull(folder, tmp_path, capsys):
     for path in folder.rglob("*.wav"):
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(CorpusError, match="10 of 10 files .* are lfs_pointer.*git lfs pull"):
-        ingested(folder, tmp_path, limits=measure.Limits())
+        ingested(folder, tmp_path, limits=measure.ClipLimits())
     assert not list(tmp_path.glob("*.parquet*"))
 
 
@@ -188,11 +188,11 @@ def test_too_many_bad_files_stop_with_a_table_of_reasons(folder, tmp_path, capsy
     (folder / name(statement="02")).write_bytes(b"")
     (folder / name(statement="02", actor="02")).write_bytes(b"text")
     with pytest.raises(CorpusError, match=r"2 of 12 files .* \(ingest.max_bad allows 10.0%\)"):
-        ingested(folder, tmp_path, limits=measure.Limits(max_bad=0.1))
+        ingested(folder, tmp_path, limits=measure.ClipLimits(max_bad=0.1))
     table = capsys.readouterr().err
     assert "1  empty" in table
     assert "1  unreadable" in table
-    ingested(folder, tmp_path, limits=measure.Limits(max_bad=0.2))
+    ingested(folder, tmp_path, limits=measure.ClipLimits(max_bad=0.2))
 
 
 def test_a_failed_ingest_leaves_the_last_manifest(folder, tmp_path):
@@ -200,7 +200,7 @@ def test_a_failed_ingest_leaves_the_last_manifest(folder, tmp_path):
     before = (tmp_path / "ravdess.parquet").read_bytes()
     (folder / name(statement="02")).write_bytes(b"")
     with pytest.raises(CorpusError):
-        ingested(folder, tmp_path, limits=measure.Limits())
+        ingested(folder, tmp_path, limits=measure.ClipLimits())
     assert (tmp_path / "ravdess.parquet").read_bytes() == before
 
 
@@ -331,7 +331,7 @@ def test_a_damaged_table_is_told_in_a_sentence(crema_d, tmp_path, name, content,
 def test_the_demo_is_marked(folder, tmp_path):
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is False
-    (folder / files.MARKER).write_text("synthetic")
+    (folder / files.SYNTHETIC_MARKER).write_text("synthetic")
     ingested(folder, tmp_path)
     assert tables.read_manifest(tmp_path / "ravdess.parquet").attrs["synthetic"] is True
 
@@ -349,7 +349,7 @@ def test_a_manifest_that_is_missing_or_damaged_names_the_stage(tmp_path):
     [("ravdess", "RAVDESS", 1440, 1439, 5), ("emodb", "EmoDB", 422, 422, 0)],
 )
 def test_real_corpora_give_what_was_published(corpora, tmp_path, corpus, folder, rows, usable, stereo):
-    found = ingested(corpora / folder, tmp_path, corpus=corpus, limits=measure.Limits(), processes=2)
+    found = ingested(corpora / folder, tmp_path, corpus=corpus, limits=measure.ClipLimits(), processes=2)
     assert (len(found), (found["status"] == "ok").sum()) == (rows, usable)
     assert found["warnings"].str.contains("stereo").sum() == stereo
     assert not found["warnings"].str.contains("clipped").any()
@@ -359,7 +359,7 @@ def test_real_corpora_give_what_was_published(corpora, tmp_path, corpus, folder,
 def test_a_real_tree_held_twice_gives_each_clip_once_and_says_so(corpora, tmp_path, capsys):
     for place in ("R", "R/audio_speech_actors_01-24"):
         shutil.copytree(corpora / "RAVDESS/Actor_07", tmp_path / place / "Actor_07")
-    found = ingested(tmp_path / "R", tmp_path, limits=measure.Limits(), processes=2)
+    found = ingested(tmp_path / "R", tmp_path, limits=measure.ClipLimits(), processes=2)
     assert found["status"].value_counts().to_dict() == {"ok": 59, "duplicate": 61}
     said = capsys.readouterr().out
     assert (
@@ -374,7 +374,7 @@ def test_the_nested_mirror_of_tess_gives_each_clip_once_and_says_so(tmp_path, ca
     for number, stem in enumerate(("OAF_angry/OAF_back_angry", "YAF_sad/YAF_bar_sad", "OAF_neutral/OA_bite_neutral")):
         for top in (outer, outer / outer.name):
             say(top / f"{stem}.wav", 200 + 50 * number, rate=24_414)
-    found = ingested(outer, tmp_path, corpus="tess", limits=measure.Limits())
+    found = ingested(outer, tmp_path, corpus="tess", limits=measure.ClipLimits())
     assert found["status"].value_counts().to_dict() == {"ok": 3, "duplicate": 3}
     assert (
         "3 of the duplicates repeat a clip under the same name: the folder contains the corpus more than once"
@@ -432,5 +432,5 @@ def test_the_manifest_tells_the_terms_of_its_corpus(folder, tmp_path):
         "title": "RAVDESS",
         "language": "en",
         "licence": "CC BY-NC-SA 4.0",
-        "citation": ravdess.PAGE.citation,
+        "citation": ravdess.INFO.citation,
     }

@@ -13,11 +13,11 @@ from pipeline.audio import decode
 from pipeline.core import config, files
 from pipeline.core.errors import SettingError
 from pipeline.signal import extractor
-from pipeline.signal.settings import Audio, variants
+from pipeline.signal.settings import Audio, variant_names
 from pipeline.tools import inspect
 
 RATE = 16_000
-SETTINGS = extractor.from_params(config.read(Path(__file__).parents[1] / "params.yaml"))
+SETTINGS = extractor.settings_from_params(config.read_params(Path(__file__).parents[1] / "params.yaml"))
 
 
 def phrase(before: float, sounding: float, after: float, rate: int = RATE) -> np.ndarray:
@@ -36,12 +36,12 @@ def clip(tmp_path):
     return path
 
 
-def inspected(paths, output=None, settings=SETTINGS, processes=1) -> inspect.Outcome:
-    return inspect.inspect([str(path) for path in paths], output, settings=settings, processes=processes)
+def inspected(paths, output=None, settings=SETTINGS, processes=1) -> inspect.InspectResult:
+    return inspect.draw_pictures([str(path) for path in paths], output, settings=settings, processes=processes)
 
 
 def panels_of(path: Path, settings=SETTINGS):
-    figure = inspect.picture(decode.fetch(path), settings, name=path.name)
+    figure = inspect.draw_picture(decode.read_recording(path), settings, name=path.name)
     return {axes.get_ylabel(): axes for axes in figure.axes}
 
 
@@ -61,9 +61,9 @@ def test_the_kept_seconds_are_those_that_are_analysed(sound, changes):
     """The same samples as the recipe's, and at their place in the file."""
     settings = replace(SETTINGS.audio, **changes)
     recording = decode.Recording(sound.astype(np.float32)[:, None], RATE, "WAV")
-    signal = decode.signal(recording, settings.sample_rate)
-    start, stop = (round(second * settings.sample_rate) for second in inspect.span(signal, settings))
-    expected = extractor.condition(recording, settings)
+    signal = decode.mono_signal(recording, settings.sample_rate)
+    start, stop = (round(second * settings.sample_rate) for second in inspect.analysed_span(signal, settings))
+    expected = extractor.prepare_signal(recording, settings)
     assert stop - start == len(expected)
     if settings.sample_rate == RATE or settings.trim_db is not None:  # else it is cut before it is resampled
         np.testing.assert_array_equal(signal[start:stop], expected)
@@ -73,8 +73,8 @@ def test_trimmed_where_librosa_trims(corpora):
     paths = sorted(corpora.glob("RAVDESS/*/*.flac"))[::150] + sorted(corpora.glob("EmoDB/wav/*.flac"))[::90]
     assert len(paths) > 8
     for path in paths:
-        signal = decode.load(path, RATE)
-        start, stop = inspect.span(signal, SETTINGS.audio)
+        signal = decode.load_signal(path, RATE)
+        start, stop = inspect.analysed_span(signal, SETTINGS.audio)
         _, (first, last) = librosa.effects.trim(signal, top_db=30)
         assert (start, stop) == (first / RATE, min(last, first + 3 * RATE) / RATE)
 
@@ -82,15 +82,18 @@ def test_trimmed_where_librosa_trims(corpora):
 @pytest.mark.parametrize("changes", [{"offset": 99.0}, {"offset": 99.0, "trim_db": None}])
 def test_nothing_left_to_analyse_is_drawn_as_such(clip, changes):
     settings = replace(SETTINGS, audio=replace(SETTINGS.audio, **changes))
-    assert inspect.span(decode.load(clip, RATE), settings.audio) == (2.8, 2.8)
+    assert inspect.analysed_span(decode.load_signal(clip, RATE), settings.audio) == (2.8, 2.8)
     assert inspected([clip], clip.parent / "x.png", settings).failures == ()
 
 
 def test_what_is_drawn_is_what_the_store_holds(clip):
-    recording = decode.fetch(clip)
-    sha256 = decode.samples_hash(recording.samples)
-    wanted = dict.fromkeys(extractor.DTYPES, variants(SETTINGS.augment))
-    stored = {view: entry.tensors[0] for view, entry in extractor.make(recording, SETTINGS, sha256, wanted).items()}
+    recording = decode.read_recording(clip)
+    sha256 = decode.hash_samples(recording.samples)
+    wanted = dict.fromkeys(extractor.DTYPES, variant_names(SETTINGS.augment))
+    stored = {
+        view: entry.tensors[0]
+        for view, entry in extractor.extract_features(recording, SETTINGS, sha256, wanted).items()
+    }
     axes = panels_of(clip)
     levels = axes["log-mel, Hz"].images[0].get_array()
     frames = levels.shape[1]
@@ -116,7 +119,7 @@ def test_views_and_blocks_that_are_switched_off_are_missing(clip):
 
 
 def test_the_facts_are_those_of_the_file(clip):
-    figure = inspect.picture(decode.fetch(clip), SETTINGS, name="clip.wav")
+    figure = inspect.draw_picture(decode.read_recording(clip), SETTINGS, name="clip.wav")
     (text,) = (text.get_text() for axes in figure.axes for text in axes.texts)
     first, second = text.splitlines()
     assert first == "48 kHz · stereo · 2.80 s · peak −8.0 dBFS · RMS −19.7 dBFS"  # of both channels
@@ -166,16 +169,18 @@ def test_several_clips_have_a_picture_each_and_bad_ones_a_sentence(clip, monkeyp
 def test_no_picture_is_drawn_over_another(clips, output, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError) as raised:
-        inspect.pictures(clips, output and Path(output))
+        inspect.picture_paths(clips, output and Path(output))
     assert str(raised.value) == sentence
 
 
 def test_clips_of_the_demo_are_stamped(clip, monkeypatch):
     stamps = []
-    real = inspect.picture
-    monkeypatch.setattr(inspect, "picture", lambda *args, stamp, **rest: stamps.append(stamp) or real(*args, **rest))
+    real = inspect.draw_picture
+    monkeypatch.setattr(
+        inspect, "draw_picture", lambda *args, stamp, **rest: stamps.append(stamp) or real(*args, **rest)
+    )
     inspected([clip], clip.parent / "x.png")
-    (clip.parents[1] / files.MARKER).touch()
+    (clip.parents[1] / files.SYNTHETIC_MARKER).touch()
     inspected([clip], clip.parent / "x.png")
     assert stamps == ["", "DEMO: synthetic speech"]
 

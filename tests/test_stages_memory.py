@@ -9,10 +9,10 @@ import pytest
 LOOP = """
 import resource, sys, threading
 import numpy as np
-from pipeline.train.stage import keep_freed
+from pipeline.train.stage import keep_freed_memory
 
 if sys.argv[1] == "keep":
-    assert keep_freed()
+    assert keep_freed_memory()
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

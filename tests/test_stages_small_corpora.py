@@ -43,14 +43,14 @@ def shard(path, content):
     tensors = np.random.default_rng(0).normal(-50, 4, (len(index), *SHAPE))
     for patch, (row, _) in zip(tensors, index, strict=True):
         patch[:, sum(row["emotion"].encode()) % SHAPE[1]] += 15
-    written = shards.Rows(
+    written = shards.FeatureRows(
         clip_id=[row["clip_id"] for row, _ in index],
         variant=[variant for _, variant in index],
         key=[str(number) for number in range(len(index))],
         valid_frames=np.full(len(index), SHAPE[0], np.int32),
         tensors=tensors.astype(np.float16),
     )
-    shards.write(path, LAYOUT, [written])
+    shards.write_shard(path, LAYOUT, [written])
 
 
 def whole(folder, content, settings, **training):
@@ -75,10 +75,10 @@ def whole(folder, content, settings, **training):
     report_stage.run(
         audit=audit, manifests=manifests,
         bundle=folder / "bundle", predictions=folder / "predictions.parquet",
-        params=report_stage.settings(report_stage.read_card(folder / "bundle/bundle.json")),
+        params=report_stage.bundle_settings(report_stage.read_scored_card(folder / "bundle/bundle.json")),
         plots=folder / "plots", page=folder / "report.html", details=folder / "details.json",
     )  # fmt: skip
-    return figures, (folder / "report.html").read_text(), (folder / "bundle" / model_card.NAME).read_text()
+    return figures, (folder / "report.html").read_text(), (folder / "bundle" / model_card.MODEL_CARD_FILE).read_text()
 
 
 ONE = Split(protocol="random", folds=2, validation=0.0)
@@ -123,7 +123,7 @@ def test_the_smallest_corpora_go_through_to_the_page(tmp_path, name):
     assert 0 <= figures["test"]["uar"] <= 1
     told = files.read_json(tmp_path / "details.json", stage="report")
     assert {name: value for name, value in told.items() if name != "training"} == figures
-    assert not bundle.read(tmp_path / "bundle", stage="evaluate").stamp.startswith("DEMO")
+    assert not bundle.read_card(tmp_path / "bundle", stage="evaluate").stamp.startswith("DEMO")
     for text in (page, card):
         assert "0 speakers" not in text
         assert "1 speakers" not in text
@@ -137,11 +137,11 @@ def test_the_smallest_corpora_go_through_to_the_page(tmp_path, name):
 def test_a_long_seed_goes_through_to_the_page(tmp_path, seed):
     content = rows({(who, emotion): 1 for who in "01" for emotion in ("angry", "sad")})
     whole(tmp_path, content, Split(folds=2), arch="cnn", seed=seed, augment=SHIFTED)
-    assert bundle.read(tmp_path / "bundle", stage="evaluate").params["seed"] == seed
+    assert bundle.read_card(tmp_path / "bundle", stage="evaluate").params["seed"] == seed
     assert str(seed) in (tmp_path / "report.html").read_text()
 
 
-SHIFTED = config.read(Path(__file__).parents[1] / "params.yaml")["train"]["augment"] | {"shift": 2}
+SHIFTED = config.read_params(Path(__file__).parents[1] / "params.yaml")["train"]["augment"] | {"shift": 2}
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_manifest_that_is_missing_names_its_stage(tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_crew_keeps_the_order(processes):
-    squares = parallel.spread(operator.neg, list(range(20)), crew=parallel.Crew(processes), label="test")
+    squares = parallel.parallel_map(operator.neg, list(range(20)), crew=parallel.Executor(processes), label="test")
     assert list(squares) == [-number for number in range(20)]
 
 

@@ -16,7 +16,7 @@ from pipeline.core import files, tables
 from pipeline.core.errors import SettingError, StoreError
 from pipeline.dataset import inputs
 from pipeline.dataset import table as dataset_table
-from pipeline.dataset.inputs import Inputs
+from pipeline.dataset.inputs import ModelInputs
 from pipeline.evaluate import stage
 from pipeline.train import batches, bundle, models, svm
 from pipeline.train import stage as train_stage
@@ -84,7 +84,7 @@ def test_every_row_is_predicted_by_the_network_that_has_not_heard_it(base, whole
         here = (frame["fold"] == fold).to_numpy()
         assert set(frame.loc[here, "speaker"]) == {f"own/{(n + 3 * fold) % 6}" for n in (0, 1)}
         numbers = table.find(frame[here].assign(variant="original"))
-        again = models.load_model_files(whole / f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
+        again = models.load_model(whole / f"fold-{fold}", "cnn").network.predict(table.gather(numbers), verbose=0)
         np.testing.assert_allclose(probabilities[here], again, atol=1e-6)
     assert (frame["predicted"] == np.array(labels)[probabilities.argmax(axis=1)]).all()
 
@@ -99,13 +99,13 @@ def test_the_svm_stands_beside_the_network(base, whole):
 
 def test_the_svm_can_be_the_model(base):
     folder = trained(base, "svm", arch="svm")
-    card, figures = bundle.read(folder), evaluated(base, folder)
+    card, figures = bundle.read_card(folder), evaluated(base, folder)
     assert set(card.files) == {"fold-0/svm.npz", "fold-1/svm.npz"}
     assert len(card.statistics["0"]["mean"]) == 4 * SHAPE[1]
     assert figures["test"]["uar"] > 0.9
     assert set(figures["baseline"]) == {"chance"}
     assert figures["leak"]["statistics"] == 0
-    assert told(folder)["parameters"] == models.load_model_files(folder / "fold-1", "svm").size
+    assert told(folder)["parameters"] == models.load_model(folder / "fold-1", "svm").size
     assert told(folder)["folds"]["0"] == {"train_rows": 72, "validation_rows": 12}
     assert json.loads((base / "svm.json").read_text()) == {}
     headline = json.loads((base / "eval.json").read_text())
@@ -113,23 +113,23 @@ def test_the_svm_can_be_the_model(base):
 
 
 def test_the_svm_is_told_who_saw_the_test_rows(base, monkeypatch):
-    clean = svm.fit
-    everything = Inputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "functionals").gather(
+    clean = svm.fit_svm
+    everything = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "functionals").gather(
         np.arange(144)
     )
 
     def leaky(*args, **options):
-        return clean(*args, **options | {"statistics": inputs.statistics_over(everything)})
+        return clean(*args, **options | {"statistics": inputs.fit_vector_statistics(everything)})
 
     with monkeypatch.context() as patched:
-        patched.setattr(svm, "fit", leaky)
+        patched.setattr(svm, "fit_svm", leaky)
         folder = trained(base, "leaky-svm", arch="svm", folds="first")
     assert evaluated(base, folder)["leak"]["statistics"] == 1
 
 
 def test_normalising_by_speaker_is_marked_and_uses_no_statistics_of_training(base):
     folder = trained(base, "by-speaker", normalise="speaker", epochs=8, folds="first")
-    figures, card = evaluated(base, folder), bundle.read(folder)
+    figures, card = evaluated(base, folder), bundle.read_card(folder)
     assert (figures["normalise"], figures["transductive"]) == ("speaker", True)
     assert (figures["leak"]["own_statistics"], figures["leak"]["statistics"]) == (1, 0)
     assert figures["leak"]["contaminated"] == 0
@@ -147,7 +147,7 @@ def test_without_normalising_nothing_is_fitted(base):
 
 def test_cells_are_kept_frame_by_frame_and_audited(base):
     folder = trained(base, "cells", statistics="cells", epochs=1, folds="first")
-    assert np.shape(bundle.read(folder).statistics["0"]["mean"]) == SHAPE
+    assert np.shape(bundle.read_card(folder).statistics["0"]["mean"]) == SHAPE
     assert evaluated(base, folder)["leak"]["statistics"] == 0
 
 
@@ -175,7 +175,7 @@ def test_rows_of_a_published_split_may_repeat_and_be_copies(base):
     assert (figures["test"]["rows"], figures["test"]["clips"]) == (40, 10)
     assert figures["stamp"].startswith("CONTAMINATED")
     assert told(base / "published")["stamp"] == "CONTAMINATED 100 %"
-    assert bundle.read(base / "published").stamp == "CONTAMINATED 100 %"
+    assert bundle.read_card(base / "published").stamp == "CONTAMINATED 100 %"
     frame, _, _ = tables.read_predictions(base / "published-heard.parquet")
     assert set(frame["variant"]) == {"original", "noise"}
 
@@ -233,7 +233,7 @@ def run_voted(base, voted, name, **settings):
 @pytest.fixture
 def taught(monkeypatch):
     """What networks and machines are taught."""
-    seen, original, fit = {}, batches.Batches.__init__, svm.fit
+    seen, original, fit = {}, batches.Batches.__init__, svm.fit_svm
 
     def spy(self, table, numbers, labels=None, **options):
         if options.get("shuffle") is not None:
@@ -247,7 +247,7 @@ def taught(monkeypatch):
         return fit(values, labels, *rest, **options)
 
     monkeypatch.setattr(batches.Batches, "__init__", spy)
-    monkeypatch.setattr(svm, "fit", watch)
+    monkeypatch.setattr(svm, "fit_svm", watch)
     return seen
 
 
@@ -294,7 +294,7 @@ def test_what_votes_cannot_teach_is_told(base, voted, table, listeners, said):
 
 
 def test_the_bundle_says_what_it_is(base, whole):
-    card = bundle.read(whole)
+    card = bundle.read_card(whole)
     assert (card.arch, card.view, card.labels, card.folds) == ("cnn", "logmel", CLASSES, [0, 1])
     assert card.layout["identity"] == LAYOUT.identity
     assert card.scores == {}
@@ -310,7 +310,7 @@ def test_statistics_come_from_training_rows_alone(base, whole):
     for fold in (0, 1):
         here = clips[(clips["fold"] == fold) & (clips["role"] == "train")]
         raw = np.concatenate([tensors(row.clip_id, row.variant) for row in here.itertuples()]).astype(np.float64)
-        kept = bundle.read(whole).statistics[str(fold)]
+        kept = bundle.read_card(whole).statistics[str(fold)]
         np.testing.assert_allclose(kept["mean"], raw.mean(axis=0), rtol=1e-4)
         np.testing.assert_allclose(kept["variance"], raw.var(axis=0), rtol=1e-3)
     assert evaluated(base, whole)["leak"]["statistics"] == 0
@@ -319,7 +319,7 @@ def test_statistics_come_from_training_rows_alone(base, whole):
 def test_statistics_that_saw_the_test_rows_are_caught(base, monkeypatch):
     everything = inputs.fit_statistics(dataset_table.open_table([base / "own.parquet"], base / "cache"), np.arange(144))
     with monkeypatch.context() as patched:
-        patched.setattr(Inputs, "measure", lambda self, rows: everything)
+        patched.setattr(ModelInputs, "measure", lambda self, rows: everything)
         folder = trained(base, "leaky", epochs=1, folds="first")
     figures = evaluated(base, folder)
     assert figures["leak"]["statistics"] == 1
@@ -393,7 +393,7 @@ def test_figures_of_training_are_written(base, whole):
 def test_the_same_seed_gives_the_same_network(base):
     one, two, other = (trained(base, name, epochs=2, folds="first") for name in ("one", "two", "three"))
     patch = np.random.default_rng(0).normal(-50, 10, (5, *SHAPE)).astype(np.float32)
-    networks = (models.load_model_files(folder / "fold-0", "cnn").network for folder in (one, two))
+    networks = (models.load_model(folder / "fold-0", "cnn").network for folder in (one, two))
     first, second = (network.predict(patch, verbose=0) for network in networks)
     np.testing.assert_allclose(first, second, atol=1e-6)
     assert pd.read_csv(one / "fold-0/history.csv").equals(pd.read_csv(other / "fold-0/history.csv"))
@@ -430,7 +430,7 @@ def test_a_bundle_that_was_tampered_with_is_refused(base, whole, tmp_path, harm)
     else:
         (folder / "bundle.json").write_text("{}")
     with pytest.raises(StoreError, match=r"dvc repro -f train"):
-        bundle.read(folder)
+        bundle.read_card(folder)
 
 
 def test_a_model_with_code_inside_is_refused(tmp_path):
@@ -438,7 +438,7 @@ def test_a_model_with_code_inside_is_refused(tmp_path):
     (tmp_path / "fold-0").mkdir()
     model.save(tmp_path / "fold-0/model.keras")
     with pytest.raises(StoreError, match="holds no model that may be loaded .*Lambda"):
-        models.load_model_files(tmp_path / "fold-0", "cnn")
+        models.load_model(tmp_path / "fold-0", "cnn")
 
 
 def test_without_a_bundle_evaluate_names_the_stage(base, tmp_path):

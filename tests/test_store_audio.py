@@ -15,7 +15,7 @@ from pipeline.signal import preprocess
 from pipeline.signal.settings import Audio
 
 RATE = 16_000
-LIMITS = measure.Limits()
+LIMITS = measure.ClipLimits()
 
 
 def tone(seconds=1.0, hertz=440.0, rate=RATE, peak=0.5):
@@ -31,7 +31,7 @@ def encoded(samples, rate=RATE, container="WAV", subtype="PCM_16"):
 def examined(tmp_path, data, name="clip.wav", limits=LIMITS):
     path = tmp_path / name
     path.write_bytes(data)
-    return measure.examine(path, limits, name=name)
+    return measure.measure_file(path, limits, name=name)
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 82260\n"
@@ -107,16 +107,18 @@ def test_levels_are_those_of_a_sine(tmp_path):
 
 def test_wav_and_flac_of_one_recording_share_the_samples_hash():
     samples = (tone() * 32767).astype(np.int16)  # as floats, libsndfile rounds them differently for the two
-    wav, flac = (decode.decode(encoded(samples, container=kind)) for kind in ("WAV", "FLAC"))
-    assert decode.samples_hash(wav.samples) == decode.samples_hash(flac.samples)
+    wav, flac = (decode.decode_audio(encoded(samples, container=kind)) for kind in ("WAV", "FLAC"))
+    assert decode.hash_samples(wav.samples) == decode.hash_samples(flac.samples)
     expected = hashlib.sha256(struct.pack(f"<{RATE}h", *samples.tolist())).hexdigest()
-    assert decode.samples_hash(wav.samples) == expected
+    assert decode.hash_samples(wav.samples) == expected
 
 
 def test_the_hash_interleaves_channels():
     left, right = tone(hertz=200), tone(hertz=300)
-    one, other = (decode.decode(encoded(np.stack(pair, axis=1))).samples for pair in [(left, right), (right, left)])
-    assert decode.samples_hash(one) != decode.samples_hash(other)
+    one, other = (
+        decode.decode_audio(encoded(np.stack(pair, axis=1))).samples for pair in [(left, right), (right, left)]
+    )
+    assert decode.hash_samples(one) != decode.hash_samples(other)
 
 
 def test_equal_channels_make_the_same_recording_as_mono(tmp_path):
@@ -129,12 +131,12 @@ def test_equal_channels_make_the_same_recording_as_mono(tmp_path):
 
 @pytest.mark.parametrize(("subtype", "kind"), [("PCM_16", "int16"), ("PCM_24", "float32"), ("FLOAT", "float32")])
 def test_what_does_not_fit_sixteen_bits_is_read_as_float(subtype, kind):
-    assert decode.decode(encoded(tone(), subtype=subtype)).samples.dtype == kind
+    assert decode.decode_audio(encoded(tone(), subtype=subtype)).samples.dtype == kind
 
 
 def test_mixing_down_averages_the_channels():
     left, right = tone(hertz=440, peak=0.6), np.zeros(RATE, np.float32)
-    mixed = decode.mono(decode.decode(encoded(np.stack([left, right], axis=1))).samples)
+    mixed = decode.to_mono(decode.decode_audio(encoded(np.stack([left, right], axis=1))).samples)
     np.testing.assert_allclose(mixed, left / 2, atol=1 / 32768)
 
 
@@ -155,10 +157,10 @@ def test_a_file_that_changed_since_ingest_is_refused(tmp_path):
     path = tmp_path / "clip.wav"
     path.write_bytes(encoded(tone()))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert len(decode.load(path, RATE, sha256=digest)) == RATE
+    assert len(decode.load_signal(path, RATE, sha256=digest)) == RATE
     path.write_bytes(encoded(tone(hertz=441)))
     with pytest.raises(AudioError, match="has changed since it was ingested: run 'dvc repro'"):
-        decode.load(path, RATE, sha256=digest)
+        decode.load_signal(path, RATE, sha256=digest)
 
 
 def test_real_clips_decode_to_their_published_hashes(corpora):
@@ -166,12 +168,12 @@ def test_real_clips_decode_to_their_published_hashes(corpora):
 
     published = {
         path.rpartition("/")[2][:-4]: digest
-        for path, digest in checksums.table("ravdess")[["path", "samples_sha256"]].itertuples(index=False)
+        for path, digest in checksums.checksum_table("ravdess")[["path", "samples_sha256"]].itertuples(index=False)
     }
     paths = sorted((corpora / "RAVDESS").rglob("*.flac"))[::40]
     assert len(paths) > 30
     for path in paths:
-        assert decode.samples_hash(decode.decode(path.read_bytes()).samples) == published[path.stem]
+        assert decode.hash_samples(decode.decode_audio(path.read_bytes()).samples) == published[path.stem]
 
 
 def test_a_flac_that_breaks_off_is_truncated(tmp_path):
@@ -183,13 +185,13 @@ def test_a_flac_that_breaks_off_is_truncated(tmp_path):
 def test_load_is_fetch_and_signal(tmp_path):
     path = tmp_path / "clip.wav"
     path.write_bytes(encoded(np.stack([tone(rate=48_000), -0.5 * tone(rate=48_000)], axis=1), rate=48_000))
-    recording = decode.fetch(path)
+    recording = decode.read_recording(path)
     assert (recording.samples.shape, recording.sample_rate, recording.container) == ((48_000, 2), 48_000, "WAV")
-    np.testing.assert_array_equal(decode.signal(recording, RATE), decode.load(path, RATE))
+    np.testing.assert_array_equal(decode.mono_signal(recording, RATE), decode.load_signal(path, RATE))
     np.testing.assert_array_equal(
-        decode.signal(recording, RATE), decode.resample(decode.mono(recording.samples), 48_000, RATE)
+        decode.mono_signal(recording, RATE), decode.resample(decode.to_mono(recording.samples), 48_000, RATE)
     )
-    for read in (decode.fetch, lambda path, **keys: decode.load(path, RATE, **keys)):
+    for read in (decode.read_recording, lambda path, **keys: decode.load_signal(path, RATE, **keys)):
         with pytest.raises(AudioError, match="cannot be read: No such file"):
             read(tmp_path / "none.wav")
         with pytest.raises(AudioError, match="has changed since it was ingested"):
@@ -222,7 +224,7 @@ def test_samples_louder_than_any_number_of_32_bits_are_damage(tmp_path, peak, st
     assert found.status == status
     assert (f"samples of {peak:.0e} times full scale" in found.detail) == (status != "ok")
     if status == "ok":
-        kept = preprocess.condition(decode.load(tmp_path / "clip.wav", 22_050), Audio())
+        kept = preprocess.preprocess_signal(decode.load_signal(tmp_path / "clip.wav", 22_050), Audio())
         assert np.abs(kept).max() == pytest.approx(peak, rel=0.1)
 
 
@@ -233,7 +235,7 @@ def test_a_header_that_states_more_than_memory_holds_is_refused(tmp_path):
     data[22:26] = b"\xff" * 4
     assert examined(tmp_path, bytes(data), "clip.flac").status == "too_long"
     with pytest.raises(AudioError, match="more than fit into memory|breaks off|ends before") as caught:
-        decode.load(tmp_path / "clip.flac", RATE)
+        decode.load_signal(tmp_path / "clip.flac", RATE)
     assert caught.value.status in {"too_long", "truncated"}  # memory that is not touched may be had
 
 
@@ -264,7 +266,7 @@ def test_a_damaged_header_prints_no_traceback(tmp_path, capfd):
 
 
 def test_a_seek_to_nowhere_stays():
-    source = decode.Source(b"0123456789")
+    source = decode.ByteSource(b"0123456789")
     assert (source.seek(4), source.seek(-1), source.seek(2**63 - 1, 1), source.seek(2**70)) == (4, 4, 4, 4)
     assert (source.seek(-2, 2), source.read(), source.seek(20), source.read()) == (8, b"89", 20, b"")
 
@@ -273,7 +275,7 @@ def test_samples_of_a_known_file_are_frozen():
     """Whoever changes them raises audio.VERSION, or the clip cache goes on serving the old ones."""
     rng = np.random.default_rng(7)
     stereo = (rng.normal(0, 3000, (4800, 2))).astype(np.int16)
-    signal = decode.resample(decode.mono(stereo), 48_000, RATE)
+    signal = decode.resample(decode.to_mono(stereo), 48_000, RATE)
     assert decode.VERSION == 2
     np.testing.assert_allclose(signal[[100, 700, 1500]], [-0.04311822, -0.00081814, -0.0017332], atol=2e-7)
 
@@ -286,9 +288,9 @@ def test_samples_of_a_known_file_are_frozen():
 def test_a_window_is_the_very_stretch_of_the_whole(tmp_path, suffix, subtype, sought):
     path, rate = tmp_path / f"x{suffix}", 22_050
     soundfile.write(path, 0.3 * np.random.default_rng(2).standard_normal((3 * rate, 2)), rate, subtype=subtype)
-    whole = decode.fetch(path)
+    whole = decode.read_recording(path)
     for start, seconds in [(0.0, 0.5), (0.7001, 1.3), (1.0, 99.0), (2.9999, 1.0), (50.0, 1.0)]:
-        part = decode.fetch(path, window=(start, seconds))
+        part = decode.read_recording(path, window=(start, seconds))
         first, last = round(start * rate), round(start * rate) + round(seconds * rate)
         if sought:
             assert part.first == min(first, len(whole.samples))

@@ -45,7 +45,11 @@ def whole(workplaces):
 
 
 def spread(function, items, scheduler: str) -> list:
-    return list(parallel.spread(function, items, crew=parallel.Crew(1, cluster.at(scheduler)), label="test"))
+    return list(
+        parallel.parallel_map(
+            function, items, crew=parallel.Executor(1, cluster.cluster_mapper(scheduler)), label="test"
+        )
+    )
 
 
 def test_a_cluster_gives_the_same_bytes(dask, workplaces, whole):
@@ -100,7 +104,7 @@ def test_work_that_kills_every_worker_is_given_up(dask):
 
 
 def test_an_address_of_no_scheduler_is_refused_in_a_sentence(dask, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 1)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     worker = next(iter(dask.scheduler.workers))
     for address, reason in {
         "tcp://127.0.0.1:1": r"\(.*\)",
@@ -124,7 +128,7 @@ def test_a_program_that_finds_no_scheduler_ends_at_once(workplaces):
 def test_a_cluster_without_workers_is_refused_in_a_sentence(monkeypatch):
     from distributed import LocalCluster
 
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
     with LocalCluster(n_workers=0, **SETTINGS) as empty, pytest.raises(SerError, match="has no worker.*'dask worker"):
         spread(int, ["1"], empty.scheduler_address)
 
@@ -138,7 +142,9 @@ def test_a_scheduler_that_dies_ends_the_run_in_a_sentence(tmp_path):
         while not file.exists():
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
-        results = parallel.spread(time.sleep, [0.05] * 200, crew=parallel.Crew(1, cluster.at(address)), label="test")
+        results = parallel.parallel_map(
+            time.sleep, [0.05] * 200, crew=parallel.Executor(1, cluster.cluster_mapper(address)), label="test"
+        )
         next(results)
         scheduler.kill()
         with pytest.raises(SerError, match="was lost while it worked. What was finished is kept"):

@@ -24,7 +24,7 @@ from pipeline.core import config, files
 from pipeline.core.errors import StoreError
 from pipeline.dataset import shards
 from pipeline.extract import cache, stage
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
@@ -32,17 +32,17 @@ COUNT = 200
 IDENTITY = {"view": "logmel", "dtype": "float16"}
 
 
-def settings_of(copies: bool) -> extractor.Recipe:
+def settings_of(copies: bool) -> extractor.ExtractorSettings:
     """Rows of a few hundred numbers, so that many bits are those of Arrow's own tables."""
-    whole = extractor.from_params(config.read(ROOT / "params.yaml"))
+    whole = extractor.settings_from_params(config.read_params(ROOT / "params.yaml"))
     augment = whole.augment if copies else replace(whole.augment, copies=())
     return replace(whole, audio=replace(whole.audio, seconds=0.06), augment=augment)
 
 
-def made(folder: Path, manifest: Path, settings: extractor.Recipe) -> dict[str, bytes]:
+def made(folder: Path, manifest: Path, settings: extractor.ExtractorSettings) -> dict[str, bytes]:
     """Extract into folder/clips and give all segments and shards."""
     outputs = {view: folder / f"{view}.parquet" for view in extractor.DTYPES}
-    place, team = Place(str(folder / "clips")), parallel.Crew(1)
+    place, team = Storage(str(folder / "clips")), parallel.Executor(1)
     stage.run(manifest.parent / "RAVDESS", manifest, outputs, settings=settings, storage=place, executor=team)
     paths = [*folder.glob("clips/*-*/*"), *folder.glob("*.parquet")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -86,19 +86,21 @@ def test_flipped_bits_are_found_and_made_good(workplaces, tmp_path, count, copie
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(str(tmp_path))
+    return Storage(str(tmp_path))
 
 
-def rows(*numbers: int) -> shards.Rows:
+def rows(*numbers: int) -> shards.FeatureRows:
     """Rows that are full of their own number."""
     tensors = np.stack([np.full((3, 2), number, np.float16) for number in numbers])
-    return shards.Rows([f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32))
+    return shards.FeatureRows(
+        [f"{number:064x}" for number in numbers], tensors, np.arange(len(numbers), dtype=np.int32)
+    )
 
 
-def put(place: Place, *numbers: int) -> Path:
+def put(place: Storage, *numbers: int) -> Path:
     """Keep such rows and say where."""
-    cache.put(place, IDENTITY, rows(*numbers))
-    return next(cache.path(place, IDENTITY).glob(f"{cache.prefix(rows(*numbers).key)}-*"))
+    cache.store_rows(place, IDENTITY, rows(*numbers))
+    return next(cache.partition_folder(place, IDENTITY).glob(f"{cache.segment_prefix(rows(*numbers).key)}-*"))
 
 
 def spoil(path: Path, number: int) -> bytes:
@@ -114,7 +116,7 @@ def test_what_was_mended_meanwhile_is_read_anew_and_stays(place, monkeypatch, ca
     """Another extraction replaces a damaged segment after it was opened here, before it was checked."""
     path = put(place, 3)
     whole = spoil(path, 3)
-    drawer, check = cache.Drawer(place, IDENTITY), cache.is_whole_segment
+    drawer, check = cache.Partition(place, IDENTITY), cache.is_whole_segment
 
     def mended(path: Path) -> bool:
         path.unlink()
@@ -133,7 +135,7 @@ def test_what_was_mended_meanwhile_is_read_anew_and_stays(place, monkeypatch, ca
 def test_what_vanishes_meanwhile_is_missing(place, monkeypatch, capsys, moment):
     put(place, 3)
     kept = put(place, 4)
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     before = cache.read_segment if moment == "listed" else cache.is_whole_segment
 
     def gone(path: Path):
@@ -156,7 +158,7 @@ def test_another_process_may_discard_all_that_is_damaged_first(place, monkeypatc
         return check(path)
 
     monkeypatch.setattr(cache, "is_whole_segment", quicker)
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     drawer.refresh(rows(3, 4, 5).key)
     assert drawer.missing(rows(3, 4, 5).key) == rows(3, 4).key
     assert drawer.segments_of(rows(5).key) == [kept.name]
@@ -173,18 +175,18 @@ def test_what_the_system_does_not_let_be_read_is_not_deleted(place, monkeypatch)
     monkeypatch.setattr(pa, "memory_map", refuse)
     monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(StoreError, match=rf"{path} cannot be read \(Too many open files\)"):
-        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
+        cache.Partition(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
     monkeypatch.undo()
     monkeypatch.setattr(pa, "memory_map", refuse)
     with pytest.raises(StoreError, match="Too many open files"):
-        cache.Drawer(place, IDENTITY).refresh(rows(3).key)
+        cache.Partition(place, IDENTITY).refresh(rows(3).key)
     assert path.exists()
 
 
 def test_a_row_that_a_second_segment_holds_is_found_there(place, capsys):
     victim = sorted([put(place, 3, 4), put(place, 4, 5)])[1]  # opened last: the index points to it
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     spoil(victim, 4)
     drawer.refresh(rows(4).key)
     assert drawer.missing(rows(4).key) == []
@@ -195,7 +197,7 @@ def test_a_row_that_a_second_segment_holds_is_found_there(place, capsys):
 def test_rows_that_nobody_read_through_count_as_missing(place):
     put(place, 3)
     put(place, 4)
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     drawer.refresh(rows(3).key)
     assert drawer.missing(rows(3, 4).key) == rows(4).key
 
@@ -205,7 +207,7 @@ def test_unfinished_files_and_strangers_are_passed_over(place):
     path.with_name(f"{path.name}.123.tmp").write_bytes(b"half")
     path.with_name("notes.txt").write_text("mine")
     assert place.names(path.parent.name) == {path.name, "notes.txt"}
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     drawer.refresh(rows(3).key)
     assert drawer.segments_of(rows(3).key) == [path.name]
     assert len(os.listdir(path.parent)) == 3  # noqa: PTH208
@@ -215,7 +217,7 @@ def test_many_segments_need_no_open_files(place):
     """A cache of millions of clips has more segments than a process may have open files."""
     for number in range(60):
         put(place, number)
-    drawer = cache.Drawer(place, IDENTITY)
+    drawer = cache.Partition(place, IDENTITY)
     before = len(list(Path("/proc/self/fd").iterdir()))
     drawer.refresh([key for number in range(60) for key in rows(number).key])
     assert len(drawer.known) == 60
@@ -224,9 +226,9 @@ def test_many_segments_need_no_open_files(place):
 
 def test_segments_are_mapped_and_not_read_into_memory(place):
     tensors = np.random.default_rng(4).normal(size=(4, 500, 500)).astype(np.float32)
-    some = shards.Rows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
-    cache.put(place, IDENTITY, some)
-    drawer, before = cache.Drawer(place, IDENTITY), pa.total_allocated_bytes()
+    some = shards.FeatureRows([f"{number:064x}" for number in range(4)], tensors, np.ones(4, np.int32))
+    cache.store_rows(place, IDENTITY, some)
+    drawer, before = cache.Partition(place, IDENTITY), pa.total_allocated_bytes()
     drawer.refresh(some.key)
     assert pa.total_allocated_bytes() - before < tensors.nbytes / 100
     np.testing.assert_array_equal(drawer.get(some.key[::-1]).tensors, tensors[::-1])

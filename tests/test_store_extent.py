@@ -12,8 +12,8 @@ import soundfile
 from pipeline.audio import decode, length
 from pipeline.core.errors import AudioError
 from pipeline.ingest import measure
-from pipeline.serving.inputs import NOTES
-from pipeline.serving.inputs import notes as heard_notes
+from pipeline.serving.inputs import ODDITY_NOTES
+from pipeline.serving.inputs import quality_notes as heard_notes
 
 RATE = 16_000
 SECONDS = 2.0
@@ -58,14 +58,14 @@ EVERY = list(every_encoding())
 def heard(data):
     """Seconds that are read, or the status."""
     try:
-        recording = decode.decode(data)
+        recording = decode.decode_audio(data)
     except AudioError as error:
         return error.status
     return len(recording.samples) / recording.sample_rate
 
 
 def doubts(data):
-    return decode.decode(data).doubts
+    return decode.decode_audio(data).doubts
 
 
 # cut and joined
@@ -105,7 +105,7 @@ def test_two_recordings_in_one_file_are_said_or_read(how, monkeypatch, tmp_path)
 def test_the_remedy_for_two_in_one_works(how, tmp_path):
     one, other = encoded(sound(), **how), encoded(sound(1.1), **how)
     with pytest.raises(AudioError, match="second recording from byte") as caught:
-        decode.decode(one + other, name="two")
+        decode.decode_audio(one + other, name="two")
     words = str(caught.value).split("'")
     (tmp_path / "two").write_bytes(one + other)
     parts = [
@@ -158,13 +158,13 @@ def with_size(data, mark, offset, kind, value):
 @pytest.mark.parametrize(("how", "mark", "offset", "kind"), CHUNKED)
 def test_an_impossible_size_means_to_the_end_of_the_file(how, mark, offset, kind):
     data = encoded(sound(), **how)
-    expected = decode.decode(data).samples
+    expected = decode.decode_audio(data).samples
     for value in IMPOSSIBLE[kind[1]]:
-        found = decode.decode(with_size(data, mark, offset, kind, value))
+        found = decode.decode_audio(with_size(data, mark, offset, kind, value))
         np.testing.assert_array_equal(found.samples, expected, err_msg=hex(value))
         assert found.doubts == ("unstated_length",)
         assert (
-            length.stated_length(with_size(data, mark, offset, kind, value)).data == data
+            length.measure_extent(with_size(data, mark, offset, kind, value)).data == data
         )  # the true size in the header
 
 
@@ -197,9 +197,9 @@ def test_sound_behind_the_stated_length_is_said(how, mark, offset, kind):
 def test_what_is_odd_about_the_bytes_stands_in_the_manifest_and_beside_the_answer(tmp_path):
     data = with_size(encoded(sound(), format="WAV", subtype="PCM_16"), b"data", 4, "<I", 0) + bytes(10)
     (tmp_path / "a.wav").write_bytes(data)
-    found = measure.examine(tmp_path / "a.wav", measure.Limits(), name="a.wav")
+    found = measure.measure_file(tmp_path / "a.wav", measure.ClipLimits(), name="a.wav")
     assert (found.status, found.warnings) == ("ok", "unstated_length")
-    assert list(heard_notes(decode.decode(data), SECONDS)) == [NOTES["unstated_length"]]
+    assert list(heard_notes(decode.decode_audio(data), SECONDS)) == [ODDITY_NOTES["unstated_length"]]
 
 
 def test_chunks_in_any_place_are_no_sound():
@@ -249,7 +249,7 @@ def mp3(rate, mode, seconds=4.0, channels=1):
 
 def without_front(data):
     """The same without its first frame, which states the count."""
-    frames, _, _ = length._frames(data)
+    frames, _, _ = length._list_frames(data)
     return data[frames[1].start :]
 
 
@@ -258,7 +258,7 @@ def without_front(data):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_mp3_without_a_stated_length_is_read_whole(rate, mode, channels):
     data = mp3(rate, mode, channels=channels)
-    tagged, bare = decode.decode(data), decode.decode(without_front(data))
+    tagged, bare = decode.decode_audio(data), decode.decode_audio(without_front(data))
     spare = 3 * (1152 if rate >= 32_000 else 576)  # what an encoder puts before and behind, which the front says
     assert len(tagged.samples) == 4 * rate
     assert 4 * rate <= len(bare.samples) <= 4 * rate + spare
@@ -282,7 +282,7 @@ def test_a_cut_mp3_is_said():
         data = mp3(RATE, mode)
         assert {heard(data[:size]) for size in range(len(data) // 3, len(data) - 700, 997)} == {"truncated"}
         bare = without_front(data)
-        frames, _, _ = length._frames(bare)
+        frames, _, _ = length._list_frames(bare)
         ends = {frame.start + frame.size for frame in frames}
         cuts = [size for size in range(len(bare) // 3, len(bare), 991) if size not in ends]
         assert {heard(bare[:size]) for size in cuts} == {"truncated"}
@@ -300,8 +300,8 @@ def test_tags_around_an_mp3_are_no_sound(front):
 @pytest.mark.parametrize("how", [{"format": "WAV", "subtype": "ULAW"}, {"format": "FLAC"}, {"format": "OGG"}])
 def test_a_tag_in_front_is_no_part_of_the_sound(how):
     id3, data = b"ID3\4\0\0" + bytes([0, 0, 7, 0x68]) + bytes(1000), encoded(sound(), **how)
-    np.testing.assert_array_equal(decode.decode(id3 + data).samples, decode.decode(data).samples)
-    assert length.stated_length(id3 + data + data).second == len(id3) + len(data)
+    np.testing.assert_array_equal(decode.decode_audio(id3 + data).samples, decode.decode_audio(data).samples)
+    assert length.measure_extent(id3 + data + data).second == len(id3) + len(data)
 
 
 def test_another_stream_behind_an_mp3_is_said():
@@ -314,8 +314,8 @@ def test_mpeg_within_a_wav_is_read_whole(mode):
     fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 576, 1, 1393)
     head = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", len(data))
     wav = b"RIFF" + struct.pack("<I", len(head) + len(data)) + head + data
-    np.testing.assert_array_equal(decode.decode(wav).samples, decode.decode(data).samples)
-    assert decode.decode(wav).container == "WAV"
+    np.testing.assert_array_equal(decode.decode_audio(wav).samples, decode.decode_audio(data).samples)
+    assert decode.decode_audio(wav).container == "WAV"
 
 
 @pytest.mark.parametrize("codec", ["libmp3lame", "mp2"])
@@ -330,7 +330,7 @@ def test_as_many_samples_as_ffmpeg(codec, tmp_path):
             f"ffmpeg -v error -y -i in.wav -c:a {codec} {options} {path} && "
             f"ffmpeg -v error -y -i {path} -f f32le {raw}", shell=True, cwd=tmp_path, check=True,
         )  # fmt: skip
-        assert abs(len(decode.fetch(path).samples) - raw.stat().st_size // 4) <= 1152 + 529
+        assert abs(len(decode.read_recording(path).samples) - raw.stat().st_size // 4) <= 1152 + 529
 
 
 # FLAC
@@ -352,10 +352,10 @@ def stating(data, total):
 @pytest.mark.parametrize("seconds", [0.6, 2.0, 8.192])
 def test_a_flac_of_unstated_or_understated_length_is_read_whole(subtype, seconds):
     data = flac(seconds, subtype=subtype)
-    expected = decode.decode(data).samples
+    expected = decode.decode_audio(data).samples
     assert len(expected) == round(seconds * RATE)
     for total in (0, 1, 5000, len(expected) - 1):
-        np.testing.assert_array_equal(decode.decode(stating(data, total)).samples, expected)
+        np.testing.assert_array_equal(decode.decode_audio(stating(data, total)).samples, expected)
     for total in (len(expected) + 1, 2 * len(expected), 2**30):
         assert heard(stating(data, total)) == "truncated"
 
@@ -381,7 +381,7 @@ def test_real_flac_states_what_its_last_frame_holds(corpora):
         stream = containers.scan_flac(data)
         assert stream
         assert stream.held == stream.stated > 0
-        assert length.stated_length(data).data is data
+        assert length.measure_extent(data).data is data
 
 
 # Ogg
@@ -414,17 +414,17 @@ def test_channels_that_cancel_are_said_and_one_is_heard(tmp_path):
                                 ("apart", sound(hertz=331).astype(np.float32), False)]:  # fmt: skip
         path = tmp_path / f"{name}.wav"
         soundfile.write(path, np.stack([voice, other], axis=1), RATE, subtype="FLOAT")
-        found = measure.examine(path, measure.Limits(), name=path.name)
+        found = measure.measure_file(path, measure.ClipLimits(), name=path.name)
         assert found.status == "ok"
         assert ("cancelling" in found.warnings.split(",")) is cancel
-        assert found.peak_dbfs == measure.level(float(max(np.abs(voice).max(), np.abs(other).max())))
+        assert found.peak_dbfs == measure.to_dbfs(float(max(np.abs(voice).max(), np.abs(other).max())))
         expected = voice if cancel else (voice + other) / 2
-        np.testing.assert_allclose(decode.load(path, RATE), expected, atol=1e-6)
+        np.testing.assert_allclose(decode.load_signal(path, RATE), expected, atol=1e-6)
 
 
 def test_the_loudest_of_channels_that_cancel_is_heard():
     voice = sound().astype(np.float32)
-    np.testing.assert_array_equal(decode.mono(np.stack([-0.9 * voice, voice], axis=1)), voice)
+    np.testing.assert_array_equal(decode.to_mono(np.stack([-0.9 * voice, voice], axis=1)), voice)
 
 
 def test_many_channels_of_noise_do_not_cancel():

@@ -300,14 +300,14 @@ def damaged(sources, rng):
 
 def judge(path):
     """Do with a file what ingest does, and what follows ingest; return the status."""
-    found = measure.examine(path, measure.Limits(), name=path.name)
+    found = measure.measure_file(path, measure.ClipLimits(), name=path.name)
     assert bool(found.detail) == (found.status != "ok")
     refused, signal = loaded(path, found.sha256)
     if refused:  # not for its length or its silence, for those do not keep a file from being loaded
         assert found.status in {refused, "too_long"}
         return found.status
     assert np.isfinite(signal).all()
-    assert np.isfinite(preprocess.condition(signal, Audio())).all()
+    assert np.isfinite(preprocess.preprocess_signal(signal, Audio())).all()
     assert found.status in {"ok", "too_long", "too_short", "silent"}
     assert found.status != "ok" or (len(signal) and 0.5 <= found.seconds <= 60)
     return found.status
@@ -315,7 +315,7 @@ def judge(path):
 
 def loaded(path, sha256):
     try:
-        return "", decode.load(path, RATE, sha256=sha256)
+        return "", decode.load_signal(path, RATE, sha256=sha256)
     except AudioError as error:
         return error.status, None
 
@@ -351,7 +351,7 @@ def compared(folder, sources, number, seed):
     name, data = damaged(sources, np.random.default_rng([seed, number]))
     path = folder / f"{number}"
     path.write_bytes(data)
-    found = measure.examine(path, measure.Limits(), name=path.name)
+    found = measure.measure_file(path, measure.ClipLimits(), name=path.name)
     ok = found.status == "ok"
     row = (found.status, name, found.frames if ok else 0, by_ffmpeg(path, found.sample_rate) if ok else 0)
     path.unlink()
@@ -414,7 +414,7 @@ def test_a_thousand_damaged_files_are_usable_or_have_their_reason(tmp_path, soun
     clips = recorded(request.getfixturevalue("corpora")) if sound == "recorded" else invented()
     found = outcomes(tmp_path, clips, seed=["recorded", "invented"].index(sound))
     statuses = Counter(status for status, _ in found)
-    assert statuses.keys() <= {"ok", *tables.REASONS}
+    assert statuses.keys() <= {"ok", *tables.REJECTION_REASONS}
     assert len(statuses) >= 6, statuses
     assert min(statuses["ok"], statuses["unreadable"], statuses["truncated"]) > COUNT / 50, statuses
     assert max(seconds for _, seconds in found) < PATIENCE

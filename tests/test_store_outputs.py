@@ -54,14 +54,14 @@ def described(kind: str) -> files.Output:
     """The output of a kind of command that needs a bundle."""
     from pipeline.export import command
 
-    return command.to_write(target(kind))
+    return command.output_bundle(target(kind))
 
 
 def write(kind: str) -> None:
     """Have a command write to its place, or stop."""
     name = kind.partition(" ")[0]
     if name == "export":
-        with files.replacing(described(kind), [Path("source")]) as part:
+        with files.replace_output(described(kind), [Path("source")]) as part:
             bundle(part)
     elif name in ("fetch", "part", "licence"):
         fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("mine.zip")))
@@ -81,8 +81,8 @@ def bundle(folder: Path, text: str = "weights") -> Path:
     """Write what has the form of a bundle."""
     (folder / "fold-0").mkdir(parents=True)
     (folder / "fold-0/model.onnx").write_text(text)
-    values = {"files": train_bundle.checksums(folder), "format": 3}
-    (folder / train_bundle.NAME).write_text(json.dumps(values | {"sha256": train_bundle.fingerprint(values)}))
+    values = {"files": train_bundle.file_checksums(folder), "format": 3}
+    (folder / train_bundle.CARD_FILE).write_text(json.dumps(values | {"sha256": train_bundle.card_hash(values)}))
     return folder
 
 
@@ -184,7 +184,7 @@ def test_what_we_wrote_is_known_by_its_content(place, kind, spoilt):
 @pytest.mark.parametrize("added", ["notes.txt", "fold-0/notes.txt", ".notes", "fold-1/model.onnx"])
 def test_a_bundle_with_anything_added_is_not_ours(place, added):
     folder = bundle(Path("out/onnx"))
-    assert train_bundle.is_whole(folder)
+    assert train_bundle.is_intact_bundle(folder)
     (folder / added).parent.mkdir(exist_ok=True)
     (folder / added).write_text("work")
     with pytest.raises(SettingError, match="out/onnx is there and is not a bundle that this command wrote"):
@@ -195,18 +195,18 @@ def test_a_bundle_with_anything_added_is_not_ours(place, added):
 def test_a_bundle_with_anything_altered_is_not_ours(place):
     folder = bundle(Path("out/onnx"))
     (folder / "fold-0/model.onnx").write_text("mine")
-    assert not train_bundle.is_whole(folder)
+    assert not train_bundle.is_intact_bundle(folder)
     shutil.rmtree(folder)
     bundle(folder)
-    (folder / train_bundle.NAME).write_text((folder / train_bundle.NAME).read_text().replace("3", "4"))
-    assert not train_bundle.is_whole(folder)
+    (folder / train_bundle.CARD_FILE).write_text((folder / train_bundle.CARD_FILE).read_text().replace("3", "4"))
+    assert not train_bundle.is_intact_bundle(folder)
     shutil.rmtree(folder)
     bundle(folder)
     (folder / "fold-0/link").symlink_to("model.onnx")
-    assert not train_bundle.is_whole(folder)
+    assert not train_bundle.is_intact_bundle(folder)
     (folder / "fold-0/link").unlink()
     (folder / ".DS_Store").write_text("of a file manager")
-    assert train_bundle.is_whole(folder)
+    assert train_bundle.is_intact_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_a_source_is_never_replaced_whatever_its_name(place, source, wanted):
     before = state(place)
     output = files.Output(path=Path(wanted), ours=lambda _: True, what="a bundle", folder=True)
     with pytest.raises(SettingError, match="which is read: name another place"):
-        files.refuse_taken(output, [Path(source)])
+        files.check_output(output, [Path(source)])
     assert state(place) == before
-    files.refuse_taken(
+    files.check_output(
         files.Output(path=Path("mine/litert"), ours=lambda _: False, what="x", folder=True), [Path(source)]
     )
 
@@ -239,13 +239,13 @@ def test_another_name_of_a_source_is_a_source(place):
     Path("b.csv").hardlink_to("a.csv")
     output = files.Output(path=Path("b.csv"), ours=lambda _: True, what="a table")
     with pytest.raises(SettingError, match="which is read"):
-        files.refuse_taken(output, [Path("a.csv")])
+        files.check_output(output, [Path("a.csv")])
 
 
 def test_the_export_command_asks_before_it_works(place, monkeypatch):
     from pipeline.cli import models
 
-    monkeypatch.setattr(models, "inputs", lambda *args: pytest.fail("worked"))
+    monkeypatch.setattr(models, "export_samples", lambda *args: pytest.fail("worked"))
     (place / "mine/onnx").mkdir(parents=True)
     (place / "mine/onnx/thesis.txt").write_text("a year of work")
     done = CliRunner().invoke(main, ["export", "--to", "onnx", "-o", "mine", "--model", "mine/x"])
@@ -265,8 +265,8 @@ def test_extract_asks_before_it_works(place, kind, monkeypatch):
 
 
 def test_what_appears_while_the_work_is_done_stays(place):
-    output = files.Output(path=Path("out"), ours=train_bundle.is_whole, what="a bundle", folder=True)
-    with pytest.raises(SettingError, match="so it stays as it is"), files.replacing(output) as part:  # noqa: PT012
+    output = files.Output(path=Path("out"), ours=train_bundle.is_intact_bundle, what="a bundle", folder=True)
+    with pytest.raises(SettingError, match="so it stays as it is"), files.replace_output(output) as part:  # noqa: PT012
         part.mkdir()
         Path("out").mkdir()
         Path("out/thesis.txt").write_text("a year of work")
@@ -292,24 +292,24 @@ def test_a_place_below_what_is_no_folder(place, where):
     Path("link").symlink_to("nothing")
     output = files.Output(path=Path(where), ours=lambda _: False, what="x")
     if where.startswith("gone"):
-        files.refuse_taken(output)
+        files.check_output(output)
     else:
         with pytest.raises(SettingError, match="is not a folder"):
-            files.refuse_taken(output)
+            files.check_output(output)
 
 
 def test_disks_and_the_current_folder_are_not_replaced(place):
     always = {"ours": lambda _: True, "what": "x", "folder": True}
     for path in (Path(), place, Path("/"), Path("/proc"), Path("clips/..")):
         with pytest.raises(SettingError):
-            files.refuse_taken(files.Output(path=path, **always))
+            files.check_output(files.Output(path=path, **always))
 
 
 def test_a_name_that_is_too_long_is_refused_before_the_work(place):
     for count in (240, 300):
         with pytest.raises(SettingError, match="too long"):
-            files.refuse_taken(files.Output(path=Path("x" * count), ours=lambda _: True, what="x"))
-    files.refuse_taken(files.Output(path=Path("x" * 200), ours=lambda _: True, what="x"))
+            files.check_output(files.Output(path=Path("x" * count), ours=lambda _: True, what="x"))
+    files.check_output(files.Output(path=Path("x" * 200), ours=lambda _: True, what="x"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
@@ -319,7 +319,7 @@ def test_a_closed_folder_is_refused_before_the_work(place):
     script = (
         "from pathlib import Path; import pipeline.core.files\n"
         "output = pipeline.core.files.Output(path=Path('closed/deep/x.npz'), ours=lambda _: True, what='x')\n"
-        "pipeline.core.files.refuse_taken(output)"
+        "pipeline.core.files.check_output(output)"
     )
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -457,10 +457,10 @@ def made(tmp_path_factory):
 
 
 def test_the_demo_lists_what_it_made(made):
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", stage.SUMS], cwd=made, check=True)
-    listed = {line.split("  ", 1)[1] for line in (made / stage.SUMS).read_text().splitlines()}
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", stage.CHECKSUM_FILE], cwd=made, check=True)
+    listed = {line.split("  ", 1)[1] for line in (made / stage.CHECKSUM_FILE).read_text().splitlines()}
     there = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
-    assert there - listed == {stage.SUMS}
+    assert there - listed == {stage.CHECKSUM_FILE}
 
 
 @pytest.mark.parametrize("strange", ["new", "altered", "link", "folder", "no marker"])
@@ -476,9 +476,9 @@ def test_the_demo_deletes_nothing_that_a_person_put_there(made, tmp_path, strang
         "no marker": lambda: (folder / "notes.txt").write_text("mine"),
     }[strange]()
     before = state(folder)
-    stage.refuse_strangers(made)
+    stage.check_replaceable(made)
     with pytest.raises(CorpusError, match="not made by it: move it away"):
-        stage.refuse_strangers(folder)
+        stage.check_replaceable(folder)
     assert state(folder) == before
 
 
@@ -486,24 +486,24 @@ def test_dvc_leaves_the_demo_to_its_stage():
     from ruamel.yaml import YAML
 
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert stages["demo"]["outs"] == [{str(stage.FOLDER): {"persist": True}}]
+    assert stages["demo"]["outs"] == [{str(stage.DEMO_FOLDER): {"persist": True}}]
 
 
 def test_pictures_say_whose_they_are(tmp_path):
     from matplotlib.figure import Figure
 
     figures.save_figure(Figure(), tmp_path / "ours.png")
-    assert figures.is_ours(tmp_path / "ours.png")
+    assert figures.is_own_figure(tmp_path / "ours.png")
     Figure().savefig(tmp_path / "other.png")
-    assert not figures.is_ours(tmp_path / "other.png")
-    assert inspect.to_draw(tmp_path / "ours.png").ours(tmp_path / "ours.png")
+    assert not figures.is_own_figure(tmp_path / "other.png")
+    assert inspect.picture_output(tmp_path / "ours.png").ours(tmp_path / "ours.png")
 
 
 def test_an_error_while_writing_names_the_output(place):
     output = files.Output(path=place / "x.csv", ours=lambda _: True, what="x")
     with (
         pytest.raises(StoreError, match=r"x\.csv could not be written: No space left"),
-        files.replacing(output) as part,
+        files.replace_output(output) as part,
         files.atomic_write(part) as same,
     ):
         raise OSError(errno.ENOSPC, "No space left on device", str(same))

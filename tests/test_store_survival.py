@@ -20,11 +20,11 @@ from pipeline.core import config
 from pipeline.core.errors import StoreError
 from pipeline.dataset import shards
 from pipeline.extract import cache, stage, storage, worker
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.signal import extractor
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = extractor.from_params(config.read(ROOT / "params.yaml"))
+SETTINGS = extractor.settings_from_params(config.read_params(ROOT / "params.yaml"))
 KILLS = 20
 CLIPS, SECONDS = 96, 2.5  # enough for two processes to write segments for about a second
 
@@ -120,31 +120,33 @@ def watch(seen: dict[str, set[int]], cache: Path, *, until) -> None:
 def small_batch(folder: Path) -> tuple[worker.Batch, dict]:
     """A batch of one clip that cannot be decoded, for there is no file: made again, it would fail."""
     keys = {"logmel": {"original": "ab" * 32}}
-    work = worker.Batch((worker.Piece("gone.wav", "cd" * 32, "ef" * 32, keys),))
-    return work, {"folder": folder, "settings": SETTINGS, "storage": Place(str(folder / "clips"))}
+    work = worker.Batch((worker.ClipTask("gone.wav", "cd" * 32, "ef" * 32, keys),))
+    return work, {"folder": folder, "settings": SETTINGS, "storage": Storage(str(folder / "clips"))}
 
 
 def test_what_another_process_is_making_is_awaited(tmp_path):
     work, how = small_batch(tmp_path)
     receipts = []
-    thread = threading.Thread(target=lambda: receipts.append(worker.work(work, **how)))
+    thread = threading.Thread(target=lambda: receipts.append(worker.process_batch(work, **how)))
     with how["storage"].lock(work.name):
         thread.start()
         thread.join(0.3)
         assert thread.is_alive(), "it did not wait"
-        rows = shards.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-        cache.put(how["storage"], extractor.identity(SETTINGS, "logmel"), rows)
+        rows = shards.FeatureRows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+        cache.store_rows(how["storage"], extractor.view_identity(SETTINGS, "logmel"), rows)
     thread.join(10)
-    assert receipts == [worker.Receipt(1, 0)]
+    assert receipts == [worker.BatchResult(1, 0)]
 
 
 def test_whoever_comes_later_means_the_same_batches():
     """Whatever is missing by then: the batches are runs of the whole list, or two would make rows in other company."""
-    pieces = [worker.Piece(f"{number}.wav", "", "", {"mfcc": {"original": f"{number:064x}"}}) for number in range(300)]
+    pieces = [
+        worker.ClipTask(f"{number}.wav", "", "", {"mfcc": {"original": f"{number:064x}"}}) for number in range(300)
+    ]
     done = {3, 10, 11, 12, 13, 14, 222}
     later = [replace(each, keys={}) if number in done else each for number, each in enumerate(pieces)]
     before, after = (
-        {tuple(piece.path for piece in each.tasks) for each in stage.batches(some)} for some in (pieces, later)
+        {tuple(piece.path for piece in each.tasks) for each in stage.make_batches(some)} for some in (pieces, later)
     )
     assert sorted(len(each) for each in before) == [5] * 60
     assert len(after - before) == 2
@@ -154,12 +156,12 @@ def test_whoever_comes_later_means_the_same_batches():
 
 def test_a_damaged_segment_of_the_same_rows_does_not_count_as_made(tmp_path):
     work, how = small_batch(tmp_path)
-    rows = shards.Rows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
-    cache.put(how["storage"], extractor.identity(SETTINGS, "logmel"), rows)
-    assert worker.work(work, **how) == worker.Receipt(1, 0)
+    rows = shards.FeatureRows(["ab" * 32], np.zeros((1, 3, 2), np.float16), np.ones(1, np.int32))
+    cache.store_rows(how["storage"], extractor.view_identity(SETTINGS, "logmel"), rows)
+    assert worker.process_batch(work, **how) == worker.BatchResult(1, 0)
     (path,) = tmp_path.rglob("*.arrow")
     path.write_bytes(path.read_bytes()[:-1])
-    assert "gone.wav cannot be read" in worker.work(work, **how).failures[0]
+    assert "gone.wav cannot be read" in worker.process_batch(work, **how).failures[0]
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
@@ -176,7 +178,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     child.kill()
     assert taken.wait(5), "nobody can work on what a killed process had begun"
     child.communicate()
-    with pytest.raises(ZeroDivisionError), Place(str(tmp_path)).lock("x"):
+    with pytest.raises(ZeroDivisionError), Storage(str(tmp_path)).lock("x"):
         raise ZeroDivisionError
     take(tmp_path, taken)  # an error frees it too
     (left,) = (tmp_path / "locks").iterdir()
@@ -184,7 +186,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
 
 
 def take(folder: Path, taken: threading.Event) -> None:
-    with Place(str(folder)).lock("x"):
+    with Storage(str(folder)).lock("x"):
         taken.set()
 
 
@@ -284,7 +286,7 @@ def test_a_cache_that_cannot_be_written_is_named(workplaces):
 
 def test_a_full_cache_serves_where_it_can_only_be_read(tmp_path, capsys):
     """No note can be left there, and that is all."""
-    place = Place(str(tmp_path / "file"))
+    place = Storage(str(tmp_path / "file"))
     (tmp_path / "file").write_text("a file where the folder should be")
     storage.write_references(place, {Path("x.parquet"): ("logmel-1", ["a.arrow"])})
     assert "x.parquet is whole, but" in capsys.readouterr().err

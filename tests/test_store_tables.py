@@ -14,8 +14,8 @@ from pipeline.core.errors import StoreError
 from pipeline.dataset import inputs, shards
 from pipeline.dataset import table as dataset_table
 from pipeline.extract import cache
-from pipeline.extract.storage import Place
-from pipeline.split.rows import COLUMNS
+from pipeline.extract.storage import Storage
+from pipeline.split.rows import SPLIT_COLUMNS
 from pipeline.upkeep import gc
 
 LAYOUT = shards.Layout(
@@ -32,7 +32,7 @@ LAYOUT = shards.Layout(
 def rows(names, seed=0, layout=LAYOUT):
     rng = np.random.default_rng(seed)
     index = [(name, variant) for name in names for variant in ("original", "noise")]
-    return shards.Rows(
+    return shards.FeatureRows(
         clip_id=[name for name, _ in index],
         variant=[variant for _, variant in index],
         key=[f"{name}-{variant}-{seed}" for name, variant in index],
@@ -45,8 +45,8 @@ def rows(names, seed=0, layout=LAYOUT):
 def two(tmp_path):
     """Two shards of 4 and 6 rows, the second in two row groups, and their rows."""
     one, *other = rows(["x/1", "x/2"], 1), rows(["y/1"], 2), rows(["y/2", "y/3"], 3)
-    assert shards.write(tmp_path / "x.parquet", LAYOUT, [one]) == 4
-    assert shards.write(tmp_path / "y.parquet", LAYOUT, other) == 6
+    assert shards.write_shard(tmp_path / "x.parquet", LAYOUT, [one]) == 4
+    assert shards.write_shard(tmp_path / "y.parquet", LAYOUT, other) == 6
     return [tmp_path / "x.parquet", tmp_path / "y.parquet"], [one, *other]
 
 
@@ -55,10 +55,10 @@ def test_a_shard_reads_back_to_the_bit(two):
     file, layout = shards.open_shard(paths[1])
     assert layout == LAYOUT
     assert file.num_row_groups == 2
-    index = shards.index(file).to_pandas()
+    index = shards.read_index(file).to_pandas()
     assert index["clip_id"].tolist() == [*written[1].clip_id, *written[2].clip_id]
     expected = np.concatenate([written[1].tensors, written[2].tensors])
-    np.testing.assert_array_equal(np.concatenate(list(shards.tensors(file, layout))), expected)
+    np.testing.assert_array_equal(np.concatenate(list(shards.read_tensors(file, layout))), expected)
 
 
 def test_tensors_are_split_by_byte_and_without_dictionary(two):
@@ -71,7 +71,7 @@ def test_tensors_are_split_by_byte_and_without_dictionary(two):
 
 def test_the_same_rows_make_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        shards.write(tmp_path / f"{name}.parquet", LAYOUT, [rows(["x/1", "x/2"])])
+        shards.write_shard(tmp_path / f"{name}.parquet", LAYOUT, [rows(["x/1", "x/2"])])
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
@@ -79,7 +79,7 @@ def test_the_same_rows_make_the_same_bytes(tmp_path):
 def test_tensors_of_another_layout_are_refused(tmp_path, wrong):
     other = shards.Layout(**{**vars(LAYOUT), **wrong})
     with pytest.raises(StoreError, match=r"do not fit the shard's float16 \(6, 4\)"):
-        shards.write(tmp_path / "x.parquet", LAYOUT, [rows(["x/1"], layout=other)])
+        shards.write_shard(tmp_path / "x.parquet", LAYOUT, [rows(["x/1"], layout=other)])
     assert not list(tmp_path.iterdir())
 
 
@@ -108,7 +108,7 @@ def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
     dataset_table.open_table(paths, tmp_path / "cache")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
     other = rows(["x/1", "x/2"], 9)
-    shards.write(paths[0], LAYOUT, [other])
+    shards.write_shard(paths[0], LAYOUT, [other])
     table = dataset_table.open_table(paths, tmp_path / "cache")
     np.testing.assert_array_equal(table.gather(np.array([0]))[0], other.tensors[0].astype(np.float32))
     stored = table.stored(np.array([0]))
@@ -119,24 +119,24 @@ def test_a_shard_is_unpacked_once_and_again_when_it_changed(two, tmp_path):
 def test_the_hash_of_a_shard_is_remembered_until_the_file_changes(two, tmp_path, monkeypatch):
     (path, _), cache = two[0], tmp_path / "cache"
     os.utime(path, (1e9, 1e9))
-    found = dataset_table.shard_hash(path, cache)
+    found = dataset_table.cached_shard_hash(path, cache)
     assert found == files.file_hash(path)
     with monkeypatch.context() as patch:
         patch.setattr(files, "file_hash", lambda _: pytest.fail("hashed again"))
-        assert dataset_table.shard_hash(path, cache) == found
+        assert dataset_table.cached_shard_hash(path, cache) == found
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(path, (1e9, 1e9 + 1))
-    assert dataset_table.shard_hash(path, cache) == files.file_hash(path) != found
+    assert dataset_table.cached_shard_hash(path, cache) == files.file_hash(path) != found
     for note in cache.iterdir():
         note.write_text("no hash")
-    assert dataset_table.shard_hash(path, cache) == files.file_hash(path)
+    assert dataset_table.cached_shard_hash(path, cache) == files.file_hash(path)
 
 
 def test_a_file_changed_just_now_is_hashed_each_time(two, tmp_path):
     """It may change again within the same tick of the clock."""
     (path, _), cache = two[0], tmp_path / "cache"
-    dataset_table.shard_hash(path, cache)
+    dataset_table.cached_shard_hash(path, cache)
     assert not cache.exists()
 
 
@@ -154,7 +154,7 @@ def test_many_threads_may_write_one_file_aside(tmp_path):
 def test_shards_of_different_settings_do_not_mix(two, tmp_path):
     paths, _ = two
     other = shards.Layout(**{**vars(LAYOUT), "identity": {"view": "logmel", "n_mels": 5}})
-    shards.write(paths[1], other, [rows(["y/1"])])
+    shards.write_shard(paths[1], other, [rows(["y/1"])])
     with pytest.raises(StoreError, match="made with different settings"):
         dataset_table.open_table(paths, tmp_path / "cache")
 
@@ -174,7 +174,7 @@ def test_statistics_are_over_frames_that_hold_sound(two, tmp_path):
 
 
 def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
-    from pipeline.train.batches import Batches, Patches
+    from pipeline.train.batches import Batches, InputBatches
 
     table = dataset_table.open_table(two[0], tmp_path / "cache")
     numbers, labels = np.arange(10), np.arange(10) % 3
@@ -194,12 +194,14 @@ def test_batches_cover_every_row_once_in_a_new_order_each_epoch(two, tmp_path):
             np.testing.assert_array_equal(weight, weights[labels[some]])
         orders.append(order.tolist())
     assert orders[0] == orders[2] != orders[1]
-    plain = Patches(table, numbers, batch_size=4)
+    plain = InputBatches(table, numbers, batch_size=4)
     np.testing.assert_array_equal(np.concatenate([plain[b] for b in range(len(plain))]), table.gather(numbers))
 
 
 def test_predictions_read_back(tmp_path):
-    frame = pd.DataFrame({name: [f"{name}1", f"{name}2"] for name in tables.PREDICTIONS_TEXT} | {"fold": [0, 3]})
+    frame = pd.DataFrame(
+        {name: [f"{name}1", f"{name}2"] for name in tables.PREDICTIONS_TEXT_COLUMNS} | {"fold": [0, 3]}
+    )
     probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]], np.float32)
     tables.write_predictions(frame, probabilities, ["a", "b", "c"], tmp_path / "p.parquet")
     found, values, labels = tables.read_predictions(tmp_path / "p.parquet")
@@ -221,7 +223,7 @@ def test_a_table_of_another_layout_is_refused(tmp_path, read):
 
 
 def test_roles_read_back_with_what_they_are_about(tmp_path):
-    frame = pd.DataFrame({name: ["a", "b"] for name in COLUMNS} | {"fold": [0, 1], "label": ["happy", None]})
+    frame = pd.DataFrame({name: ["a", "b"] for name in SPLIT_COLUMNS} | {"fold": [0, 1], "label": ["happy", None]})
     frame["votes_face"] = [None, [0, 1, 0, 0, 1, 0]]
     tables.write_splits(
         frame,
@@ -252,13 +254,13 @@ def cached(place, keys, first):
     """Keep rows that begin with the number ``first``, and give them."""
     identity = {"view": "x", "dtype": "float16"}
     tensors = (first + np.arange(12 * len(keys), dtype=np.float16)).reshape(-1, 3, 4)
-    rows = shards.Rows(keys, tensors, np.arange(len(keys), dtype=np.int32))
-    cache.put(place, identity, rows)
-    return cache.Drawer(place, identity), rows
+    rows = shards.FeatureRows(keys, tensors, np.arange(len(keys), dtype=np.int32))
+    cache.store_rows(place, identity, rows)
+    return cache.Partition(place, identity), rows
 
 
 def test_the_clip_cache_gives_back_what_it_was_given_in_any_order(tmp_path):
-    place, keys = Place(str(tmp_path)), [f"{n:064x}" for n in range(5)]
+    place, keys = Storage(str(tmp_path)), [f"{n:064x}" for n in range(5)]
     cached(place, keys[:2], 0)
     drawer, rows = cached(place, keys[2:4], 100)
     assert drawer.missing(keys) == keys
@@ -276,11 +278,11 @@ def test_the_clip_cache_gives_back_what_it_was_given_in_any_order(tmp_path):
 
 
 def test_a_segment_is_named_by_its_keys_and_its_bytes(tmp_path):
-    place, keys = Place(str(tmp_path)), ["ab" * 32, "cd" * 32]
+    place, keys = Storage(str(tmp_path)), ["ab" * 32, "cd" * 32]
     drawer, _ = cached(place, keys, 0)
     (path,) = (tmp_path / drawer.name).iterdir()
-    assert cache.is_there(place, drawer.identity, keys)
-    assert not cache.is_there(place, drawer.identity, keys[::-1])
+    assert cache.has_segment(place, drawer.identity, keys)
+    assert not cache.has_segment(place, drawer.identity, keys[::-1])
     assert cache.is_whole_segment(path)
     assert cache.describe_segment(path) == {"view": "x", "dtype": "float16", "shape": [3, 4]}
     again, _ = cached(place, keys, 0)
@@ -384,7 +386,7 @@ def test_verify_reads_unpacked_files_too(unpacked, monkeypatch, tmp_path, harm):
     _, other, made = unpacked
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path))
     made.parent.rename(tmp_path / "unpacked")
-    place, kept = Place(str(tmp_path / "place")), tmp_path / "unpacked" / made.name
+    place, kept = Storage(str(tmp_path / "place")), tmp_path / "unpacked" / made.name
     assert [(each.item.path, each.fault) for each in gc.verify_store(place)] == [(str(kept), "")]
     HARMS[harm](kept, other)
     (found,) = gc.verify_store(place)
@@ -397,7 +399,7 @@ def test_a_shard_that_changed_under_its_note_is_unpacked_under_its_own_name(two,
     """The note of another file of the same inode, size and time."""
     (path, _), cache = two[0], tmp_path / "cache"
     os.utime(path, (1e9, 1e9))
-    dataset_table.shard_hash(path, cache)
+    dataset_table.cached_shard_hash(path, cache)
     (note,) = cache.iterdir()
     note.write_text("ab" * 32)
     table = dataset_table.open_table([path], cache)
@@ -431,7 +433,7 @@ def test_a_manifest_that_says_nothing_of_its_corpus_is_refused(tmp_path):
 
 def test_roles_that_say_nothing_of_the_corpora_are_refused(tmp_path):
     path = tmp_path / "clips.parquet"
-    tables.write_splits(pd.DataFrame(columns=COLUMNS), path, classes=[], synthetic=[], split={}, corpora={})
+    tables.write_splits(pd.DataFrame(columns=SPLIT_COLUMNS), path, classes=[], synthetic=[], split={}, corpora={})
     table = pq.read_table(path)
     about = {"classes": [], "synthetic": [], "split": {}}  # as before 0.1
     pq.write_table(table.replace_schema_metadata({"ser": json.dumps(about)}), path)

@@ -20,7 +20,7 @@ from pipeline.core import config, files
 from pipeline.core.errors import StoreError
 from pipeline.dataset import shards, table
 from pipeline.extract import cache, stage, storage, writer
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
@@ -30,7 +30,9 @@ from pipeline.upkeep import text as upkeep_text
 
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
-SETTINGS = replace(extractor.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
+SETTINGS = replace(
+    extractor.settings_from_params(config.read_params(ROOT / "params.yaml")), augment=Augment(copies=("noise",))
+)
 LOGMEL = replace(SETTINGS.features.logmel, n_mels=40, top_db=None)
 OTHER = replace(SETTINGS, features=replace(SETTINGS.features, logmel=LOGMEL))  # of MFCC the same
 
@@ -51,20 +53,22 @@ def corpus(tmp_path):
         path = tmp_path / f"RAVDESS/Actor_{number % 2 + 1:02}/03-01-0{number + 1}-01-01-01-{number % 2 + 1:02}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(RATE + 100 * number), RATE)
-    ingest_stage.run("ravdess", tmp_path / "RAVDESS", tmp_path / "ravdess.parquet", limits=measure.Limits())
+    ingest_stage.run("ravdess", tmp_path / "RAVDESS", tmp_path / "ravdess.parquet", limits=measure.ClipLimits())
     return tmp_path / "RAVDESS"
 
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(str(tmp_path / "cache"))
+    return Storage(str(tmp_path / "cache"))
 
 
-def extracted(folder: Path, place: Place, out: str = "a", settings: extractor.Recipe = SETTINGS) -> dict[str, Path]:
+def extracted(
+    folder: Path, place: Storage, out: str = "a", settings: extractor.ExtractorSettings = SETTINGS
+) -> dict[str, Path]:
     """Extract into a workspace, as DVC has it done."""
     base = folder.parent
     outputs = {view: base / out / "features" / view / "ravdess.parquet" for view in extractor.DTYPES}
-    team = parallel.Crew(1)
+    team = parallel.Executor(1)
     stage.run(folder, base / "ravdess.parquet", outputs, settings=settings, storage=place, executor=team)
     return outputs
 
@@ -94,25 +98,25 @@ def flip(path: Path, at: int) -> bytes:
     return bytes(data)
 
 
-def keep(place: Place, *, rows: int = 3, seed: int = 0, view: str = "logmel") -> str:
+def keep(place: Storage, *, rows: int = 3, seed: int = 0, view: str = "logmel") -> str:
     """Put a segment of made-up rows and give its path below the folder."""
     identity = {"view": view, "dtype": "float16", "settings": {view: {"hop": 320}}, "versions": {}}
     keys = [files.text_hash(seed, row) for row in range(rows)]
-    made = shards.Rows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
+    made = shards.FeatureRows(keys, np.full((rows, 5, 4), seed, np.float16), np.full(rows, 5, np.int32))
     before = found_in(place.folder)
-    cache.put(place, identity, made)
+    cache.store_rows(place, identity, made)
     (new,) = found_in(place.folder) - before
     return new
 
 
-def refer(place: Place, shard: Path, *names: str) -> None:
+def refer(place: Storage, shard: Path, *names: str) -> None:
     """Leave the note of a shard that was made of these segments."""
     shard.parent.mkdir(parents=True, exist_ok=True)
     shard.write_bytes(str(shard).encode())
     storage.write_references(place, {shard: (names[0].partition("/")[0], [name.rpartition("/")[2] for name in names])})
 
 
-def sweep(place: Place, **options) -> set[str]:
+def sweep(place: Storage, **options) -> set[str]:
     """Clean up and name what went by it, below the folder."""
     before = set(tree(place.folder))
     garbage = gc.find_garbage(place, **options)
@@ -130,15 +134,15 @@ def test_every_file_that_we_write_is_recognised(corpus, place):
     outputs = extracted(corpus, place)
     cache = files.cache_folder() / "unpacked"
     table.open_table([outputs["logmel"]], cache)
-    kinds = {name: inventory.kind(*name.split("/")) for name in tree(place.folder)}
+    kinds = {name: inventory.file_kind(*name.split("/")) for name in tree(place.folder)}
     assert set(kinds.values()) == {"segment", "note", "lock"}
     (unpacked,) = cache.iterdir()
-    assert inventory.kind("unpacked", unpacked.name) == "unpacked"
-    assert len(inventory.here(place)) == len(kinds)
+    assert inventory.file_kind("unpacked", unpacked.name) == "unpacked"
+    assert len(inventory.local_items(place)) == len(kinds)
     assert [item.path for item in inventory.unpacked_items()] == [str(unpacked)]
     for path in (*place.folder.rglob("*.arrow"), *place.folder.rglob("*.json"), unpacked):
         with files.atomic_write(path) as part:
-            assert inventory.kind(path.parent.name, part.name) == "unfinished"
+            assert inventory.file_kind(path.parent.name, part.name) == "unfinished"
             part.write_bytes(b"")
 
 
@@ -161,7 +165,7 @@ HEX = "0123456789abcdef"
     ],
 )
 def test_what_has_another_form_is_not_ours(drawer, name):
-    assert inventory.kind(drawer, name) == ""
+    assert inventory.file_kind(drawer, name) == ""
 
 
 def test_sizes_and_counts_are_those_of_the_disk(corpus, place):
@@ -172,10 +176,12 @@ def test_sizes_and_counts_are_those_of_the_disk(corpus, place):
     assert {drawer.name: drawer.size for drawer in taken.drawers} == sizes
     assert [drawer.rows for drawer in taken.drawers] == [12, 12, 12]
     assert sum(drawer.segments for drawer in taken.drawers) == len(found_in(place.folder)) == 6
-    views = {cache.drawer_name(extractor.identity(s, view)) for s in (SETTINGS, OTHER) for view in extractor.DTYPES}
+    views = {
+        cache.partition_name(extractor.view_identity(s, view)) for s in (SETTINGS, OTHER) for view in extractor.DTYPES
+    }
     assert {drawer.name for drawer in taken.drawers} == views
     for drawer in taken.drawers:
-        assert cache.drawer_name(drawer.identity) == drawer.name
+        assert cache.partition_name(drawer.identity) == drawer.name
         assert drawer.unused == 0
 
 
@@ -184,12 +190,12 @@ def test_it_is_known_which_shards_a_drawer_was_read_for(corpus, place):
     there = extracted(corpus, place, "b", OTHER)
     shutil.rmtree(corpus.parent / "a")
     by_name = {drawer.name: drawer for drawer in inventory.take_inventory(place).drawers}
-    both = by_name[cache.drawer_name(extractor.identity(SETTINGS, "mfcc"))]
+    both = by_name[cache.partition_name(extractor.view_identity(SETTINGS, "mfcc"))]
     assert [(shard.path, shard.alive, shard.clips) for shard in both.shards] == [
         (str(there["mfcc"]), True, 6),
         (str(here["mfcc"]), False, None),
     ]
-    lonely = by_name[cache.drawer_name(extractor.identity(SETTINGS, "logmel"))]
+    lonely = by_name[cache.partition_name(extractor.view_identity(SETTINGS, "logmel"))]
     assert [(shard.path, shard.alive) for shard in lonely.shards] == [(str(here["logmel"]), False)]
     assert (both.unused, lonely.unused) == (0, lonely.size)
 
@@ -201,7 +207,7 @@ def test_ages_are_those_of_the_oldest_and_the_newest_segment(place):
     (drawer,) = inventory.take_inventory(place).drawers
     assert time.time() - drawer.first_written == pytest.approx(20 * DAY, abs=60)
     assert time.time() - drawer.last_written == pytest.approx(1.5 * DAY, abs=60)
-    text = "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
+    text = "\n".join(upkeep_text.format_inventory(inventory.take_inventory(place), time.time(), {}))
     assert "2 weeks ago    1 day ago" in text
 
 
@@ -209,18 +215,18 @@ def test_settings_are_told_apart_in_words(corpus, place):
     extracted(corpus, place)
     extracted(corpus, place, "b", OTHER)
     taken = inventory.take_inventory(place)
-    alone = list(upkeep_text.inventory_text(taken, time.time(), {}))
+    alone = list(upkeep_text.format_inventory(taken, time.time(), {}))
     assert "    logmel.n_mels 40, logmel.top_db null" in alone
     assert "    logmel.n_mels 64, logmel.top_db 80.0" in alone
     assert not any("mfcc.n_mfcc" in line for line in alone)  # one drawer alone differs from none
-    now = {view: extractor.identity(OTHER, view) for view in extractor.DTYPES}
-    against = list(upkeep_text.inventory_text(taken, time.time(), now))
+    now = {view: extractor.view_identity(OTHER, view) for view in extractor.DTYPES}
+    against = list(upkeep_text.format_inventory(taken, time.time(), now))
     assert "    logmel.n_mels 64 (now 40), logmel.top_db 80.0 (now null)" in against
     assert against.count("    as in params.yaml") == 2
     older = {view: now[view] | {"versions": now[view]["versions"] | {"frontend": 99}} for view in now}
-    assert "    versions.frontend" in "\n".join(upkeep_text.inventory_text(taken, time.time(), older))
+    assert "    versions.frontend" in "\n".join(upkeep_text.format_inventory(taken, time.time(), older))
     more = {view: now[view] | {"settings": now[view]["settings"] | {"new": {"key": True}}} for view in now}
-    assert "    new.key null (now true)" in upkeep_text.inventory_text(taken, time.time(), more)
+    assert "    new.key null (now true)" in upkeep_text.format_inventory(taken, time.time(), more)
 
 
 def test_a_shard_that_is_gone_or_elsewhere_says_so(tmp_path, place, monkeypatch):
@@ -232,7 +238,7 @@ def test_a_shard_that_is_gone_or_elsewhere_says_so(tmp_path, place, monkeypatch)
         patch.setattr(platform, "node", lambda: "node7")
         refer(place, tmp_path / "far.parquet", name)
     (tmp_path / "far.parquet").unlink()
-    lines = "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
+    lines = "\n".join(upkeep_text.format_inventory(inventory.take_inventory(place), time.time(), {}))
     assert f"    gone: {tmp_path}/gone.parquet" in lines
     assert f"    node7: {tmp_path}/far.parquet" in lines
     assert "1 note without a shard" in lines
@@ -242,7 +248,7 @@ def test_lines_fit_in_100_columns(corpus, place):
     extracted(corpus, place)
     extracted(corpus, place, "b", OTHER)
     grow_old(place.folder, 500)
-    for line in upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}):
+    for line in upkeep_text.format_inventory(inventory.take_inventory(place), time.time(), {}):
         assert len(line) <= 100 or "/" in line
 
 
@@ -251,7 +257,7 @@ def test_a_damaged_segment_does_not_stop_the_list(place):
     (place.folder / names[2]).write_bytes(b"")
     (drawer,) = inventory.take_inventory(place).drawers
     assert (drawer.rows, drawer.segments, drawer.unreadable) == (3, 3, 1)
-    assert "    1 damaged" in "\n".join(upkeep_text.inventory_text(inventory.take_inventory(place), time.time(), {}))
+    assert "    1 damaged" in "\n".join(upkeep_text.format_inventory(inventory.take_inventory(place), time.time(), {}))
 
 
 def test_an_absent_cache_is_empty(place):
@@ -266,7 +272,7 @@ def test_an_absent_cache_is_empty(place):
     [(-5, "just now"), (59, "just now"), (60, "1 minute ago"), (7199, "1 hour ago"), (13 * DAY, "1 week ago")],
 )
 def test_ages_in_words(seconds, words):
-    assert upkeep_text.ago(seconds) == words
+    assert upkeep_text.format_age(seconds) == words
 
 
 @pytest.mark.parametrize("at", [0, 1500, -1000, -1])
@@ -301,9 +307,9 @@ def test_a_note_that_cannot_be_read_is_found(tmp_path, place):
 
 def test_what_goes_while_it_is_checked_is_no_damage(place, monkeypatch):
     items = [keep(place, seed=seed) for seed in range(2)]
-    listed = inventory.here(place)
+    listed = inventory.local_items(place)
     (place.folder / items[0]).unlink()
-    monkeypatch.setattr(inventory, "here", lambda place: listed)
+    monkeypatch.setattr(inventory, "local_items", lambda place: listed)
     assert [each.item.name for each in gc.verify_store(place)] == [items[1].rpartition("/")[2]]
 
 
@@ -319,7 +325,10 @@ def test_what_changed_since_it_was_listed_stays(place):
 
 def test_what_two_workspaces_share_stays_while_one_of_them_lives(corpus, place):
     a, b = extracted(corpus, place), extracted(corpus, place, "b", OTHER)
-    drawers = {s: {view: cache.path(place, extractor.identity(s, view)).name for view in a} for s in (SETTINGS, OTHER)}
+    drawers = {
+        s: {view: cache.partition_folder(place, extractor.view_identity(s, view)).name for view in a}
+        for s in (SETTINGS, OTHER)
+    }
     segments_of = {
         path.name: {each for each in found_in(place.folder) if each.startswith(path.name)}
         for path in place.folder.iterdir()
@@ -440,7 +449,7 @@ def test_while_a_note_cannot_be_read_no_segment_goes(tmp_path, place):
     grow_old(place.folder)
     garbage = gc.find_garbage(place)
     assert (garbage.old, garbage.unreadable) == ((), (str(note),))
-    assert f"{note} is damaged" in "\n".join(upkeep_text.gc_text(garbage, None))
+    assert f"{note} is damaged" in "\n".join(upkeep_text.format_garbage(garbage, None))
     gc.delete_garbage(place, [each.item for each in gc.verify_store(place) if each.fault])
     assert sweep(place) == {used, unused}
 
@@ -540,7 +549,7 @@ def test_what_older_versions_unpacked_without_a_checksum_goes(corpus, place):
 def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place):
     """The user's own clip cache and all mirrors unpack into one folder."""
     shard = tmp_path / "a.parquet"
-    refer(Place(), shard, keep(Place()))
+    refer(Storage(), shard, keep(Storage()))
     unpacked = files.cache_folder() / "unpacked" / f"{files.file_hash(shard)}-{HEX * 2}.npy"
     unpacked.parent.mkdir()
     unpacked.write_bytes(b"x")
@@ -551,13 +560,13 @@ def test_a_shard_of_another_cache_keeps_what_was_unpacked_of_it(tmp_path, place)
 
 
 def test_a_clip_cache_may_lie_where_files_are_unpacked(tmp_path):
-    place = Place(str(files.cache_folder()))
+    place = Storage(str(files.cache_folder()))
     name = keep(place)
     unpacked = place.folder / "unpacked" / f"{HEX * 4}.npy"
     unpacked.parent.mkdir()
     unpacked.write_bytes(b"x")
     grow_old(place.folder)
-    assert [item.path for item in inventory.here(place)] == [str(place.folder / name)]
+    assert [item.path for item in inventory.local_items(place)] == [str(place.folder / name)]
     assert [item.path for item in gc.find_garbage(place).old] == [str(place.folder / name), str(unpacked)]
 
 
@@ -568,7 +577,7 @@ def test_after_gc_nothing_of_a_living_shard_is_made_again(corpus, place, monkeyp
         path.unlink()
     grow_old(place.folder)
     assert len(found_in(place.folder) & sweep(place)) == 2
-    monkeypatch.setattr(decode, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "decode_audio", lambda *args, **kwargs: pytest.fail("decoded again"))
     capsys.readouterr()
     extracted(corpus, place, "c")
     assert "6 from the clip cache, 0 to extract" in capsys.readouterr().out
@@ -576,7 +585,7 @@ def test_after_gc_nothing_of_a_living_shard_is_made_again(corpus, place, monkeyp
 
 def test_gc_beside_an_extraction_takes_nothing_from_it(corpus, place):
     """Old segments that the extraction goes on with are in use; those that it makes are young."""
-    quiet = extracted(corpus, Place(str(corpus.parent / "quiet")), "quiet")
+    quiet = extracted(corpus, Storage(str(corpus.parent / "quiet")), "quiet")
     stop, swept = threading.Event(), []
 
     def clean():
@@ -604,7 +613,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
     for path in first.values():
         path.unlink()  # as DVC does before it runs a stage
     fetch, swept, one_at_a_time = (
-        writer.fetch,
+        writer.read_rows,
         [],
         Lock(),
     )  # both views are written at once, and the sweep looks around
@@ -615,7 +624,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
         return fetch(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "fetch", clean)
+        patch.setattr(writer, "read_rows", clean)
         with pytest.raises(StoreError, match="It was whole a moment ago: run the same command again"):
             extracted(corpus, place, "again")
     assert set().union(*swept) >= whole
@@ -628,7 +637,7 @@ def test_segments_deleted_under_an_extraction_end_it_with_a_sentence(corpus, pla
 @pytest.fixture
 def cloud(tmp_path, request):
     """A shared place, and a way to its files."""
-    place = Place(f"memory://{request.node.name}/ser")
+    place = Storage(f"memory://{request.node.name}/ser")
     system, root = storage.filesystem(place.url)
     yield place, system, root
     if system.exists(root):
@@ -653,7 +662,7 @@ def test_the_shared_place_is_counted_on_its_own(tmp_path, cloud):
     assert [(drawer.shared, drawer.segments, drawer.rows) for drawer in taken.drawers] == [(False, 1, 3), (True, 2, 0)]
     assert taken.drawers[1].size == sum(system.size(f"{root}/{name}") for name in names)
     assert taken.drawers[1].unused == system.size(f"{root}/{names[1]}")
-    text = "\n".join(upkeep_text.inventory_text(taken, time.time(), {}))
+    text = "\n".join(upkeep_text.format_inventory(taken, time.time(), {}))
     assert f"Clip cache {place.folder}, in front of {place.url}" in text
     assert f"In {place.url}" in text
     assert text.count("a.parquet") == 1
@@ -729,6 +738,6 @@ def test_the_newest_note_of_another_machine_counts(tmp_path, cloud, monkeypatch)
 
 
 def test_a_store_url_that_says_nothing_of_time_is_young():
-    assert inventory.moment({"name": "x"}) == pytest.approx(time.time(), abs=5)
-    assert inventory.moment({"name": "x", "modified": "yesterday"}) == pytest.approx(time.time(), abs=5)
-    assert inventory.moment({"name": "x", "mtime": 12.5}) == 12.5
+    assert inventory.written_time({"name": "x"}) == pytest.approx(time.time(), abs=5)
+    assert inventory.written_time({"name": "x", "modified": "yesterday"}) == pytest.approx(time.time(), abs=5)
+    assert inventory.written_time({"name": "x", "mtime": 12.5}) == 12.5

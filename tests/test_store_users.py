@@ -24,7 +24,7 @@ from pipeline.core import config, errors, files
 from pipeline.core.errors import StoreError
 from pipeline.dataset import table as dataset_table
 from pipeline.extract import cache, stage, storage
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
@@ -35,7 +35,9 @@ from pipeline.train.checkpoints import Checkpoint, TrainingState
 ROOT = Path(__file__).parents[1]
 RATE, DAY = 16_000, 86_400
 NOBODY, TEAM = 65534, 4711  # a user and a group
-SETTINGS = replace(extractor.from_params(config.read(ROOT / "params.yaml")), augment=Augment(copies=("noise",)))
+SETTINGS = replace(
+    extractor.settings_from_params(config.read_params(ROOT / "params.yaml")), augment=Augment(copies=("noise",))
+)
 FEW, ALL = 4, 6  # clips
 
 
@@ -79,17 +81,17 @@ def corpus(hall) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(RATE + 100 * number), RATE)
         if number == FEW - 1:
-            ingest_stage.run("ravdess", hall / "RAVDESS", hall / "few.parquet", limits=measure.Limits())
-    ingest_stage.run("ravdess", hall / "RAVDESS", hall / "all.parquet", limits=measure.Limits())
+            ingest_stage.run("ravdess", hall / "RAVDESS", hall / "few.parquet", limits=measure.ClipLimits())
+    ingest_stage.run("ravdess", hall / "RAVDESS", hall / "all.parquet", limits=measure.ClipLimits())
     return hall / "RAVDESS"
 
 
 def extracted(corpus: Path, out: str, clips: str = "all") -> dict[str, bytes]:
     """Extract as the settings of the environment say; the bytes of the shards."""
     outputs = {view: corpus.parent / out / f"{view}.parquet" for view in extractor.DTYPES}
-    place = storage.Store().storage
+    place = storage.StorageSettings().storage
     source = corpus.parent / f"{clips}.parquet"
-    stage.run(corpus, source, outputs, settings=SETTINGS, storage=place, executor=parallel.Crew(1))
+    stage.run(corpus, source, outputs, settings=SETTINGS, storage=place, executor=parallel.Executor(1))
     return {view: path.read_bytes() for view, path in outputs.items()}
 
 
@@ -339,7 +341,7 @@ def failing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", CAUSES, ids=errno.errorcode.get)
 def test_what_a_shared_folder_does_not_take_is_kept_apart_and_the_remedy_fits(tmp_path, failing, capsys, number):
-    place = Place(str(tmp_path / "common"))
+    place = Storage(str(tmp_path / "common"))
     failing(tmp_path / "common", number)
     for name in ("one", "two"):
         place.put("drawer", name, b"data")
@@ -353,7 +355,7 @@ def test_what_a_shared_folder_does_not_take_is_kept_apart_and_the_remedy_fits(tm
 @pytest.mark.parametrize("number", CAUSES, ids=errno.errorcode.get)
 @pytest.mark.parametrize("url", ["", "common"])
 def test_what_can_be_kept_nowhere_stops_with_a_remedy_that_fits(tmp_path, failing, number, url):
-    place = Place(str(tmp_path / url) if url else "")
+    place = Storage(str(tmp_path / url) if url else "")
     failing(tmp_path, number)
     with pytest.raises(StoreError) as caught:
         place.put("drawer", "one", b"data")
@@ -375,14 +377,14 @@ def test_without_a_lock_the_work_is_done_all_the_same(tmp_path, monkeypatch, err
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     for wait in (True, False):
-        with Place(str(tmp_path / "common")).lock("x", wait=wait) as held:
+        with Storage(str(tmp_path / "common")).lock("x", wait=wait) as held:
             assert held
 
 
 def test_a_lock_that_nobody_gives_back_is_not_waited_for_without_end(tmp_path, monkeypatch, capsys):
     """Its holder died on another machine, and the server of the disk does not know."""
-    monkeypatch.setattr(storage, "WAIT", 0.2)
-    place = Place(str(tmp_path))
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
+    place = Storage(str(tmp_path))
     with filelock.FileLock(tmp_path / "locks/x.lock"):
         with place.lock("x", wait=False) as held:
             assert not held
@@ -423,7 +425,7 @@ class ReadOnly:
 def bucket(tmp_path, monkeypatch, request):
     """A shared place, and a way to its files."""
     monkeypatch.setenv("SER_CACHE_DIR", str(tmp_path / "cache"))
-    place = Place(f"memory://{request.node.name}/ser")
+    place = Storage(f"memory://{request.node.name}/ser")
     system, root = storage.filesystem(place.url)
     yield place, system, root
     if system.exists(root):
@@ -440,7 +442,7 @@ def test_what_a_bucket_does_not_take_is_said_once_and_sent_later(bucket, capsys)
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith(f"store.url {place.url} cannot be used (PermissionError: Access Denied): ")
     assert sentence.endswith("the next run sends it.")
-    errors._said.clear()  # another process
+    errors._warned.clear()  # another process
     place.share("drawer", ["one", "two"])
     assert place.shared_names("drawer") == {"one", "two"}
 

@@ -77,7 +77,7 @@ def test_rows_that_cannot_be_shared_are_passed_over_or_weigh_nothing(tmp_path, b
 
 
 def test_what_cannot_be_is_said(monkeypatch):
-    monkeypatch.setattr(devices, "split", lambda _: None)  # or this process would have 64 devices from here on
+    monkeypatch.setattr(devices, "split_cpu", lambda _: None)  # or this process would have 64 devices from here on
     with pytest.raises(SettingError, match=r"device\.count is 0, expected 1 to 1024"):
         Device(count=0)
     with pytest.raises(SettingError, match=r"device\.steps_per_call is 0"):
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_said(monkeypatch):
 
 
 def test_the_device_is_named():
-    assert devices.name().split(":")[0] in {"cpu", "gpu", "cuda", "tpu", "mps"}
+    assert devices.device_name().split(":")[0] in {"cpu", "gpu", "cuda", "tpu", "mps"}
 
 
 def test_features_stay_where_they_are_on_a_cpu():
@@ -98,8 +98,8 @@ def test_features_stay_where_they_are_on_a_cpu():
 
 
 def test_features_go_to_an_accelerator_that_holds_them(monkeypatch):
-    monkeypatch.setattr(devices, "name", lambda: "gpu:0")
-    monkeypatch.setattr(devices, "capacity", lambda: 1000)
+    monkeypatch.setattr(devices, "device_name", lambda: "gpu:0")
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 1000)
     assert devices.holds_features(Device(), 500)
     assert not devices.holds_features(Device(), 501)
     assert not devices.holds_features(Device(resident=False), 1)
@@ -108,5 +108,5 @@ def test_features_go_to_an_accelerator_that_holds_them(monkeypatch):
 def test_several_steps_are_one_call_where_the_backend_has_such_calls(monkeypatch):
     torch = keras.backend.backend() == "torch"
     assert devices.steps_per_call(Device(steps_per_call=8)) == (1 if torch else 8)
-    monkeypatch.setattr(devices, "name", lambda: "gpu:0")
-    assert devices.steps_per_call(Device()) == (1 if torch else devices.CALL)
+    monkeypatch.setattr(devices, "device_name", lambda: "gpu:0")
+    assert devices.steps_per_call(Device()) == (1 if torch else devices.ACCELERATOR_STEPS)

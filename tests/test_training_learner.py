@@ -17,7 +17,7 @@ from keras import layers, ops
 from pipeline.core import tables
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.dataset import table as dataset_table
-from pipeline.dataset.inputs import Inputs, Statistics
+from pipeline.dataset.inputs import ModelInputs, Statistics
 from pipeline.evaluate import stage
 from pipeline.serving import inputs, predictor
 from pipeline.train import architectures, bundle, callbacks, devices, models, registry, trainer
@@ -25,7 +25,7 @@ from pipeline.train import layers as train_layers
 from pipeline.train import stage as train_stage
 from pipeline.train.batches import Batches
 from pipeline.train.settings import Augment, Train
-from pipeline.train.trainer import Learner
+from pipeline.train.trainer import TrainingModel
 from tests.training import SHAPE, artefacts, params
 
 EVEN = np.ones(3, np.float32)
@@ -68,7 +68,7 @@ def test_several_steps_in_a_call_change_nothing(base):
 
 def test_networks_of_all_folds_and_seeds_are_compiled_once(base, monkeypatch):
     """Each is as if it had been trained alone, although one compiled step has trained them all."""
-    made, traced, original, call = [], [], trainer.build_learner, Learner.call
+    made, traced, original, call = [], [], trainer.build_training_model, TrainingModel.call
 
     def trace(self, *args, **options):
         traced.append(self)
@@ -78,11 +78,11 @@ def test_networks_of_all_folds_and_seeds_are_compiled_once(base, monkeypatch):
         made.append(original(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr(trainer, "build_learner", count)
-    monkeypatch.setattr(Learner, "call", trace)
+    monkeypatch.setattr(trainer, "build_training_model", count)
+    monkeypatch.setattr(TrainingModel, "call", trace)
     together, figures = trained(base, "together", folds="all", seeds=[5, 6])
     assert len(made) == 1
-    card = bundle.read(together, stage="train")
+    card = bundle.read_card(together, stage="train")
     assert (card.folds, card.seeds) == ([0, 1], [5, 6])
     assert {path.split("/")[0] for path in card.files} == {"fold-0", "fold-1", "fold-0-seed-6", "fold-1-seed-6"}
     assert {path for path in card.files if "svm" in path} == {"fold-0/svm.npz", "fold-1/svm.npz"}
@@ -90,8 +90,8 @@ def test_networks_of_all_folds_and_seeds_are_compiled_once(base, monkeypatch):
     assert len(made) == 2
     if keras.backend.backend() != "torch":  # which compiles nothing
         assert traced.count(made[0]) == traced.count(made[1]) > 0
-    one = models.load_model_files(together / "fold-1-seed-6", "cnn").network.get_weights()
-    other = models.load_model_files(alone / "fold-1", "cnn").network.get_weights()
+    one = models.load_model(together / "fold-1-seed-6", "cnn").network.get_weights()
+    other = models.load_model(alone / "fold-1", "cnn").network.get_weights()
     for mine, theirs in zip(one, other, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
     fold = figures["folds"]["1"]
@@ -115,7 +115,7 @@ def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys, monke
         each[seed] = np.empty_like(probabilities)
         for fold in (0, 1):
             here = (frame["fold"] == fold).to_numpy()
-            network = models.load_model_files(folder / f"fold-{fold}{end}", "cnn").network
+            network = models.load_model(folder / f"fold-{fold}{end}", "cnn").network
             patches = table.gather(table.find(frame[here].assign(variant="original")))
             each[seed][here] = network.predict(patches, verbose=0)
     np.testing.assert_allclose(probabilities, (each[5] + each[6]) / 2, atol=1e-6)
@@ -128,8 +128,8 @@ def test_seeds_answer_by_their_mean_and_their_spread_is_told(base, capsys, monke
     assert told["uar_mean"] == pytest.approx(np.mean(list(alone.values())), abs=1e-4)
     assert told["uar_sd"] == pytest.approx(np.std(list(alone.values()), ddof=1), abs=1e-4)
     assert "by the mean of 2 seeds; one alone " in capsys.readouterr().out
-    monkeypatch.setattr(inputs, "of", lambda _, *, name: SimpleNamespace(shape=SHAPE, name=name))
-    served = predictor.open_one(base / "whole", fold=1)
+    monkeypatch.setattr(inputs, "input_settings", lambda _, *, name: SimpleNamespace(shape=SHAPE, name=name))
+    served = predictor.load_member(base / "whole", fold=1)
     assert len(served.models) == 2
     here = (frame["fold"] == 1).to_numpy()
     patches = table.gather(table.find(frame[here].assign(variant="original")))
@@ -143,7 +143,7 @@ def rolled(x: np.ndarray) -> list[int]:
 
 def test_a_roll_moves_whole_clips_in_a_circle_by_no_more_than_it_may():
     ramp = np.tile(np.arange(10, dtype=np.float32)[None, :, None], (400, 1, 3))
-    found = ops.convert_to_numpy(train_layers.Roll(2, seed=1)(ramp, training=True))
+    found = ops.convert_to_numpy(train_layers.RandomRoll(2, seed=1)(ramp, training=True))
     assert set(rolled(found)) == {8, 9, 0, 1, 2}
     for before, after in zip(ramp, found, strict=True):
         np.testing.assert_array_equal(np.roll(before, -int(after[0, 0]), axis=0), after)
@@ -152,7 +152,7 @@ def test_a_roll_moves_whole_clips_in_a_circle_by_no_more_than_it_may():
 @pytest.mark.parametrize(("axis", "length"), [(1, 30), (2, 12)])
 def test_spans_are_made_the_mean_and_no_wider_than_they_may_be(axis, length):
     ones = np.ones((500, 30, 12), np.float32)
-    found = ops.convert_to_numpy(train_layers.Spans(axis, count=1, widest=5, seed=2)(ones, training=True))
+    found = ops.convert_to_numpy(train_layers.SpanMask(axis, count=1, widest=5, seed=2)(ones, training=True))
     gone = (found == 0).all(axis=3 - axis)  # (b, length)
     assert ((found == 0).sum(axis=(1, 2)) == gone.sum(axis=1) * (30 * 12 // length)).all()  # whole frames or rows
     widths = gone.sum(axis=1)
@@ -164,12 +164,12 @@ def test_spans_are_made_the_mean_and_no_wider_than_they_may_be(axis, length):
 
 def test_spans_wider_than_the_clip_and_several_of_them():
     ones = np.ones((200, 6, 4), np.float32)
-    found = ops.convert_to_numpy(train_layers.Spans(1, count=3, widest=50, seed=2)(ones, training=True))
+    found = ops.convert_to_numpy(train_layers.SpanMask(1, count=3, widest=50, seed=2)(ones, training=True))
     assert 0.5 < (found == 0).mean() < 1
 
 
 def test_noise_is_as_strong_as_it_is_asked_for():
-    [layer] = train_layers.stack(Augment(noise=0.3), seed=0)
+    [layer] = train_layers.augmentation_layers(Augment(noise=0.3), seed=0)
     found = ops.convert_to_numpy(layer(np.zeros((50, 40, 30), np.float32), training=True))
     assert found.std() == pytest.approx(0.3, rel=0.02)
 
@@ -179,7 +179,7 @@ EVERYTHING = Augment(shift=4, noise=0.2, time_masks=2, row_masks=1)
 
 def learner(augment=EVERYTHING):
     network = architectures.build_cnn(SHAPE, 3, architectures.Cnn(filters=(4, 4), dropout=0.0), statistics=plain())
-    return trainer.build_learner(lambda: network, (SHAPE[1],), Train(augment=augment)), network
+    return trainer.build_training_model(lambda: network, (SHAPE[1],), Train(augment=augment)), network
 
 
 def plain() -> Statistics:
@@ -221,16 +221,16 @@ def test_random_changes_follow_from_the_seed():
 
 def test_a_bundle_knows_nothing_of_random_changes(base):
     folder, _ = trained(base, "changed", augment=vars(EVERYTHING) | {"mixup": 0.2})
-    network = models.load_model_files(folder / "fold-0", "cnn").network
+    network = models.load_model(folder / "fold-0", "cnn").network
     assert not [
         layer
         for layer in network.layers
-        if isinstance(layer, train_layers.Roll | train_layers.Spans | layers.GaussianNoise)
+        if isinstance(layer, train_layers.RandomRoll | train_layers.SpanMask | layers.GaussianNoise)
     ]
 
 
 def test_mixtures_are_of_clips_and_labels_alike(base):
-    inputs = Inputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
+    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
     numbers, labels = np.arange(60), np.arange(60) % 3
     weights = np.array([1, 2, 4], np.float32)
     feed = Batches(inputs, numbers, labels, weights=weights, batch_size=20, shuffle=(1, 2), mixup=0.5)
@@ -251,7 +251,7 @@ def test_mixtures_are_of_clips_and_labels_alike(base):
 
 
 def test_devices_share_batches_evenly(base):
-    inputs = Inputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
+    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
     numbers, labels = np.arange(31), np.arange(31) % 3
     feed = Batches(inputs, numbers, labels, weights=EVEN, batch_size=8, shuffle=(1,), parts=4, resident=True)
     sizes = [len(feed[k][1]) for k in range(len(feed))]
@@ -269,15 +269,15 @@ def test_devices_share_batches_evenly(base):
     assert sum(weight.sum() for _, _, weight in rows) == pytest.approx(32)  # what Keras divides by
 
 
-@pytest.mark.parametrize("name", registry.ARCHS)
+@pytest.mark.parametrize("name", registry.ARCHITECTURES)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_is_of_the_layers_alone(name, policy):
     """What goes in and comes out, softmax and weights are float32; the work between is not."""
     from pipeline.train import devices
 
     settings = {"conv1d": {"contours": 0}, "conv2d": {"filters": (4, 4)}}
-    arch = registry.arch(name)
-    with devices.precision(policy):
+    arch = registry.find_architecture(name)
+    with devices.dtype_policy(policy):
         network = arch.build((48, 16), 3, arch.config(**settings.get(name, {})), statistics=sixteen())
     assert keras.config.dtype_policy().name == "float32"
     half = policy.removeprefix("mixed_")
@@ -303,9 +303,9 @@ def sixteen() -> Statistics:
 def test_attention_is_weighed_in_float32():
     from pipeline.train import devices
 
-    with devices.precision("mixed_bfloat16"):
+    with devices.dtype_policy("mixed_bfloat16"):
         entry = keras.Input((20, 8))
-        model = keras.Model(entry, train_layers.attention(layers.Dense(8)(entry)))
+        model = keras.Model(entry, train_layers.attention_pooling(layers.Dense(8)(entry)))
     weighing = [layer for layer in model.layers if isinstance(layer, layers.Dense)][-1]
     assert weighing.compute_dtype == "float32"
 
@@ -315,12 +315,14 @@ def test_half_precision_learns_as_much_and_its_bundle_is_whole(base, policy):
     folder, figures = trained(base, policy, precision=policy, epochs=15, patience=15)
     assert figures["precision"] == policy
     assert figures["folds"]["0"]["val_uar"] > 0.9
-    network = models.load_model_files(folder / "fold-0", "cnn").network
+    network = models.load_model(folder / "fold-0", "cnn").network
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
 
 def test_a_loss_is_scaled_in_float16_alone():
-    kinds = {name: type(trainer.optimizer(Train(precision=name))).__name__ for name in ("float32", "mixed_float16")}
+    kinds = {
+        name: type(trainer.build_optimizer(Train(precision=name))).__name__ for name in ("float32", "mixed_float16")
+    }
     assert kinds == {"float32": "AdamW", "mixed_float16": "LossScaleOptimizer"}
 
 
@@ -346,11 +348,11 @@ def test_arithmetic_of_images_and_of_recurrence():
     made = architectures.build_crnn(SHAPE, 3, architectures.Crnn(filters=(2,), units=4), statistics=plain())
     recurrent = [layer for layer in made.layers if isinstance(layer, layers.Bidirectional)]
     frames, width = recurrent[0].input.shape[1:]
-    assert devices.products(recurrent[0]) == 2 * frames * 3 * 4 * (width + 4)
+    assert devices.layer_multiplications(recurrent[0]) == 2 * frames * 3 * 4 * (width + 4)
 
 
 def test_a_device_has_a_rate():
-    assert 1e8 < devices.matrix_rate() < 1e16
+    assert 1e8 < devices.matmul_rate() < 1e16
 
 
 def test_figures_of_speed_are_written(base):
@@ -359,7 +361,7 @@ def test_figures_of_speed_are_written(base):
     assert speed["clips_per_second"] > 0
     assert 0 < speed["share_of_peak"] < 1
     assert 0.1 < speed["peak_memory_gigabytes"]["host"] < 64
-    flops = devices.training_flops(models.load_model_files(base / "speed" / "fold-0", "cnn").network)
+    flops = devices.training_flops(models.load_model(base / "speed" / "fold-0", "cnn").network)
     assert speed["gigaflops_per_clip"] == pytest.approx(flops / 1e9, abs=1e-4)
 
 

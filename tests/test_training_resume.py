@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.train import checkpoints, models, stage
 from pipeline.train.checkpoints import Checkpoint, TrainingState
 from pipeline.upkeep import gc, inventory
@@ -124,7 +124,7 @@ def test_a_state_is_read_as_it_was_written(state, tmp_path):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
     second.save(state)
-    assert [inventory.kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
+    assert [inventory.file_kind("training", each.path.name) for each in (checkpoint, second)] == ["checkpoint"] * 2
     checkpoints.clear_checkpoints(tmp_path, "a" * 64)
     assert not checkpoint.path.exists()
     assert second.path.exists()
@@ -137,9 +137,9 @@ def test_states_that_nobody_goes_on_from_are_swept_after_a_week(state, tmp_path,
         Checkpoint(path, HERE).save(state)
     week = time.time() - 7.1 * 86_400
     os.utime(old, (week, week))
-    found = gc.find_garbage(Place())
+    found = gc.find_garbage(Storage())
     assert [item.path for item in found.old] == [str(old)]
-    gc.delete_garbage(Place(), found.old)
+    gc.delete_garbage(Storage(), found.old)
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -175,7 +175,10 @@ def test_a_damaged_state_starts_anew(state, tmp_path, harm):
 def test_other_settings_go_on_from_nothing(tmp_path, change):
     folder = artefacts(tmp_path)
     rest = (folder / "clips.parquet", [folder / "own.parquet"])
-    keys = [stage.key(*rest, params(**each), tmp_path / "cache") for each in (SETTINGS, SETTINGS, SETTINGS | change)]
+    keys = [
+        stage.checkpoint_key(*rest, params(**each), tmp_path / "cache")
+        for each in (SETTINGS, SETTINGS, SETTINGS | change)
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -183,4 +186,4 @@ def test_where_it_is_computed_changes_no_key(tmp_path):
     folder = artefacts(tmp_path)
     rest = (folder / "clips.parquet", [folder / "own.parquet"])
     values = [params() | {"device": {"count": count}, "execute": {"workers": count}} for count in (1, 2)]
-    assert len({stage.key(*rest, each, tmp_path / "cache") for each in values}) == 1
+    assert len({stage.checkpoint_key(*rest, each, tmp_path / "cache") for each in values}) == 1

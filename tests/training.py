@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.core import config, files, tables
 from pipeline.dataset import shards
 from pipeline.signal.settings import Audio, LogMel
-from pipeline.split.rows import COLUMNS
+from pipeline.split.rows import SPLIT_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
@@ -38,7 +38,7 @@ def clip_table() -> pd.DataFrame:
                 for variant in ("original", "noise") if role == "train" else ("original",):
                     name = f"own/{speaker}-{clip}.wav"
                     rows.append((name, variant, fold, role, CLASSES[clip % 3], "own", f"own/{speaker}"))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=SPLIT_COLUMNS)
 
 
 def tensors(clip_id: str, variant: str) -> np.ndarray:
@@ -62,14 +62,14 @@ def artefacts(folder: Path) -> Path:
         corpora=ABOUT,
     )
     index = [(f"own/{s}-{c}.wav", v) for s in range(6) for c in range(12) for v in ("original", "noise")]
-    rows = shards.Rows(
+    rows = shards.FeatureRows(
         clip_id=[name for name, _ in index],
         variant=[variant for _, variant in index],
         key=[str(number) for number in range(len(index))],
         valid_frames=np.full(len(index), SHAPE[0], np.int32),
         tensors=np.stack([tensors(*each) for each in index]),
     )
-    shards.write(folder / "own.parquet", LAYOUT, [rows])
+    shards.write_shard(folder / "own.parquet", LAYOUT, [rows])
     people = [
         {"clip_id": name, "path": name, "seconds": 2.5, "sex": "female" if name[4] in "024" else "male"}
         for name, v in index
@@ -83,7 +83,7 @@ def artefacts(folder: Path) -> Path:
 
 def params(*, seed: int = 42, arch: str = "cnn", **settings: Any) -> dict[str, Any]:
     """The parameters of the repository with a small network and quick epochs; settings are of the section train."""
-    values = config.read(ROOT / "params.yaml") | {"seed": seed}
+    values = config.read_params(ROOT / "params.yaml") | {"seed": seed}
     values["model"]["arch"] = arch
     values["model"]["cnn"]["filters"] = [4, 8]
     values["train"] |= {

@@ -19,7 +19,7 @@ from pipeline.acquire.sources import RemoteFile, Source, SourceError
 from pipeline.acquire.unzip import unpack_zip
 from pipeline.core import files
 from pipeline.corpora import checksums, registry
-from pipeline.corpora.info import Page
+from pipeline.corpora.info import CorpusInfo
 
 LIST_BYTES = 2**26  # that the list of files of a Dataverse may have
 
@@ -35,14 +35,14 @@ class Request:
     kaggle: bool = False
 
     @property
-    def page(self) -> Page:
+    def page(self) -> CorpusInfo:
         """The page of the corpus."""
         return registry.corpus_info(self.corpus)
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """The published files, see `checksums.table`."""
-        return checksums.table(self.corpus)
+        return checksums.checksum_table(self.corpus)
 
     @cached_property
     def layout(self) -> Layout:

@@ -142,7 +142,7 @@ def download_kaggle(name: str) -> Path:
         SettingError: kagglehub is not installed.
         SourceError: Kaggle gives no such dataset to this account.
     """
-    with extras.needed("kaggle"):
+    with extras.require_extra("kaggle"):
         import kagglehub
     try:
         return Path(kagglehub.dataset_download(name))

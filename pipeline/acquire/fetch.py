@@ -15,7 +15,7 @@ from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.core.files import Output
 from pipeline.corpora import registry
-from pipeline.corpora.info import Page
+from pipeline.corpora.info import CorpusInfo
 
 GIB = 2**30
 LOCK = "lock"  # a folder of work is known as ours by it
@@ -74,9 +74,9 @@ def _refuse_taken(request: Request) -> None:
     for output in (
         Output(path=request.folder, what=title, folder=True, ours=lambda _: False),
         Output(path=work, what="a folder", folder=True, ours=lambda path: (path / LOCK).is_file()),
-        Output(path=request.sibling(".licence.txt"), what="a note", ours=lambda path: files.begins(path, head)),
+        Output(path=request.sibling(".licence.txt"), what="a note", ours=lambda path: files.starts_with(path, head)),
     ):
-        files.refuse_taken(output)
+        files.check_output(output)
     if archive and archive.resolve().is_relative_to(work.resolve()):
         raise SettingError(f"{archive} lies in {work}, which is deleted in the end: move it out of there.")
 
@@ -167,12 +167,12 @@ def _refuse_full_disk(request: Request) -> None:
         )
 
 
-def licence_text(page: Page) -> str:
+def licence_text(page: CorpusInfo) -> str:
     """Write down what a user of a corpus agrees to."""
     return f"{page.title}\nLicence: {page.licence}\nSource: {page.source}\nPlease cite: {page.citation}"
 
 
-def licence_note(page: Page) -> str:
+def licence_note(page: CorpusInfo) -> str:
     """Write the file that stays with a corpus."""
     today = datetime.now(UTC).date()
     return f"{licence_text(page)}\nAccepted on {today} by who ran 'ser-features corpora fetch {page.name}'.\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 
-from pipeline.core.files import is_system
+from pipeline.core.files import is_system_file
 
 TEXT_BYTES = 2**20  # that a text among the recordings may have
 
@@ -30,7 +30,7 @@ class Layout:
         ('DC/a01.wav', 'JE/a01.wav')
         >>> layout.published_path(PurePath("a01.wav"))
         """
-        if is_system(path):
+        if is_system_file(path):
             return None
         if path.name.casefold() in self.texts:
             return path.name

@@ -14,11 +14,11 @@ from pathlib import PurePath
 
 from pipeline.acquire.verify import Take, take
 from pipeline.core.errors import SettingError
-from pipeline.core.files import is_audio, is_system
+from pipeline.core.files import is_audio_file, is_system_file
 from pipeline.corpora import checksums
-from pipeline.corpora.folders import SPLITS, alias
-from pipeline.corpora.info import Page
-from pipeline.corpora.known import KNOWN, recognise
+from pipeline.corpora.folders import SPLIT_FOLDERS, emotion_of_folder
+from pipeline.corpora.info import CorpusInfo
+from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
 
 LONGEST = 40  # letters; names stand in tables, and a number may follow
 YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
@@ -51,7 +51,7 @@ def slug(folder: str) -> str:
     plain = unicodedata.normalize("NFKD", folder.casefold())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST].rstrip("_")
-    if name in KNOWN:
+    if name in KNOWN_CORPORA:
         return f"{name}_by_emotion"
     return name if name[:1].isalpha() and name not in YAML_WORDS else f"corpus_{name}".rstrip("_")
 
@@ -100,14 +100,16 @@ def _renamed(found: Sequence[Place], name: str) -> list[Place]:
     if len(own) != 1:
         listed = f": {', '.join(own)}" if own else ""
         raise SettingError(f"--name names one tree of emotion folders, and {len(own)} are here{listed}.")
-    if name in KNOWN:
-        raise SettingError(f"--name {name} is {KNOWN[name].title}, read by its file names: choose another name.")
+    if name in KNOWN_CORPORA:
+        raise SettingError(
+            f"--name {name} is {KNOWN_CORPORA[name].title}, read by its file names: choose another name."
+        )
     return [place if place.known else replace(place, name=name) for place in found]
 
 
 def _own(place: Place, taken: Mapping[str, str], same: Callable[[str, str], bool]) -> str | None:
     """Give the name under which params.yaml has this very folder."""
-    names = [place.name] if place.known else [name for name in taken if name not in KNOWN]
+    names = [place.name] if place.known else [name for name in taken if name not in KNOWN_CORPORA]
     return next((name for name in names if name in taken and same(taken[name], place.folder)), None)
 
 
@@ -215,7 +217,7 @@ def search(paths: Iterable[PurePath]) -> Search:
     """Name each corpus among files once. Paths are below the folder searched."""
     found = heap(paths)
     sizes = found.sizes()
-    known = [place for page in KNOWN.values() if (place := placed(page, found, sizes))]
+    known = [place for page in KNOWN_CORPORA.values() if (place := placed(page, found, sizes))]
     rest = found.outside(place.folder for place in known)
     held = found.clips(path for place in known for path in found.inside(place.folder))
     roots = trees(rest.folders)
@@ -225,22 +227,22 @@ def search(paths: Iterable[PurePath]) -> Search:
     names = {place.name for place in known}
     mixed = Counter(found.takes[path][0] for path in lost)
     return Search(
-        corpora=[*known, *own], copies=copies, mixed={n: mixed[n] for n in KNOWN if n in mixed.keys() - names}
+        corpora=[*known, *own], copies=copies, mixed={n: mixed[n] for n in KNOWN_CORPORA if n in mixed.keys() - names}
     )
 
 
 def heap(paths: Iterable[PurePath]) -> Heap:
     """Keep the recordings, and say of each what its name says."""
-    skips = [page.skips for page in KNOWN.values() if page.skip_folders]
+    skips = [page.skips for page in KNOWN_CORPORA.values() if page.skip_folders]
     folders: Folders = {}
-    for path in sorted(path for path in paths if is_audio(path) and not is_system(path)):
+    for path in sorted(path for path in paths if is_audio_file(path) and not is_system_file(path)):
         if not any(skip(path) for skip in skips):
             folders.setdefault(path.parent, []).append(path)
-    names = {path: name for files in folders.values() for path in files if (name := recognise(path))}
-    return Heap(folders, {path: (name, take(KNOWN[name], path.as_posix())) for path, name in names.items()})
+    names = {path: name for files in folders.values() for path in files if (name := recognise_corpus(path))}
+    return Heap(folders, {path: (name, take(KNOWN_CORPORA[name], path.as_posix())) for path, name in names.items()})
 
 
-def placed(page: Page, found: Heap, sizes: Mapping[PurePath, int]) -> Found | None:
+def placed(page: CorpusInfo, found: Heap, sizes: Mapping[PurePath, int]) -> Found | None:
     """Find the folder of a corpus: with most of its clips, least besides, laid out as published."""
     below = found.files(page.name)
     clean = [folder for folder, files in below.items() if sizes[folder] - len(files) <= FOREIGN * sizes[folder]]
@@ -265,11 +267,11 @@ def innermost(folders: Iterable[PurePath]) -> PurePath:
     return [folder for folder in ordered if ordered[0] in lineage(folder)][-1]
 
 
-def alike(page: Page, folder: PurePath, files: Iterable[PurePath]) -> int:
+def alike(page: CorpusInfo, folder: PurePath, files: Iterable[PurePath]) -> int:
     """Count the files that lie below a folder as in the published corpus, whatever their extension."""
-    if page.name not in checksums.names():
+    if page.name not in checksums.table_names():
         return 0
-    published = {path.rpartition(".")[0] for path in checksums.table(page.name)["path"]}
+    published = {path.rpartition(".")[0] for path in checksums.checksum_table(page.name)["path"]}
     return sum(path.relative_to(folder).with_suffix("").as_posix() in published for path in files)
 
 
@@ -290,13 +292,13 @@ def root(folder: PurePath) -> PurePath | None:
     >>> root(PurePath("mine/train/Angry/anna")).as_posix()
     'mine'
     """
-    depth = next((depth for depth, name in enumerate(folder.parts) if alias(name)), None)
+    depth = next((depth for depth, name in enumerate(folder.parts) if emotion_of_folder(name)), None)
     return None if depth is None else unsplit(PurePath(*folder.parts[:depth]))
 
 
 def unsplit(folder: PurePath) -> PurePath:
     """Step out of a folder that is called train, test or alike."""
-    return folder.parent if folder.name.casefold() in SPLITS else folder
+    return folder.parent if folder.name.casefold() in SPLIT_FOLDERS else folder
 
 
 def is_copy(files: Iterable[PurePath], found: Heap, held: set[tuple[str, Take]]) -> bool:

@@ -12,15 +12,15 @@ from pipeline.acquire.verify import take
 from pipeline.audio import formats
 from pipeline.core import config, files, paths, yaml_reader
 from pipeline.core.errors import SettingError
-from pipeline.core.files import MARKER, is_audio, is_system
-from pipeline.corpora.info import Page
-from pipeline.corpora.known import KNOWN
+from pipeline.core.files import SYNTHETIC_MARKER, is_audio_file, is_system_file
+from pipeline.corpora.info import CorpusInfo
+from pipeline.corpora.known import KNOWN_CORPORA
 from pipeline.text_table import table_lines
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 
 
-def overview(pages: Sequence[Page], places: Mapping[str, str]) -> list[str]:
+def overview(pages: Sequence[CorpusInfo], places: Mapping[str, str]) -> list[str]:
     """Write a table of the corpora.
 
     Args:
@@ -34,25 +34,25 @@ def overview(pages: Sequence[Page], places: Mapping[str, str]) -> list[str]:
     return ["  ".join(row).rstrip() for row in cells]
 
 
-def entry(page: Page, place: str) -> tuple[str, ...]:
+def entry(page: CorpusInfo, place: str) -> tuple[str, ...]:
     """Describe one corpus."""
     facts = (f"{page.clips:,}", f"{len(page.speakers)}", f"{page.hours:.2f}") if page.clips else ("", "", "")
     return (page.name, *facts, place or "-", state(page, Path(place)) if place else "-", page.licence)
 
 
-def state(page: Page, folder: Path) -> str:
+def state(page: CorpusInfo, folder: Path) -> str:
     """Say how much of a corpus a folder holds."""
     try:
         if not paths.is_folder(folder):
             return "not there"
     except SettingError:
         return "closed to you"
-    if (folder / MARKER).exists():
+    if (folder / SYNTHETIC_MARKER).exists():
         return "the demo, synthetic"
-    every = [path for path in walk(folder) if not is_system(path) and not page.skips(path)]
-    files = [path for path in every if is_audio(path)]
+    every = [path for path in walk(folder) if not is_system_file(path) and not page.skips(path)]
+    files = [path for path in every if is_audio_file(path)]
     if not page.clips:
-        more = len(formats.unread(every))
+        more = len(formats.list_unsupported(every))
         return f"{len(files):,} files{f', {more:,} in formats that are not read' if more else ''}"
     return f"{len({take(page, path.as_posix()) for path in files} - {()}):,} of {page.clips:,} by name"
 
@@ -63,7 +63,7 @@ def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Itera
     ``say`` is told of folders that cannot be listed, and of links to nothing.
     """
     for top, below, names in os.walk(folder, onerror=say):
-        if MARKER in names:
+        if SYNTHETIC_MARKER in names:
             below.clear()
             continue
         for name in names:
@@ -75,8 +75,12 @@ def walk(folder: Path, *, say: Callable[[OSError], None] | None = None) -> Itera
 
 def unread(files: Iterable[PurePath]) -> list[PurePath]:
     """List the sound among files that is in formats which are not read, outside the folders that no corpus reads."""
-    ours = [path for path in files if not is_system(path) and not any(page.skips(path) for page in KNOWN.values())]
-    return formats.unread(ours)
+    ours = [
+        path
+        for path in files
+        if not is_system_file(path) and not any(page.skips(path) for page in KNOWN_CORPORA.values())
+    ]
+    return formats.list_unsupported(ours)
 
 
 def told(found: Search, names: Sequence[str], folder: Path) -> Iterator[str]:
@@ -119,7 +123,7 @@ def absence(folder: Path) -> str:
     """Say why a folder holds no recordings of people; nothing where it may."""
     if not folder.is_dir():
         return "is not there"
-    return "holds the demo" if (folder / MARKER).exists() else ""
+    return "holds the demo" if (folder / SYNTHETIC_MARKER).exists() else ""
 
 
 def named(found: Search, folder: Path, known: Mapping[str, str], *, replacing: bool, name: str) -> list[Named]:
@@ -155,12 +159,12 @@ def write_corpora(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: 
     Raises:
         SettingError: the file is missing, is no YAML, or would hold no corpus afterwards; it stays as it was.
     """
-    known = config.corpora(config.read(path))  # refuses what is no params.yaml
+    known = config.corpus_folders(config.read_params(path))  # refuses what is no params.yaml
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1_000  # lines stay as they are
     yaml.indent(mapping=2, sequence=2, offset=0)
-    tree = yaml.load(yaml_reader.decoded(yaml_reader.contents(path), path))
+    tree = yaml.load(yaml_reader.decode_settings(yaml_reader.read_settings_bytes(path), path))
     corpora = tree["data"]["corpora"]
     gone = set(drop) & set(known)
     meant = {name: place for name, place in known.items() if name not in gone} | dict(wanted)
@@ -172,7 +176,7 @@ def write_corpora(wanted: Mapping[str, str], *, drop: Iterable[str] = (), path: 
     with files.atomic_write(path.resolve()) as part, part.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
         file.flush()
-        refuse_other(config.corpora(config.read(part)), meant, path)
+        refuse_other(config.corpus_folders(config.read_params(part)), meant, path)
 
 
 def refuse_other(written: Mapping[str, str], meant: Mapping[str, str], path: Path) -> None:

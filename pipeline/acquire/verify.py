@@ -22,7 +22,7 @@ from pipeline.audio import decode
 from pipeline.core import files, paths
 from pipeline.core.errors import AudioError, CorpusError
 from pipeline.corpora import checksums, registry
-from pipeline.corpora.info import TAKE, NameRefused, Page
+from pipeline.corpora.info import TAKE_COLUMNS, CorpusInfo, FileNameError
 from pipeline.tools import find_audio
 
 STATUSES = {  # best first
@@ -71,7 +71,7 @@ def is_table(path: Path) -> bool:
         return file.read(len(head)) == head
 
 
-def compare_with_table(page: Page, table: pd.DataFrame, files: Iterable[Seen]) -> pd.DataFrame:
+def compare_with_table(page: CorpusInfo, table: pd.DataFrame, files: Iterable[Seen]) -> pd.DataFrame:
     """Say of every published clip whether it is there, and of every file that is none of them that it is extra.
 
     Files are found by what their name says, wherever they lie, and then judged by their content.
@@ -102,7 +102,7 @@ def compare_with_table(page: Page, table: pd.DataFrame, files: Iterable[Seen]) -
 Verdict = tuple[str, str, Seen | None]  # status, sentence, the file
 
 
-def claimed(page: Page, files: Iterable[Seen]) -> Mapping[Take, list[Seen]]:
+def claimed(page: CorpusInfo, files: Iterable[Seen]) -> Mapping[Take, list[Seen]]:
     """Gather files by the take that their name says they are."""
     found: defaultdict[Take, list[Seen]] = defaultdict(list)
     for seen in files:
@@ -110,7 +110,7 @@ def claimed(page: Page, files: Iterable[Seen]) -> Mapping[Take, list[Seen]]:
     return found
 
 
-def take(page: Page, path: str) -> Take:
+def take(page: CorpusInfo, path: str) -> Take:
     """Give what tells one published recording from the others; empty for a file of another name.
 
     >>> from pipeline.corpora import crema_d
@@ -119,9 +119,9 @@ def take(page: Page, path: str) -> Take:
     """
     try:
         clip = page.parse(PurePath(path))
-    except NameRefused:
+    except FileNameError:
         return ()
-    return tuple(getattr(clip, field) for field in TAKE)
+    return tuple(getattr(clip, field) for field in TAKE_COLUMNS)
 
 
 def best(row: Published, files: list[Seen]) -> Verdict:
@@ -169,7 +169,7 @@ def is_whole(found: pd.DataFrame) -> bool:
     return set(found["status"]) <= {*WHOLE, "extra"}
 
 
-def summary_lines(page: Page, found: pd.DataFrame) -> list[str]:
+def summary_lines(page: CorpusInfo, found: pd.DataFrame) -> list[str]:
     """Tell a reader: a line for the corpus, and one for each status but the best with the names it holds."""
     counts = found["status"].value_counts()
     total = int((found["status"] != "extra").sum())
@@ -198,8 +198,8 @@ OID = re.compile(rb"oid sha256:([0-9a-f]{64})")
 def content_hashes(folder: Path, path: str, *, published: Collection[str]) -> Seen:
     """Hash a file, and decode it where its hash is none of ``published``."""
     try:
-        decode.refuse_format(folder / path)
-        data = paths.content(folder / path)
+        decode.check_format(folder / path)
+        data = paths.read_file(folder / path)
     except OSError as error:
         return Seen(path=path, sha256="", fault=f"it cannot be read: {error.strerror}")
     except AudioError as error:
@@ -207,11 +207,11 @@ def content_hashes(folder: Path, path: str, *, published: Collection[str]) -> Se
     digest = hashlib.sha256(data).hexdigest()
     if digest in published:
         return Seen(path=path, sha256=digest)
-    if data.startswith(decode.POINTER):
+    if data.startswith(decode.LFS_POINTER):
         oid = OID.search(data)
         return Seen(path=path, sha256=digest, pointer=oid[1].decode() if oid else "unknown")
     try:
-        recording = decode.decode(data, name="it")
+        recording = decode.decode_audio(data, name="it")
     except AudioError as error:
         return Seen(path=path, sha256=digest, fault=str(error))
     return heard(path, digest, recording)
@@ -219,7 +219,7 @@ def content_hashes(folder: Path, path: str, *, published: Collection[str]) -> Se
 
 def heard(path: str, digest: str, recording: decode.Recording) -> Seen:
     """Hash the samples of a decoded file."""
-    samples = decode.samples_hash(recording.samples)
+    samples = decode.hash_samples(recording.samples)
     plain = plain_wav(recording.samples, recording.sample_rate) if recording.samples.dtype == np.int16 else b""
     again = hashlib.sha256(plain).hexdigest() if plain else ""
     return Seen(path=path, sha256=digest, samples_sha256=samples, plain_sha256=again, plain_bytes=len(plain))
@@ -313,11 +313,11 @@ def verify_folder(corpus: str, folder: Path, *, processes: int = 1) -> pd.DataFr
         CorpusError: there is no such folder.
         SettingError: a folder below it cannot be listed.
     """
-    table, page = checksums.table(corpus), registry.corpus_info(corpus)
+    table, page = checksums.checksum_table(corpus), registry.corpus_info(corpus)
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder: name the one that holds {page.title}.")
-    files = (path.relative_to(folder) for path in find_audio.below(folder))
+    files = (path.relative_to(folder) for path in find_audio.recordings_below(folder))
     paths = sorted(path.as_posix() for path in files if not page.skips(path))
-    look = partial(content_hashes, folder, published=checksums.hashes(corpus))
-    seen = parallel.spread(look, paths, crew=parallel.Crew(processes), label=f"verify {corpus}")
+    look = partial(content_hashes, folder, published=checksums.published_hashes(corpus))
+    seen = parallel.parallel_map(look, paths, crew=parallel.Executor(processes), label=f"verify {corpus}")
     return compare_with_table(page, table, seen)

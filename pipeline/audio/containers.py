@@ -13,16 +13,16 @@ W64_TAIL = {  # of the GUIDs in Sony Wave64, after the first four characters
     b"riff": bytes.fromhex("2e91cf11a5d628db04c10000"),
     b"data": bytes.fromhex("f3acd3118cd100c04f8edb8a"),
 }
-_SOUND = {b"data", b"SSND", b"BODY"}
+_AUDIO_CHUNKS = {b"data", b"SSND", b"BODY"}
 # bytes; programs that write to a pipe state this or more in 32 bits, since they cannot seek back
-_LONGEST = 0x7F000000
-_LONGEST_64 = 2**47  # bytes
+_MAX_SIZE = 0x7F000000
+_MAX_SIZE_64 = 2**47  # bytes
 _PRINTABLE = re.compile(rb"[ -~]{4}")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
 @dataclass(frozen=True)
-class Sound:
+class SampleData:
     """The audio in a file of uncompressed samples. Positions and sizes are in bytes."""
 
     start: int  # of the samples
@@ -42,7 +42,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class _Form:
+class _ChunkLayout:
     """The layout of chunks in a family of formats."""
 
     head: str  # struct format of a chunk's name and size
@@ -51,13 +51,13 @@ class _Form:
     whole: int = 0  # bytes of the head that are included in the size
 
 
-_FORMS = {
-    b"RIFF": _Form("<4sI", 12, 2),
-    b"RIFX": _Form(">4sI", 12, 2),
-    b"RF64": _Form("<4sI", 12, 2),
-    b"FORM": _Form(">4sI", 12, 2),
-    b"caff": _Form(">4sq", 8, 1),
-    b"riff": _Form("<16sq", 40, 8, whole=24),
+_CHUNK_LAYOUTS = {
+    b"RIFF": _ChunkLayout("<4sI", 12, 2),
+    b"RIFX": _ChunkLayout(">4sI", 12, 2),
+    b"RF64": _ChunkLayout("<4sI", 12, 2),
+    b"FORM": _ChunkLayout(">4sI", 12, 2),
+    b"caff": _ChunkLayout(">4sq", 8, 1),
+    b"riff": _ChunkLayout("<16sq", 40, 8, whole=24),
 }
 
 
@@ -71,107 +71,107 @@ class _Chunk:
     size: int  # of its contents, as stated
 
 
-def find_sound(data: bytes) -> Sound | None:
+def find_sample_data(data: bytes) -> SampleData | None:
     """Locate the audio in a file of uncompressed samples; None for an unknown header or one without audio."""
-    form = _FORMS.get(data[:4])
+    form = _CHUNK_LAYOUTS.get(data[:4])
     if form and (data[:4] != b"riff" or data[4:16] == W64_TAIL[b"riff"]):
-        found = _in_chunks(data, form)
+        found = _find_in_chunks(data, form)
     elif data[:4] in (b".snd", b"dns."):
-        found = _in_au(data)
+        found = _parse_au(data)
     else:
-        found = _in_sphere(data) if data.startswith(b"NIST_1A\n") else None
-    return found and _believed(data, found)
+        found = _parse_sphere(data) if data.startswith(b"NIST_1A\n") else None
+    return found and _ignore_false_size(data, found)
 
 
-def _believed(data: bytes, sound: Sound) -> Sound:
+def _ignore_false_size(data: bytes, sound: SampleData) -> SampleData:
     """Interpret an impossible size, and 0 if samples follow, as 'up to the end of the file'."""
-    longest = _LONGEST if struct.calcsize(sound.kind or "Q") == 4 else _LONGEST_64
+    longest = _MAX_SIZE if struct.calcsize(sound.kind or "Q") == 4 else _MAX_SIZE_64
     size = sound.size
     if size is None or size < 0 or size + sound.extra >= longest:
         return replace(sound, size=None)
-    return replace(sound, size=None) if size == 0 and unread_from(data, sound.start) is not None else sound
+    return replace(sound, size=None) if size == 0 and first_unread_byte(data, sound.start) is not None else sound
 
 
-def _in_chunks(data: bytes, form: _Form) -> Sound | None:
+def _find_in_chunks(data: bytes, form: _ChunkLayout) -> SampleData | None:
     """Locate the chunk with the audio."""
     long, coding = None, 1
-    for chunk in _chunks(data, form, form.first):
+    for chunk in _iter_chunks(data, form, form.first):
         if chunk.name == b"ds64":
             long = chunk.start + 8
         elif chunk.name == b"fmt ":
             coding = int.from_bytes(data[chunk.start : chunk.start + 2], "little" if form.head[0] == "<" else "big")
-        elif chunk.name in _SOUND:
-            return _of_chunk(data, form, chunk, long, coding)
+        elif chunk.name in _AUDIO_CHUNKS:
+            return _parse_audio_chunk(data, form, chunk, long, coding)
     return None
 
 
-def _of_chunk(data: bytes, form: _Form, chunk: _Chunk, long: int | None, coding: int) -> Sound:
+def _parse_audio_chunk(data: bytes, form: _ChunkLayout, chunk: _Chunk, long: int | None, coding: int) -> SampleData:
     """Locate the samples of a chunk, and the field that states their size."""
     field, kind = chunk.start - struct.calcsize(form.head[0] + form.head[-1]), form.head[0] + form.head[-1]
     if chunk.name == b"data" and long is not None and chunk.size == 0xFFFFFFFF and long + 8 <= len(data):
-        return Sound(chunk.start, struct.unpack_from("<q", data, long)[0], long, "<q", 0, coding)
+        return SampleData(chunk.start, struct.unpack_from("<q", data, long)[0], long, "<q", 0, coding)
     inner = 0
     if chunk.name == b"SSND":
         inner = 8 + int.from_bytes(data[chunk.start : chunk.start + 4], "big")
-    elif form is _FORMS[b"caff"]:
+    elif form is _CHUNK_LAYOUTS[b"caff"]:
         inner = 4
-    size = None if form is _FORMS[b"caff"] and chunk.size < 0 else max(0, chunk.size - inner)
-    return Sound(min(chunk.start + inner, len(data)), size, field, kind, inner + form.whole, coding)
+    size = None if form is _CHUNK_LAYOUTS[b"caff"] and chunk.size < 0 else max(0, chunk.size - inner)
+    return SampleData(min(chunk.start + inner, len(data)), size, field, kind, inner + form.whole, coding)
 
 
-def _chunks(data: bytes, form: _Form, at: int) -> Iterator[_Chunk]:
+def _iter_chunks(data: bytes, form: _ChunkLayout, at: int) -> Iterator[_Chunk]:
     """Yield the chunks from a position on; the last one may extend beyond the file."""
     head = struct.calcsize(form.head)
     while at >= 0 and at + head <= len(data):
         name, size = struct.unpack_from(form.head, data, at)
         size -= form.whole
-        yield _Chunk(at, _name(name), at + head, size)
+        yield _Chunk(at, _chunk_name(name), at + head, size)
         if size < 0:
             return
         at = at + head + size
         at += -at % form.pad
 
 
-def _name(name: bytes) -> bytes:
+def _chunk_name(name: bytes) -> bytes:
     """Reduce a known GUID of Wave64 to its four characters."""
     return name[:4] if len(name) == 4 or W64_TAIL.get(name[:4], name[4:]) == name[4:] else name
 
 
-def _in_au(data: bytes) -> Sound | None:
+def _parse_au(data: bytes) -> SampleData | None:
     """Parse the header of AU in either byte order."""
     order = ">" if data[:4] == b".snd" else "<"
     if len(data) < 24:
         return None
     start, size = struct.unpack_from(f"{order}II", data, 4)
-    return Sound(min(start, len(data)), size, 8, f"{order}I")
+    return SampleData(min(start, len(data)), size, 8, f"{order}I")
 
 
-def _in_sphere(data: bytes) -> Sound | None:
+def _parse_sphere(data: bytes) -> SampleData | None:
     """Parse the text header of NIST SPHERE: samples per channel, channels, bytes per sample."""
     size = re.match(rb"NIST_1A\n *(\d{1,6})\n", data)
     if not size:
         return None
     text = data[: int(size[1])]
-    found = (re.search(rb"\n" + name + rb" -(?:i|s\d) (\d{1,12})\n", text) for name in _SPHERE)
+    found = (re.search(rb"\n" + name + rb" -(?:i|s\d) (\d{1,12})\n", text) for name in _SPHERE_FIELDS)
     numbers = [int(each[1]) if each else None for each in found]
     counts = [number for number in numbers if number is not None]
-    stated = counts[0] * counts[1] * counts[2] if len(counts) == len(_SPHERE) else None
-    return Sound(min(int(size[1]), len(data)), stated, kind="")
+    stated = counts[0] * counts[1] * counts[2] if len(counts) == len(_SPHERE_FIELDS) else None
+    return SampleData(min(int(size[1]), len(data)), stated, kind="")
 
 
-_SPHERE = (b"sample_count", b"channel_count", b"sample_n_bytes")
+_SPHERE_FIELDS = (b"sample_count", b"channel_count", b"sample_n_bytes")
 
 
-def unread_from(data: bytes, end: int) -> int | None:
+def first_unread_byte(data: bytes, end: int) -> int | None:
     """Find the first byte after the audio that is neither chunk, tag nor padding; None if there is none.
 
     Args:
         data: the file.
         end: the position after its audio.
     """
-    form = _FORMS.get(data[:4])
+    form = _CHUNK_LAYOUTS.get(data[:4])
     if form:
-        end = _behind_chunks(data, form, end + -end % form.pad)
+        end = _end_of_chunks(data, form, end + -end % form.pad)
     return None if is_padding_or_tag(data[end:]) else end
 
 
@@ -180,27 +180,31 @@ def is_padding_or_tag(rest: bytes) -> bool:
     return rest.count(rest[:1]) == len(rest) or not rest or rest.lstrip(b"\0").startswith(_TAGS)
 
 
-def _behind_chunks(data: bytes, form: _Form, at: int) -> int:
+def _end_of_chunks(data: bytes, form: _ChunkLayout, at: int) -> int:
     """Return the position after the chunks from ``at`` on that have a printable name and end within the file."""
-    for chunk in _chunks(data, form, at):
-        plain = bool(_PRINTABLE.fullmatch(chunk.name[:4])) and chunk.name not in _SOUND and chunk.name not in _FORMS
+    for chunk in _iter_chunks(data, form, at):
+        plain = (
+            bool(_PRINTABLE.fullmatch(chunk.name[:4]))
+            and chunk.name not in _AUDIO_CHUNKS
+            and chunk.name not in _CHUNK_LAYOUTS
+        )
         stop = chunk.start + chunk.size
-        if not plain or chunk.size < 0 or (stop > len(data) and chunk.name not in _OFTEN_CUT):
+        if not plain or chunk.size < 0 or (stop > len(data) and chunk.name not in _OFTEN_TRUNCATED):
             return chunk.at
         at = min(len(data), stop + -stop % form.pad)
     return at
 
 
-_OFTEN_CUT = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"PEAK", b"cue ", b"fact", b"JUNK", b"free"}
+_OFTEN_TRUNCATED = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"PEAK", b"cue ", b"fact", b"JUNK", b"free"}
 
 
 OGG_MARK = b"OggS"
-_HEAD = struct.Struct("<4sBBqIIIB")
-_FIRST, _LAST = 2, 4  # flags
+_OGG_HEADER = struct.Struct("<4sBBqIIIB")
+_FIRST_PAGE, _LAST_PAGE = 2, 4  # flags
 
 
 @dataclass(frozen=True)
-class Page:
+class OggPage:
     """The header of one Ogg page."""
 
     start: int  # position of the page
@@ -210,7 +214,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Pages:
+class OggSummary:
     """Summary of the pages of an Ogg file."""
 
     cut: bool  # the last page is truncated
@@ -219,58 +223,58 @@ class Pages:
     skipped: int  # bytes that belong to no page
 
 
-def scan_ogg(data: bytes) -> Pages:
+def scan_ogg(data: bytes) -> OggSummary:
     """Parse the headers of all pages."""
-    pages = list(_pages(data))
-    first = _before_second(pages)
+    pages = list(_iter_pages(data))
+    first = _count_first_pages(pages)
     own = pages[:first]
     ends = [0, *(page.end for page in own)]
     starts = [*(page.start for page in own), pages[first].start if first < len(pages) else len(data)]
-    return Pages(
+    return OggSummary(
         cut=bool(own) and own[-1].end > len(data),
-        ended={page.serial for page in own} <= {page.serial for page in own if page.flags & _LAST},
+        ended={page.serial for page in own} <= {page.serial for page in own if page.flags & _LAST_PAGE},
         second=pages[first].start if first < len(pages) else None,
-        skipped=sum(_foreign(data[end:start]) for start, end in zip(starts, ends, strict=True)),
+        skipped=sum(_count_unread(data[end:start]) for start, end in zip(starts, ends, strict=True)),
     )
 
 
-def _pages(data: bytes) -> Iterator[Page]:
+def _iter_pages(data: bytes) -> Iterator[OggPage]:
     """Yield the pages, skipping anything between them."""
     at = data.find(OGG_MARK)
     while at >= 0:
-        page = _page(data, at)
+        page = _parse_page(data, at)
         yield page
         ends_well = page.end >= len(data) or data.startswith(OGG_MARK, page.end)
         at = data.find(OGG_MARK, page.end if ends_well else at + len(OGG_MARK))
 
 
-def _page(data: bytes, at: int) -> Page:
+def _parse_page(data: bytes, at: int) -> OggPage:
     """Parse the header of a page; a truncated header gives a page that ends beyond the file."""
-    if at + _HEAD.size > len(data):
-        return Page(at, len(data) + 1, 0, -1)
-    _, _, flags, _, serial, _, _, segments = _HEAD.unpack_from(data, at)
-    table = data[at + _HEAD.size : at + _HEAD.size + segments]
-    return Page(at, at + _HEAD.size + segments + sum(table) + (len(table) < segments), flags, serial)
+    if at + _OGG_HEADER.size > len(data):
+        return OggPage(at, len(data) + 1, 0, -1)
+    _, _, flags, _, serial, _, _, segments = _OGG_HEADER.unpack_from(data, at)
+    table = data[at + _OGG_HEADER.size : at + _OGG_HEADER.size + segments]
+    return OggPage(at, at + _OGG_HEADER.size + segments + sum(table) + (len(table) < segments), flags, serial)
 
 
-def _foreign(rest: bytes) -> int:
+def _count_unread(rest: bytes) -> int:
     """Count the bytes between pages, unless they are a tag or padding."""
     return 0 if is_padding_or_tag(rest) else len(rest)
 
 
-def _before_second(pages: list[Page]) -> int:
+def _count_first_pages(pages: list[OggPage]) -> int:
     """Count the pages of the first recording; streams that begin together belong to the same one."""
     begun = False
     for index, page in enumerate(pages):
-        if page.flags & _FIRST and begun:
+        if page.flags & _FIRST_PAGE and begun:
             return index
-        begun = begun or not page.flags & _FIRST
+        begun = begun or not page.flags & _FIRST_PAGE
     return len(pages)
 
 
 FLAC_MARK = b"fLaC"
-_TOTAL = 21  # position of the 36-bit number of samples
-_SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608} | {8 + power: 256 << power for power in range(8)}
+_FLAC_TOTAL_SAMPLES = 21  # position of the 36-bit number of samples
+_FLAC_BLOCK_SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608} | {8 + power: 256 << power for power in range(8)}
 
 
 @dataclass(frozen=True)
@@ -283,8 +287,8 @@ class FlacStream:
 
     def with_stated_samples(self, data: bytes, samples: int) -> bytes:
         """Return the file with another number of samples in its header."""
-        head = bytes([data[_TOTAL] & 0xF0 | samples >> 32]) + struct.pack(">I", samples & 0xFFFFFFFF)
-        return data[:_TOTAL] + head + data[_TOTAL + len(head) :]
+        head = bytes([data[_FLAC_TOTAL_SAMPLES] & 0xF0 | samples >> 32]) + struct.pack(">I", samples & 0xFFFFFFFF)
+        return data[:_FLAC_TOTAL_SAMPLES] + head + data[_FLAC_TOTAL_SAMPLES + len(head) :]
 
 
 def scan_flac(data: bytes) -> FlacStream | None:
@@ -292,27 +296,27 @@ def scan_flac(data: bytes) -> FlacStream | None:
     head = data[:42]
     if len(head) < 42 or head[4] & 0x7F != 0:
         return None
-    stated = int.from_bytes(head[_TOTAL : _TOTAL + 5], "big") & (2**36 - 1)
+    stated = int.from_bytes(head[_FLAC_TOTAL_SAMPLES : _FLAC_TOTAL_SAMPLES + 5], "big") & (2**36 - 1)
     second = data.find(FLAC_MARK, 42)
     while second >= 0 and data[second + 4 : second + 8] not in (b"\0\0\0\x22", b"\x80\0\0\x22"):
         second = data.find(FLAC_MARK, second + 4)
-    return FlacStream(stated, _held(data, stated), None if second < 0 else second)
+    return FlacStream(stated, _count_flac_samples(data, stated), None if second < 0 else second)
 
 
-def _held(data: bytes, stated: int) -> int | None:
+def _count_flac_samples(data: bytes, stated: int) -> int | None:
     """Count the samples up to the end of the last frame; a count that contradicts the header needs a valid checksum.
 
     None if other bytes, such as a tag, follow the last frame, because its end is then unknown.
     """
-    first = _first_frame(data)
-    opening = _frame(data, first, 0)
+    first = _first_frame_position(data)
+    opening = _parse_flac_frame(data, first, 0)
     if opening is None:
         return None
     mark, block = data[first : first + 2], opening[1]
     fixed = not mark[1] & 1
     at = data.rfind(mark, first)
     while at >= first:
-        frame = _frame(data, at, first)
+        frame = _parse_flac_frame(data, at, first)
         if frame is not None:
             number, size = frame
             held = (number * block if fixed else number) + size
@@ -321,7 +325,7 @@ def _held(data: bytes, stated: int) -> int | None:
     return None
 
 
-def _first_frame(data: bytes) -> int:
+def _first_frame_position(data: bytes) -> int:
     """Return the position after the metadata blocks."""
     at, last = len(FLAC_MARK), False
     while not last and at + 4 <= len(data):
@@ -330,23 +334,23 @@ def _first_frame(data: bytes) -> int:
     return at
 
 
-def _frame(data: bytes, at: int, like: int) -> tuple[int, int] | None:
+def _parse_flac_frame(data: bytes, at: int, like: int) -> tuple[int, int] | None:
     """Parse the header of a frame into its number and its samples; None if invalid or unlike the first frame."""
     head = data[at : at + 16]
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1:
         return None
     if like and (head[2] ^ data[like + 2]) & 0x0F | (head[3] ^ data[like + 3]) & 0x0E:
         return None
-    number, used = _coded(head[4:])
+    number, used = _decode_utf8_number(head[4:])
     code, behind = head[2] >> 4, 4 + used
     wide = {6: 1, 7: 2}.get(code, 0)
-    size = int.from_bytes(head[behind : behind + wide], "big") + 1 if wide else _SIZES.get(code, 0)
+    size = int.from_bytes(head[behind : behind + wide], "big") + 1 if wide else _FLAC_BLOCK_SIZES.get(code, 0)
     behind += wide + {12: 1, 13: 2, 14: 2}.get(head[2] & 0x0F, 0)
     whole = used and size and behind < len(head) and _crc8(head[:behind]) == head[behind]
     return (number, size) if whole else None
 
 
-def _coded(data: bytes) -> tuple[int, int]:
+def _decode_utf8_number(data: bytes) -> tuple[int, int]:
     """Decode a UTF-8-like number of up to 36 bits; return it and its size in bytes, 0 if invalid."""
     ones = 8 - (data[0] ^ 0xFF).bit_length()
     if ones == 0:

@@ -16,20 +16,20 @@ from pipeline.audio.length import Extent
 from pipeline.core import extras, files, paths
 from pipeline.core.errors import AudioError
 
-with extras.system_library("libsndfile"):
+with extras.require_system_library("libsndfile"):
     import soundfile
 
 VERSION = 2  # increase when the same file gives other samples
 Array = npt.NDArray[np.float32]
 Window = tuple[float, float]  # start and duration, s
-POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"
 UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # a truncated file cannot be detected
-SIXTEEN_BITS = {"PCM_16", "PCM_S8", "PCM_U8"}  # exact as int16
-UNSTATED = 2**48  # frames; libsndfile reports more for a FLAC without a stated length
-LOUDEST = 2**31  # times full scale: some programs write 32-bit integers as floats, more is damage
-CANCELLED = 0.1  # of the power that uncorrelated channels have after mixing
-UNREAD = 0.02  # of the bytes of the audio: tolerated bytes of other content
-SOUGHT = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek is exact
+INT16_SUBTYPES = {"PCM_16", "PCM_S8", "PCM_U8"}  # exact as int16
+MAX_FRAMES = 2**48  # frames; libsndfile reports more for a FLAC without a stated length
+MAX_AMPLITUDE = 2**31  # times full scale: some programs write 32-bit integers as floats, more is damage
+CANCELLATION_RATIO = 0.1  # of the power that uncorrelated channels have after mixing
+MAX_UNREAD_SHARE = 0.02  # of the bytes of the audio: tolerated bytes of other content
+SEEKABLE_FORMATS = {"WAV", "WAVEX", "FLAC", "AIFF"}  # formats in which a seek is exact
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Recording:
     doubts: tuple[str, ...] = ()  # warnings of the manifest about the bytes of a usable file
 
 
-class Source(io.BytesIO):
+class ByteSource(io.BytesIO):
     """Bytes in which an invalid seek keeps the position, as in a file; damaged headers cause such seeks."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -75,7 +75,7 @@ class _Endless(io.RawIOBase):
         return count
 
 
-def decode(
+def decode_audio(
     data: bytes,
     *,
     max_seconds: float = float("inf"),
@@ -91,32 +91,32 @@ def decode(
         AudioError: with status ``empty``, ``lfs_pointer``, ``unreadable``, ``truncated``, ``unread_sound``,
             ``too_long`` or ``not_finite``.
     """
-    extent = measured(data, name)
-    with opened(extent, name, path) as file:
-        refuse_unread(extent, name)
+    extent = _measure_extent(data, name)
+    with _open_audio(extent, name, path) as file:
+        _check_unread(extent, name)
         frames = file.frames if extent.frames is None else extent.frames
-        refuse_header(file, frames, max_seconds, name)
-        first, count = stretch(file, frames, window)
-        recording = read(file, first, count, name)
-        log_truncated = extent.log_matters and length.is_cut_short(file.extra_info, file.frames)
-    refuse_cut(extent, name, short=log_truncated or len(recording.samples) < count)
-    refuse_values(recording.samples, name)
+        _check_header(file, frames, max_seconds, name)
+        first, count = _frame_range(file, frames, window)
+        recording = _read_frames(file, first, count, name)
+        log_truncated = extent.log_matters and length.is_truncated_by_log(file.extra_info, file.frames)
+    _check_truncation(extent, name, short=log_truncated or len(recording.samples) < count)
+    _check_samples(recording.samples, name)
     container = extent.container or recording.container
-    return replace(recording, container=container, doubts=tuple(doubts(extent, container)))
+    return replace(recording, container=container, doubts=tuple(_list_doubts(extent, container)))
 
 
-def shape(data: bytes, *, name: str, path: str = "") -> tuple[int, int, int]:
+def stream_info(data: bytes, *, name: str, path: str = "") -> tuple[int, int, int]:
     """Return the sample rate in Hz, the channels and the frames of a file without decoding it.
 
     Raises:
         AudioError: it is not audio.
     """
-    extent = measured(data, name)
-    with opened(extent, name, path) as file:
+    extent = _measure_extent(data, name)
+    with _open_audio(extent, name, path) as file:
         return file.samplerate, file.channels, file.frames if extent.frames is None else extent.frames
 
 
-def measured(data: bytes, name: str) -> Extent:
+def _measure_extent(data: bytes, name: str) -> Extent:
     """Determine how much audio a file contains.
 
     Raises:
@@ -124,27 +124,27 @@ def measured(data: bytes, name: str) -> Extent:
     """
     if not data:
         raise AudioError("empty", f"{name} has no bytes: fetch it again.")
-    if data.startswith(POINTER):
+    if data.startswith(LFS_POINTER):
         raise AudioError(
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )
-    return length.stated_length(data)
+    return length.measure_extent(data)
 
 
-def opened(extent: Extent, name: str, path: str) -> soundfile.SoundFile:
+def _open_audio(extent: Extent, name: str, path: str) -> soundfile.SoundFile:
     """Open the audio of a file, or raise the most specific error."""
     try:
-        return soundfile.SoundFile(_Endless(extent.data) if extent.estimated else Source(extent.data))
+        return soundfile.SoundFile(_Endless(extent.data) if extent.estimated else ByteSource(extent.data))
     except soundfile.LibsndfileError as error:
-        unsupported = formats.refusal(name, extent.data[: formats.HEAD], path=path)
+        unsupported = formats.unsupported_message(name, extent.data[: formats.HEAD_SIZE], path=path)
         if not unsupported:
-            refuse_unread(extent, name)
-            refuse_cut(extent, name)
+            _check_unread(extent, name)
+            _check_truncation(extent, name)
         unknown = f"{name} is no audio that libsndfile reads; it begins {extent.data[:24]!r}."
         raise AudioError("unreadable", unsupported or unknown) from error
 
 
-def refuse_unread(extent: Extent, name: str) -> None:
+def _check_unread(extent: Extent, name: str) -> None:
     """Reject a file with more audio than libsndfile reads."""
     if extent.second is not None:
         raise AudioError(
@@ -153,7 +153,7 @@ def refuse_unread(extent: Extent, name: str) -> None:
             f"and 'tail -c +{extent.second + 1}'.",
         )
     share = extent.unread / max(1, extent.size - extent.unread)
-    if share > UNREAD:
+    if share > MAX_UNREAD_SHARE:
         raise AudioError(
             "unread_sound",
             f"{name} holds {extent.unread} bytes that are not read, {share:.0%} of those that are: if they are audio "
@@ -161,13 +161,13 @@ def refuse_unread(extent: Extent, name: str) -> None:
         )
 
 
-def refuse_cut(extent: Extent, name: str, *, short: bool = False) -> None:
+def _check_truncation(extent: Extent, name: str, *, short: bool = False) -> None:
     """Reject a file whose header states more audio than it contains or than was read."""
     if short or extent.cut:
         raise AudioError("truncated", f"{name} ends before the length its header states: fetch it again.")
 
 
-def doubts(extent: Extent, container: str) -> Iterator[str]:
+def _list_doubts(extent: Extent, container: str) -> Iterator[str]:
     """Yield the warnings about the bytes of a usable file."""
     if extent.unstated or container in UNSTATED_FORMATS:
         yield "unstated_length"
@@ -177,15 +177,15 @@ def doubts(extent: Extent, container: str) -> Iterator[str]:
         yield "no_end_mark"
 
 
-def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
+def _check_header(file: soundfile.SoundFile, frames: int, max_seconds: float, name: str) -> None:
     """Reject implausible headers, and files that are too long before they are decoded."""
-    low, high = files.SAMPLE_RATES
+    low, high = files.SAMPLE_RATE_RANGE
     if not low <= file.samplerate <= high:
         raise AudioError(
             "unreadable",
             f"{name} states {file.samplerate} Hz, expected {low} to {high} Hz: fetch or export it again.",
         )
-    if frames >= UNSTATED:
+    if frames >= MAX_FRAMES:
         raise AudioError("unreadable", f"{name} does not state its length, and its end is damaged: encode it again.")
     seconds = frames / file.samplerate
     if seconds > max_seconds:
@@ -194,17 +194,17 @@ def refuse_header(file: soundfile.SoundFile, frames: int, max_seconds: float, na
         )
 
 
-def stretch(file: soundfile.SoundFile, frames: int, window: Window | None) -> tuple[int, int]:
+def _frame_range(file: soundfile.SoundFile, frames: int, window: Window | None) -> tuple[int, int]:
     """Return the first frame to read and the number of frames."""
-    if window is None or file.format not in SOUGHT:
+    if window is None or file.format not in SEEKABLE_FORMATS:
         return 0, frames
     first = min(frames, round(window[0] * file.samplerate))
     return first, min(frames - first, round(window[1] * file.samplerate))
 
 
-def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Recording:
+def _read_frames(file: soundfile.SoundFile, first: int, count: int, name: str) -> Recording:
     """Read ``count`` frames from ``first`` on: int16 if that is exact, otherwise float32."""
-    kind = "int16" if file.subtype in SIXTEEN_BITS else "float32"
+    kind = "int16" if file.subtype in INT16_SUBTYPES else "float32"
     try:
         if first:
             file.seek(first)
@@ -218,26 +218,26 @@ def read(file: soundfile.SoundFile, first: int, count: int, name: str) -> Record
         ) from error
 
 
-def refuse_values(samples: npt.NDArray[Any], name: str) -> None:
+def _check_samples(samples: npt.NDArray[Any], name: str) -> None:
     """Reject floats that are not finite or implausibly large."""
     if samples.dtype != np.float32:
         return
     peak = np.abs(samples).max(initial=0)
     if not np.isfinite(peak):
         raise AudioError("not_finite", f"{name} holds NaN or infinite samples: export it again.")
-    if peak > LOUDEST:
+    if peak > MAX_AMPLITUDE:
         raise AudioError(
             "unreadable", f"{name} holds samples of {peak:.0e} times full scale, which is damage: fetch it again."
         )
 
 
-def samples_hash(samples: npt.NDArray[Any]) -> str:
+def hash_samples(samples: npt.NDArray[Any]) -> str:
     """Return the SHA-256 of the samples, interleaved and little-endian: WAV and FLAC of one recording share it."""
     little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
     return hashlib.sha256(np.ascontiguousarray(little).tobytes()).hexdigest()
 
 
-def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def merge_equal_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Reduce identical channels to one, so that a stereo file equals its mono copy; return others unchanged.
 
     Shape: ``(frames, channels)``.
@@ -245,7 +245,7 @@ def same_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return samples[:, :1] if (samples == samples[:, :1]).all() else samples
 
 
-def mono(samples: npt.NDArray[Any]) -> Array:
+def to_mono(samples: npt.NDArray[Any]) -> Array:
     """Mix to mono with full scale 1; of channels that cancel each other out, take the loudest.
 
     Shape: ``(frames, channels)`` to ``(frames,)``.
@@ -253,13 +253,13 @@ def mono(samples: npt.NDArray[Any]) -> Array:
     if samples.shape[1] == 1:
         mixed = samples[:, 0]
     elif channels_cancel(samples):
-        mixed = samples[:, int(_power(samples).argmax())]
+        mixed = samples[:, int(_channel_power(samples).argmax())]
     else:
         mixed = samples.mean(axis=1, dtype=np.float32)
-    return np.asarray(mixed * scale(samples), np.float32)
+    return np.asarray(mixed * full_scale_factor(samples), np.float32)
 
 
-def scale(samples: npt.NDArray[Any]) -> np.float32:
+def full_scale_factor(samples: npt.NDArray[Any]) -> np.float32:
     """Return the factor that scales samples to full scale 1."""
     return np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
 
@@ -273,12 +273,12 @@ def channels_cancel(samples: npt.NDArray[Any]) -> bool:
     channels = samples.shape[1]
     if channels == 1 or not len(samples):
         return False
-    alone = float(_power(samples).mean()) / channels
-    mixed = float(_power(samples.mean(axis=1, dtype=np.float64)[:, None])[0])
-    return bool(mixed < CANCELLED * alone)
+    alone = float(_channel_power(samples).mean()) / channels
+    mixed = float(_channel_power(samples.mean(axis=1, dtype=np.float64)[:, None])[0])
+    return bool(mixed < CANCELLATION_RATIO * alone)
 
 
-def _power(samples: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _channel_power(samples: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the variance of each channel. Shape: ``(frames, channels)`` to ``(channels,)``."""
     return np.asarray(samples.var(axis=0, dtype=np.float64))
 
@@ -293,46 +293,46 @@ def resample(signal: Array, source: int, target: int) -> Array:
     return np.asarray(soxr.resample(signal, source, target, quality="HQ"), np.float32)
 
 
-def fetch(path: Path, *, sha256: str = "", window: Window | None = None) -> Recording:
+def read_recording(path: Path, *, sha256: str = "", window: Window | None = None) -> Recording:
     """Read and decode a file, or a window of it if its format is seekable.
 
     Raises:
         AudioError: it cannot be decoded, or its bytes do not match ``sha256``.
     """
     try:
-        refuse_format(path)
-        data = paths.content(path)
+        check_format(path)
+        data = paths.read_file(path)
     except OSError as error:
         raise AudioError("unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise AudioError("unreadable", f"{path} has changed since it was ingested: run 'dvc repro' to ingest it again.")
-    return decode(data, name=str(path), window=window, path=str(path))
+    return decode_audio(data, name=str(path), window=window, path=str(path))
 
 
-def refuse_format(path: Path) -> None:
+def check_format(path: Path) -> None:
     """Reject a file of an unsupported format by its name and first bytes, before hours of video are read.
 
     Raises:
         AudioError: with status ``unreadable``.
         OSError: the file cannot be read at all.
     """
-    if formats.by_name(path) is None or not path.is_file():
+    if formats.format_by_name(path) is None or not path.is_file():
         return
     with path.open("rb") as file:
-        head = file.read(formats.HEAD)
-    if formats.by_content(head):
-        raise AudioError("unreadable", formats.refusal(str(path), head, path=str(path)))
+        head = file.read(formats.HEAD_SIZE)
+    if formats.format_by_content(head):
+        raise AudioError("unreadable", formats.unsupported_message(str(path), head, path=str(path)))
 
 
-def signal(recording: Recording, sample_rate: int) -> Array:
+def mono_signal(recording: Recording, sample_rate: int) -> Array:
     """Mix a recording to mono and resample it to ``sample_rate`` Hz. Shape: ``(samples,)``, full scale 1."""
-    return resample(mono(recording.samples), recording.sample_rate, sample_rate)
+    return resample(to_mono(recording.samples), recording.sample_rate, sample_rate)
 
 
-def load(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
+def load_signal(path: Path, sample_rate: int, *, sha256: str = "") -> Array:
     """Read a file as mono float32 at ``sample_rate`` Hz. Shape: ``(samples,)``, full scale 1.
 
     Raises:
         AudioError: it cannot be decoded, or its bytes do not match ``sha256``.
     """
-    return signal(fetch(path, sha256=sha256), sample_rate)
+    return mono_signal(read_recording(path, sha256=sha256), sample_rate)

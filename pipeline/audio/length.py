@@ -24,7 +24,7 @@ _BIT_RATES = {  # kbit/s, by (is MPEG-1, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SAMPLE_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version
-_HEAD = 4  # bytes
+_HEADER_SIZE = 4  # bytes
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 
 
@@ -62,12 +62,12 @@ class MpegStream:
         return self.stated == self.counted and not self.skipped
 
 
-def scan_mpeg(data: bytes) -> MpegStream | None:
+def _scan_mpeg(data: bytes) -> MpegStream | None:
     """Count the frames of a file; None if it has none, as with a free bit rate."""
-    frames, skipped, cut = _frames(data)
+    frames, skipped, cut = _list_frames(data)
     if not frames:
         return None
-    stated = _stated(data, frames[0])
+    stated = _stated_frames(data, frames[0])
     sound = frames[1:] if stated is not None else frames
     return MpegStream(
         sound=b"".join(data[frame.start : frame.start + frame.size] for frame in sound),
@@ -79,51 +79,51 @@ def scan_mpeg(data: bytes) -> MpegStream | None:
     )
 
 
-def is_frame(data: bytes) -> bool:
+def _is_mpeg_frame(data: bytes) -> bool:
     """Check whether the bytes begin with the header of a frame."""
-    return _frame(data, 0) is not None
+    return _parse_frame(data, 0) is not None
 
 
-def _frames(data: bytes) -> tuple[list[MpegFrame], int, bool]:
+def _list_frames(data: bytes) -> tuple[list[MpegFrame], int, bool]:
     """List the complete frames; count the unread bytes between them; check whether the last frame is truncated."""
     found: list[MpegFrame] = []
-    skipped, at = 0, behind_tag(data, 0)
-    for frame in _chain(data, at):
-        skipped += _foreign(data, at, frame.start)
+    skipped, at = 0, _end_of_tags(data, 0)
+    for frame in _iter_frames(data, at):
+        skipped += _count_unread(data, at, frame.start)
         at = frame.start + frame.size
         if at > len(data):
             return found, skipped, True
         found.append(frame)
-    begun = 0 < len(data) - at < _HEAD and data[at] == 0xFF
-    return found, skipped + _foreign(data, at, len(data)), begun
+    begun = 0 < len(data) - at < _HEADER_SIZE and data[at] == 0xFF
+    return found, skipped + _count_unread(data, at, len(data)), begun
 
 
-def _chain(data: bytes, at: int) -> Iterator[MpegFrame]:
+def _iter_frames(data: bytes, at: int) -> Iterator[MpegFrame]:
     """Yield the frames of the first stream, each at the end of the previous one or at the next valid position."""
     kind = None
-    while frame := _next(data, at, kind):
+    while frame := _find_frame(data, at, kind):
         kind = frame.kind
         yield frame
-        at = behind_tag(data, frame.start + frame.size)
+        at = _end_of_tags(data, frame.start + frame.size)
 
 
-def _next(data: bytes, at: int, kind: tuple[int, int, int] | None) -> MpegFrame | None:
+def _find_frame(data: bytes, at: int, kind: tuple[int, int, int] | None) -> MpegFrame | None:
     """Find the next frame of a kind: here or where two are adjacent, because any audio may contain a sync word."""
-    here = _frame(data, at)
+    here = _parse_frame(data, at)
     if here and here.kind == kind:
         return here
     for match in _SYNC.finditer(data, at):
-        frame = _frame(data, match.start())
+        frame = _parse_frame(data, match.start())
         if frame and kind in (None, frame.kind):
-            after = _frame(data, behind_tag(data, frame.start + frame.size))
+            after = _parse_frame(data, _end_of_tags(data, frame.start + frame.size))
             if (after and after.kind == frame.kind) or frame.start + frame.size == len(data):
                 return frame
     return None
 
 
-def _frame(data: bytes, at: int) -> MpegFrame | None:
+def _parse_frame(data: bytes, at: int) -> MpegFrame | None:
     """Parse the frame header at a position; None if there is none. A free bit rate has no known size."""
-    if at + _HEAD > len(data):
+    if at + _HEADER_SIZE > len(data):
         return None
     (head,) = struct.unpack_from(">I", data, at)
     version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
@@ -138,7 +138,7 @@ def _frame(data: bytes, at: int) -> MpegFrame | None:
     return MpegFrame(at, slots * slot, samples, (version, layer, hertz), 4 + side)
 
 
-def _stated(data: bytes, first: MpegFrame) -> int | None:
+def _stated_frames(data: bytes, first: MpegFrame) -> int | None:
     """Read the number of frames from an information frame of Xing, LAME or Fraunhofer; None if there is none.
 
     -1 if that frame states no number; it contains no audio in any case.
@@ -151,7 +151,7 @@ def _stated(data: bytes, first: MpegFrame) -> int | None:
     return int.from_bytes(data[at + 14 : at + 18], "big") if data[at : at + 4] == b"VBRI" else None
 
 
-def behind_tag(data: bytes, at: int) -> int:
+def _end_of_tags(data: bytes, at: int) -> int:
     """Return the position after the ID3 tags that begin at ``at``."""
     while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
         size = sum((byte & 0x7F) << shift for byte, shift in zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=True))
@@ -162,24 +162,24 @@ def behind_tag(data: bytes, at: int) -> int:
     return at
 
 
-def _foreign(data: bytes, start: int, end: int) -> int:
+def _count_unread(data: bytes, start: int, end: int) -> int:
     """Count the bytes between two positions, without tags and padding."""
-    rest = data[behind_tag(data, start) : end]
+    rest = data[_end_of_tags(data, start) : end]
     return 0 if is_padding_or_tag(rest) else len(rest)
 
 
 _TOLERANCE = 256  # bytes that a header may overstate: some encoders count the header too
-_BEGINNINGS = re.compile(  # of a second recording
+_SIGNATURES = re.compile(  # of a second recording
     rb"RIFF....WAVEfmt |RIFX....WAVEfmt |RF64....WAVE|FORM....AIF[FC]|FORM....(?:8SVX|16SV)|riff\x2e\x91\xcf\x11|"
     rb"caff\x00\x01\x00\x00desc|fLaC[\x00\x80]\x00\x00\x22|OggS\x00\x02|NIST_1A\n|\.snd\x00\x00|"
     rb"dns\.....|Creative Voice File\x1a",
     re.DOTALL,
 )
 _MPEG_IN_WAV = {0x50, 0x55}
-_READ_ON = {b"riff", b".snd", b"dns.", b"NIST"}  # formats that libsndfile reads to the end of the file
-_SIGNATURE = 12  # bytes, the signature of a format not parsed here
-_SHORT = re.compile(r"truncated|should be \d+")
-_STATED = re.compile(r"(?:Frames|Cols) *: (\d+)")
+_READ_TO_END = {b"riff", b".snd", b"dns.", b"NIST"}  # formats that libsndfile reads to the end of the file
+_SIGNATURE_SIZE = 12  # bytes, the signature of a format not parsed here
+_TRUNCATED_LOG = re.compile(r"truncated|should be \d+")
+_STATED_LOG = re.compile(r"(?:Frames|Cols) *: (\d+)")
 
 
 @dataclass(frozen=True)
@@ -199,61 +199,61 @@ class Extent:
     estimated: bool = False  # whether the decoder estimates the length, which must not stop it early
 
 
-def stated_length(data: bytes) -> Extent:
+def measure_extent(data: bytes) -> Extent:
     """Determine the audio in a file by its format; data of unknown formats are passed on unchanged."""
-    start = behind_tag(data, 0)
+    start = _end_of_tags(data, 0)
     if start:
-        found = stated_length(data[start:])
+        found = measure_extent(data[start:])
         return replace(found, second=None if found.second is None else found.second + start)
-    sound = containers.find_sound(data)
+    sound = containers.find_sample_data(data)
     if sound is not None:
-        return _plain(data, sound)
+        return _pcm_extent(data, sound)
     if data.startswith(containers.FLAC_MARK):
-        return _flac(data)
+        return _flac_extent(data)
     if data.startswith(containers.OGG_MARK):
-        return _ogg(data)
-    if is_frame(data):
-        return _mpeg(data)
-    again = data.find(data[:_SIGNATURE], _SIGNATURE)
+        return _ogg_extent(data)
+    if _is_mpeg_frame(data):
+        return _mpeg_extent(data)
+    again = data.find(data[:_SIGNATURE_SIZE], _SIGNATURE_SIZE)
     return Extent(data, len(data), second=None if again < 0 else again, log_matters=True)
 
 
-def is_cut_short(log: str, frames: int) -> bool:
+def is_truncated_by_log(log: str, frames: int) -> bool:
     """Check whether libsndfile's log of a header states more audio than it found, for formats not parsed here.
 
-    >>> is_cut_short("Cols  : 32000", 31500), is_cut_short("", 31500)
+    >>> is_truncated_by_log("Cols  : 32000", 31500), is_truncated_by_log("", 31500)
     (True, False)
-    >>> is_cut_short("BODY : 64000 (should be 63000)", 31500)
+    >>> is_truncated_by_log("BODY : 64000 (should be 63000)", 31500)
     True
     """
-    stated = [int(found) for found in _STATED.findall(log)]
-    return bool(_SHORT.search(log)) or bool(stated and stated[-1] > frames)
+    stated = [int(found) for found in _STATED_LOG.findall(log)]
+    return bool(_TRUNCATED_LOG.search(log)) or bool(stated and stated[-1] > frames)
 
 
-def _plain(data: bytes, sound: containers.Sound) -> Extent:
+def _pcm_extent(data: bytes, sound: containers.SampleData) -> Extent:
     """Determine the extent of a file of uncompressed samples, or of blocks of constant size."""
     end = len(data) if sound.size is None else sound.start + sound.size
     if sound.coding in _MPEG_IN_WAV:
-        return replace(_mpeg(data[sound.start : end]), container="WAV")
-    unread = containers.unread_from(data, end) if end < len(data) else None
-    repaired = data[:end] if end < len(data) and data[:4] in _READ_ON else sound.with_true_size(data)
+        return replace(_mpeg_extent(data[sound.start : end]), container="WAV")
+    unread = containers.first_unread_byte(data, end) if end < len(data) else None
+    repaired = data[:end] if end < len(data) and data[:4] in _READ_TO_END else sound.with_true_size(data)
     return Extent(
         repaired,
         len(data),
         cut=end - len(data) > min(sound.start, _TOLERANCE),
-        second=_second(data, sound.start if sound.size is None else unread),
+        second=_find_second_recording(data, sound.start if sound.size is None else unread),
         unread=0 if unread is None else len(data) - unread,
         unstated=sound.size is None,
     )
 
 
-def _second(data: bytes, start: int | None) -> int | None:
+def _find_second_recording(data: bytes, start: int | None) -> int | None:
     """Find a second recording from a position on."""
-    found = _BEGINNINGS.search(data, start) if start is not None else None
+    found = _SIGNATURES.search(data, start) if start is not None else None
     return found.start() if found else None
 
 
-def _flac(data: bytes) -> Extent:
+def _flac_extent(data: bytes) -> Extent:
     """Determine the extent of FLAC: if the header states too few samples, by the last frame."""
     stream = containers.scan_flac(data)
     if stream is None:
@@ -263,15 +263,15 @@ def _flac(data: bytes) -> Extent:
     return Extent(stream.with_stated_samples(data, stream.held), len(data), second=stream.second)
 
 
-def _ogg(data: bytes) -> Extent:
+def _ogg_extent(data: bytes) -> Extent:
     """Determine the extent of Ogg, with any codec."""
     pages = containers.scan_ogg(data)
     return Extent(data, len(data), cut=pages.cut, second=pages.second, unread=pages.skipped, unended=not pages.ended)
 
 
-def _mpeg(data: bytes) -> Extent:
+def _mpeg_extent(data: bytes) -> Extent:
     """Determine the extent of MPEG: without a valid frame count, the decoder gets only the audio frames."""
-    stream = scan_mpeg(data)
+    stream = _scan_mpeg(data)
     if stream is None:
         return Extent(data, len(data))
     if stream.is_stated:

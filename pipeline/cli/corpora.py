@@ -6,22 +6,24 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.group import FILE, FOLDER, NAMED, Group
+from pipeline.cli.group import EXISTING_FILE, EXISTING_FOLDER, PATH, Group
 from pipeline.core import config
 from pipeline.core.errors import CorpusError, SettingError
 
-TO = "Where to put it.  [default: data/raw/ and the title of the corpus]"
-FROM = "A downloaded zip of the corpus, used instead of the network."
+TO_HELP = "Where to put it.  [default: data/raw/ and the title of the corpus]"
+FROM_HELP = "A downloaded zip of the corpus, used instead of the network."
 
 
-SOURCE = "Where to download from."
+SOURCE_HELP = "Where to download from."
 
 
 @click.command()
 @click.argument("name")
-@click.option("--to", "folder", type=NAMED, help=TO)
-@click.option("--from", "archive", type=FILE, help=FROM)
-@click.option("--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True, help=SOURCE)
+@click.option("--to", "folder", type=PATH, help=TO_HELP)
+@click.option("--from", "archive", type=EXISTING_FILE, help=FROM_HELP)
+@click.option(
+    "--source", type=click.Choice(["official", "kaggle"]), default="official", show_default=True, help=SOURCE_HELP
+)
 @click.option("--accept-licence", is_flag=True, help="Do not ask: I have read the licence and accept it.")
 def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, accept_licence: bool) -> None:
     """Download a corpus and verify every file.
@@ -34,17 +36,17 @@ def fetch(name: str, folder: Path | None, *, archive: Path | None, source: str, 
     from pipeline.tools import recipes  # imported late, so that --help starts quickly
 
     request = acquire_fetch.make_request(name, folder, archive=archive, kaggle=source == "kaggle")
-    recipes.refuse_unkept(str(request.folder))
+    recipes.refuse_folder_name(str(request.folder))
     if acquire_fetch.is_in_place(request):
         click.echo(f"{request.page.title} is in {request.folder} already, every file as published.")
     else:
-        accept(acquire_fetch.licence_text(request.page), accept_licence)
+        _accept_licence(acquire_fetch.licence_text(request.page), accept_licence)
         count = acquire_fetch.fetch_corpus(request)
         click.echo(f"{request.page.title}: {count:,} recordings in {request.folder}, every file as published.")
-    click.echo(line(name, request.folder))
+    click.echo(corpora_command(name, request.folder))
 
 
-def accept(licence: str, accepted: bool) -> None:
+def _accept_licence(licence: str, accepted: bool) -> None:
     """Show a licence and ask for its acceptance.
 
     Raises:
@@ -53,43 +55,43 @@ def accept(licence: str, accepted: bool) -> None:
     click.echo(licence, err=True)
     if accepted:
         return
-    if not on_terminal():
+    if not stdin_is_terminal():
         raise SettingError("There is no terminal to ask on: pass --accept-licence if you accept the licence.")
     if not click.confirm("Do you accept?", err=True):
         raise SettingError("The licence was not accepted: nothing was downloaded.")
 
 
-def on_terminal() -> bool:
+def stdin_is_terminal() -> bool:
     """Say whether standard input can answer a question."""
     return sys.stdin.isatty()
 
 
-def line(name: str, folder: Path) -> str:
+def corpora_command(name: str, folder: Path) -> str:
     """Write the command that adds a corpus to params.yaml and removes those that are missing or synthetic."""
     from pipeline.acquire import survey
     from pipeline.tools import recipes
 
-    params = config.read_if_any()
-    known = config.corpora(params) if params else {}
+    params = config.read_params_if_present()
+    known = config.corpus_folders(params) if params else {}
     unusable = survey.unreal(known)
     if name in known and name not in unusable and not survey.same_folder(known[name], str(folder)):
         click.echo(f"params.yaml has {name} in {known[name]}; this command changes it to {folder}:", err=True)
     drop = [each for each in unusable if each != name]
-    changes = recipes.corpora_override({name: str(folder)}, known, drop=drop)
-    return recipes.override_line(changes, encoding=sys.stdout.encoding)
+    changes = recipes.corpora_overrides({name: str(folder)}, known, drop=drop)
+    return recipes.experiment_command(changes, encoding=sys.stdout.encoding)
 
 
-NAME = "Name for a tree of emotion folders.  [default: the name of its folder]"
-REPLACE = "Also change names that have another folder in params.yaml."
+NAME_HELP = "Name for a tree of emotion folders.  [default: the name of its folder]"
+REPLACE_HELP = "Also change names that have another folder in params.yaml."
 
 
 @click.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.option(
     "--write", is_flag=True, help="Write the corpora to params.yaml instead of printing the command that does so."
 )
-@click.option("--name", default="", help=NAME)
-@click.option("--replace", "replacing", is_flag=True, help=REPLACE)
+@click.option("--name", default="", help=NAME_HELP)
+@click.option("--replace", "replacing", is_flag=True, help=REPLACE_HELP)
 def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
     """Recognise the corpora below FOLDER by their file names.
 
@@ -104,31 +106,31 @@ def find(folder: Path, *, write: bool, name: str, replacing: bool) -> None:
     from pipeline.audio import formats  # imported late, so that --help starts quickly
 
     if name:
-        config.refuse_corpus_name(name, "--name")
-    params = config.read_if_any()
-    known = config.corpora(params) if params else {}
-    paths = list(survey.walk(folder, say=passed_over))
+        config.check_corpus_name(name, "--name")
+    params = config.read_params_if_present()
+    known = config.corpus_folders(params) if params else {}
+    paths = list(survey.walk(folder, say=_report_skipped))
     found = search.search(paths)
     named = survey.named(found, folder, known, replacing=replacing, name=name)
-    say(survey.told(found, [each.name for each in named], folder))
-    say(formats.told(survey.unread(paths), str(folder)), err=True)
+    _echo_lines(survey.told(found, [each.name for each in named], folder))
+    _echo_lines(formats.conversion_advice(survey.unread(paths), str(folder)), err=True)
     if not found.corpora:
         raise CorpusError(f"{folder} holds no corpus with a folder of its own; docs/corpora.md says how to add yours.")
-    say(each.note for each in named if each.note)
-    point({each.name: each.folder for each in named}, known, write=write)
+    _echo_lines(each.note for each in named if each.note)
+    _set_corpora({each.name: each.folder for each in named}, known, write=write)
 
 
-def point(wanted: Mapping[str, str], known: Mapping[str, str], *, write: bool) -> None:
+def _set_corpora(wanted: Mapping[str, str], known: Mapping[str, str], *, write: bool) -> None:
     """Write corpus folders to params.yaml, or print the command that does so, and report the names that are dropped."""
     from pipeline.acquire import survey
     from pipeline.tools import recipes
 
     unusable = survey.unreal(known)
-    say(f"{name} leaves {known[name]}, which {why}." for name, why in unusable.items())
+    _echo_lines(f"{name} leaves {known[name]}, which {why}." for name, why in unusable.items())
     drop = [name for name in unusable if name not in wanted]
-    changes = recipes.corpora_override(wanted, known, drop=drop)
+    changes = recipes.corpora_overrides(wanted, known, drop=drop)
     if not write:
-        click.echo(f"\n{recipes.override_line(changes, encoding=sys.stdout.encoding)}")
+        click.echo(f"\n{recipes.experiment_command(changes, encoding=sys.stdout.encoding)}")
     elif changes:
         survey.write_corpora(wanted, drop=drop)
         click.echo(f"Written to {config.PARAMS}. Now run: dvc repro")
@@ -136,13 +138,13 @@ def point(wanted: Mapping[str, str], known: Mapping[str, str], *, write: bool) -
         click.echo(f"{config.PARAMS} has these folders already.")
 
 
-def say(lines: Iterable[str], *, err: bool = False) -> None:
+def _echo_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, if there are any."""
     for line in lines:
         click.echo(line, err=err)
 
 
-def passed_over(error: OSError) -> None:
+def _report_skipped(error: OSError) -> None:
     """Report a folder that could not be listed."""
     click.echo(f"skipped: {error.filename} ({error.strerror})", err=True)
 
@@ -165,17 +167,17 @@ def corpora_list() -> None:
     from pipeline.acquire import survey
     from pipeline.corpora import known, registry
 
-    params = config.read_if_any()
-    folders = config.corpora(params) if params else {}
-    names = [*known.KNOWN, *sorted(set(folders) - set(known.KNOWN))]
+    params = config.read_params_if_present()
+    folders = config.corpus_folders(params) if params else {}
+    names = [*known.KNOWN_CORPORA, *sorted(set(folders) - set(known.KNOWN_CORPORA))]
     click.echo("\n".join(survey.overview([registry.corpus_info(name) for name in names], folders)))
 
 
 @corpora.command("verify")
 @click.argument("name")
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.option(
-    "--csv", "output", type=NAMED, help="Write a table with a row for every published clip and every other file."
+    "--csv", "output", type=PATH, help="Write a table with a row for every published clip and every other file."
 )
 def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
     """Compare the files of a corpus with the published ones.
@@ -192,14 +194,16 @@ def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
 
     written = files.Output(path=output, what="a table", ours=verify.is_table) if output else None
     if written:
-        files.refuse_taken(written)
+        files.check_output(written)
     found = verify.verify_folder(name, folder, processes=parallel.Execute().processes)
-    unread = formats.unread(PurePath(path) for path in found["found"])
+    unread = formats.list_unsupported(PurePath(path) for path in found["found"])
     click.echo(
-        "\n".join([*verify.summary_lines(registry.corpus_info(name), found), *formats.told(unread, str(folder))])
+        "\n".join(
+            [*verify.summary_lines(registry.corpus_info(name), found), *formats.conversion_advice(unread, str(folder))]
+        )
     )
     if written:
-        with files.replacing(written) as part:
+        with files.replace_output(written) as part:
             found.to_csv(part, index=False, lineterminator="\n")
     if not verify.is_whole(found):
         raise SystemExit(1)

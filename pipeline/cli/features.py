@@ -11,28 +11,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.group import NAMED, Group, fail
+from pipeline.cli.group import PATH, Group, report_failures
 from pipeline.core import config
 
 if TYPE_CHECKING:
-    from pipeline.signal.extractor import Recipe
+    from pipeline.signal.extractor import ExtractorSettings
 
 VIEWS = ("logmel", "mfcc")  # the names in extractor.DTYPES, whose import would slow --help
-CLIPS = click.argument("clips", nargs=-1, required=True)
-FORMATS = (
+CLIPS_ARGUMENT = click.argument("clips", nargs=-1, required=True)
+OUTPUT_HELP = (
     "The suffix chooses the format: .parquet, a feature shard as dvc repro writes it; .npz, NumPy arrays, all held in "
     "memory; .csv, a line for each frame, with seconds from the start of the trimmed signal.  "
     "[default: features.parquet]"
 )
-WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Number of processes.  [default: execute.workers]")
+WORKERS_OPTION = click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of processes.  [default: execute.workers]"
+)
 
 
 @click.command()
-@CLIPS
-@click.option("-o", "--output", default="features.parquet", type=NAMED, help=FORMATS)
+@CLIPS_ARGUMENT
+@click.option("-o", "--output", default="features.parquet", type=PATH, help=OUTPUT_HELP)
 @click.option("--view", type=click.Choice(VIEWS), help="Features to extract.  [default: model.features]")
 @click.option("--augmented", is_flag=True, help="Also write the augmented copies, the same as those of dvc repro.")
-@WORKERS
+@WORKERS_OPTION
 def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented: bool, workers: int | None) -> None:
     """Write the features of audio files to one file.
 
@@ -45,21 +47,23 @@ def extract(clips: tuple[str, ...], output: Path, *, view: str | None, augmented
     from pipeline.signal import extractor
     from pipeline.tools import feature_files
 
-    params = config.read()
-    name = view or config.get(params, "model.features")
-    processes = workers or config.section(parallel.Execute, params, "execute").processes
-    settings = extractor.from_params(params)
-    say(settings, [name])
-    done = feature_files.export(clips, output, settings=settings, view=name, copies=augmented, processes=processes)
+    params = config.read_params()
+    name = view or config.get_setting(params, "model.features")
+    processes = workers or config.read_section(parallel.Execute, params, "execute").processes
+    settings = extractor.settings_from_params(params)
+    _warn_empty_bands(settings, [name])
+    done = feature_files.export_features(
+        clips, output, settings=settings, view=name, copies=augmented, processes=processes
+    )
     rest = f"{output} holds the others." if done.rows else "there were no others, so nothing was written."
-    fail(done.failures, rest, done.paths)
+    report_failures(done.failures, rest, done.paths)
     click.echo(f"{done.rows:,} row{'s' * (done.rows > 1)} of {name} in {output}")
 
 
 @click.command()
-@CLIPS
-@click.option("-o", "--output", type=NAMED, help="An image file, or a folder for several images.")
-@WORKERS
+@CLIPS_ARGUMENT
+@click.option("-o", "--output", type=PATH, help="An image file, or a folder for several images.")
+@WORKERS_OPTION
 def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None) -> None:
     """Draw waveform, spectrogram and features of audio files.
 
@@ -71,16 +75,16 @@ def inspect(clips: tuple[str, ...], output: Path | None, *, workers: int | None)
     from pipeline.signal import extractor
     from pipeline.tools import inspect as tools_inspect
 
-    params = config.read()
-    processes = workers or config.section(parallel.Execute, params, "execute").processes
-    settings = extractor.from_params(params)
-    say(settings, extractor.DTYPES)
-    done = tools_inspect.inspect(clips, output, settings=settings, processes=processes)
-    fail(done.failures, f"images drawn: {len(done.pictures)}.", done.paths)
+    params = config.read_params()
+    processes = workers or config.read_section(parallel.Execute, params, "execute").processes
+    settings = extractor.settings_from_params(params)
+    _warn_empty_bands(settings, extractor.DTYPES)
+    done = tools_inspect.draw_pictures(clips, output, settings=settings, processes=processes)
+    report_failures(done.failures, f"images drawn: {len(done.pictures)}.", done.paths)
     click.echo("\n".join(map(str, done.pictures)))
 
 
-def say(settings: Recipe, views: Iterable[str]) -> None:
+def _warn_empty_bands(settings: ExtractorSettings, views: Iterable[str]) -> None:
     """Warn of mel bands that hold no frequency of the FFT."""
     from pipeline.signal import stft  # imported late, so that --help starts quickly
 
@@ -106,11 +110,11 @@ def store_ls(*, as_json: bool) -> None:
     from pipeline.signal import extractor
     from pipeline.upkeep import inventory, text
 
-    params = config.read_if_any()
-    found = inventory.take_inventory(inventory.place(params))
-    settings = extractor.from_params(params) if "features" in params else None
-    current = {view: extractor.identity(settings, view) for view in VIEWS} if settings else {}
-    lines = text.inventory_text(found, time.time(), current)
+    params = config.read_params_if_present()
+    found = inventory.take_inventory(inventory.storage_from_params(params))
+    settings = extractor.settings_from_params(params) if "features" in params else None
+    current = {view: extractor.view_identity(settings, view) for view in VIEWS} if settings else {}
+    lines = text.format_inventory(found, time.time(), current)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(lines))
 
 
@@ -124,20 +128,20 @@ def store_verify(*, repair: bool) -> None:
     """
     from pipeline.upkeep import gc, inventory, text
 
-    storage = inventory.place(config.read_if_any())
+    storage = inventory.storage_from_params(config.read_params_if_present())
     checked = gc.verify_store(storage)
     damaged = [each.item for each in checked if each.fault]
     deleted = gc.delete_garbage(storage, damaged if repair else [])
-    click.echo("\n".join(text.verify_text(checked, deleted)))
+    click.echo("\n".join(text.format_verification(checked, deleted)))
     if damaged:
         raise SystemExit(1)
 
 
-OLDER_THAN = "Keep everything younger, so that a running extraction loses nothing.  [default: 1]"
+OLDER_THAN_HELP = "Keep everything younger, so that a running extraction loses nothing.  [default: 1]"
 
 
 @store.command("gc")
-@click.option("--older-than", "days", metavar="DAYS", type=click.FloatRange(min=0), default=1.0, help=OLDER_THAN)
+@click.option("--older-than", "days", metavar="DAYS", type=click.FloatRange(min=0), default=1.0, help=OLDER_THAN_HELP)
 @click.option("--dry-run", is_flag=True, help="Delete nothing, and list what would be deleted.")
 @click.option("--shared", is_flag=True, help="Also clean shared storage.")
 def store_gc(*, days: float, dry_run: bool, shared: bool) -> None:
@@ -149,9 +153,9 @@ def store_gc(*, days: float, dry_run: bool, shared: bool) -> None:
     """
     from pipeline.upkeep import gc, inventory, text
 
-    storage = inventory.place(config.read_if_any())
+    storage = inventory.storage_from_params(config.read_params_if_present())
     found = gc.find_garbage(storage, days=days, shared=shared)
     deleted = None if dry_run else gc.delete_garbage(storage, found.old)
-    click.echo("\n".join(text.gc_text(found, deleted)))
+    click.echo("\n".join(text.format_garbage(found, deleted)))
     if deleted and deleted.failures:
         raise SystemExit(1)

@@ -16,19 +16,19 @@ class Group(click.Group):
     """Print expected errors as one line and exit 1; other exceptions keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
-        machine.show_all_letters()
+        machine.escape_unencodable()
         try:
-            machine.refuse_other_names()
+            machine.check_filename_encoding()
             return super().invoke(ctx)
         except SerError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            if refused := paths.refusal(error):
+            if refused := paths.explain_os_error(error):
                 raise click.ClickException(str(refused)) from error
             raise
 
 
-def fail(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None:
+def report_failures(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None:
     """Print the failures of single files, and exit 1 if there are any.
 
     Args:
@@ -41,8 +41,10 @@ def fail(failures: Sequence[str], rest: str, files: Iterable[Path] = ()) -> None
     """
     from pipeline.audio import formats  # imported late, so that --help starts quickly
 
-    unread = [path for path in files if formats.by_name(path) and any(f.startswith(f"{path} is ") for f in failures)]
-    for failure in [*failures, *(formats.told(unread) if len(unread) > 1 else ())]:
+    unread = [
+        path for path in files if formats.format_by_name(path) and any(f.startswith(f"{path} is ") for f in failures)
+    ]
+    for failure in [*failures, *(formats.conversion_advice(unread) if len(unread) > 1 else ())]:
         click.echo(failure, err=True)
     if failures:
         raise SerError(f"{len(failures)} file{'s' * (len(failures) > 1)} could not be read; {rest}")
@@ -58,36 +60,36 @@ def echo_json(values: Any) -> None:
     click.echo(text)
 
 
-class Named(click.ParamType):  # type: ignore[type-arg]  # older versions of click take no argument
+class PathType(click.ParamType):  # type: ignore[type-arg]  # older versions of click take no argument
     """A path; ``~`` is the home folder, and an empty path is refused."""
 
     name = "path"
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002 - click's names
-        return value if isinstance(value, Path) else paths.named(value)
+        return value if isinstance(value, Path) else paths.parse_path(value)
 
 
-class Folder(Named):
+class FolderType(PathType):
     """A path to an existing folder."""
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = super().convert(value, param, ctx)
         if not paths.is_folder(path):
             state = "is not a folder" if path.exists() else "does not exist"
-            raise SettingError(f"{paths.short(str(path))} {state}: name a folder.")
+            raise SettingError(f"{paths.shorten_path(str(path))} {state}: name a folder.")
         return path
 
 
-class File(Named):
+class FileType(PathType):
     """A path to an existing file."""
 
     def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = super().convert(value, param, ctx)
-        if not paths.look(path):
-            raise SettingError(f"{paths.short(str(path))} does not exist: name a file.")
+        if not paths.stat_path(path):
+            raise SettingError(f"{paths.shorten_path(str(path))} does not exist: name a file.")
         if not path.is_file():
-            raise SettingError(f"{paths.short(str(path))} is not a file: name a file.")
+            raise SettingError(f"{paths.shorten_path(str(path))} is not a file: name a file.")
         return path
 
 
-NAMED, FOLDER, FILE = Named(), Folder(), File()
+PATH, EXISTING_FOLDER, EXISTING_FILE = PathType(), FolderType(), FileType()

@@ -16,7 +16,7 @@ from pipeline.core.errors import SerError, SettingError
 from pipeline.tools import recipes
 
 AUDIT, DETAILS, BUNDLE = Path("metrics/audit.json"), Path("metrics/details.json"), Path("models/bundle/bundle.json")
-OF_THE_MODEL = ("statistics", "own_statistics")  # leaks that only evaluate can find
+MODEL_LEAKS = ("statistics", "own_statistics")  # leaks that only evaluate can find
 
 
 @click.command()
@@ -32,11 +32,11 @@ def audit(*, as_json: bool) -> None:
     from pipeline.report import tables  # imported late, so that --help starts quickly
 
     figures = files.read_json(AUDIT, stage="split")
-    leak = figures["leak"] | of_the_model(evaluation(), figures)
+    leak = figures["leak"] | _model_leaks(_evaluation_scores(), figures)
     if as_json:
         click.echo(json.dumps(figures | {"leak": leak}, indent=2))
     else:
-        table, count = tables.leaks({}, {"leak": leak}), figures["count"]
+        table, count = tables.leak_table({}, {"leak": leak}), figures["count"]
         click.echo(f"Protocol {figures['protocol']}, of {count['test_rows']:,} test rows in {count['folds']} folds:")
         for sentence, share, weight in table.rows:
             click.echo(f"{share.replace(chr(160), ' '):>8s}  {sentence}  ({weight})")
@@ -45,35 +45,35 @@ def audit(*, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def evaluation() -> dict[str, Any]:
+def _evaluation_scores() -> dict[str, Any]:
     """Read the scores of the bundle or, in a clone without models, those under version control."""
     from pipeline.core import files
-    from pipeline.report.tables import part  # imported late, so that --help starts quickly
+    from pipeline.report.tables import subsection  # imported late, so that --help starts quickly
 
     if BUNDLE.exists():
-        return part(files.read_json(BUNDLE, stage="evaluate"), "scores")
+        return subsection(files.read_json(BUNDLE, stage="evaluate"), "scores")
     return dict(files.read_json(DETAILS, stage="report")) if DETAILS.exists() else {}
 
 
-def of_the_model(evaluation: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, float]:
+def _model_leaks(evaluation: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, float]:
     """Return the leaks that the evaluation found, if it was of a split of the same protocol."""
     if not evaluation or evaluation.get("protocol") != figures["protocol"]:
         return {}
-    leaks = {name: evaluation["leak"][name] for name in OF_THE_MODEL if name in evaluation["leak"]}
+    leaks = {name: evaluation["leak"][name] for name in MODEL_LEAKS if name in evaluation["leak"]}
     return leaks | ({"contaminated": 1.0} if leaks.get("statistics") else {})
 
 
-PLACE = "Folder of a corpus.  [default: that in params.yaml, or /data/NAME]"
-RUNG = "How the data are split; see above.  [default: published]"
+DATA_HELP = "Folder of a corpus.  [default: that in params.yaml, or /data/NAME]"
+RUNG_HELP = "How the data are split; see above.  [default: published]"
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--rung", type=click.Choice(list(recipes.RUNGS)), default="published", help=RUNG)
+@click.option("--rung", type=click.Choice(list(recipes.RUNGS)), default="published", help=RUNG_HELP)
 @click.option(
     "--on", multiple=True, metavar="NAME", help="Use this corpus instead of those of the recipe. May be repeated."
 )
-@click.option("--data", multiple=True, metavar="NAME=FOLDER", help=PLACE)
+@click.option("--data", multiple=True, metavar="NAME=FOLDER", help=DATA_HELP)
 @click.option(
     "--note", is_flag=True, help="Describe the recipe instead, and what was chosen where the publication is silent."
 )
@@ -88,20 +88,20 @@ def recipe(name: str | None, rung: str, on: tuple[str, ...], data: tuple[str, ..
     tested on unseen speakers.
     """
     if name is None:
-        click.echo("\n".join(recipes.list_recipes()))
+        click.echo("\n".join(recipes.recipe_lines()))
         return
     chosen = recipes.load_recipe(name).with_corpora(on) if on else recipes.load_recipe(name)
     if note:
-        click.echo("\n".join(recipes.described(chosen)))
+        click.echo("\n".join(recipes.describe_recipe(chosen)))
         return
-    changes = recipes.overrides(chosen, rung, config.read(), dict(map(place, data)))
+    changes = recipes.recipe_overrides(chosen, rung, config.read_params(), dict(map(_parse_folder, data)))
     click.echo(recipes.recipe_command(chosen, rung, changes, encoding=sys.stdout.encoding))
 
 
-def place(text: str) -> tuple[str, str]:
+def _parse_folder(text: str) -> tuple[str, str]:
     """Parse NAME=FOLDER.
 
-    >>> place("ravdess=/data/RAVDESS")
+    >>> _parse_folder("ravdess=/data/RAVDESS")
     ('ravdess', '/data/RAVDESS')
 
     Raises:
@@ -113,7 +113,7 @@ def place(text: str) -> tuple[str, str]:
     return name, folder
 
 
-class Impossible(click.ClickException):
+class NotComparableError(click.ClickException):
     """The revisions could not be compared; exit code 1 means that the second is worse."""
 
     exit_code = 2
@@ -143,9 +143,9 @@ def compare(before: str, after: str, *, require: str | None, as_json: bool) -> N
     try:
         found = tools_compare.compare_runs(runs.read_run(before), runs.read_run(after))
     except SerError as error:
-        raise Impossible(str(error)) from error
+        raise NotComparableError(str(error)) from error
     click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(tools_compare.comparison_lines(found)))
-    raise SystemExit(tools_compare.exit_code(found, strict=require == tools_compare.BETTER))
+    raise SystemExit(tools_compare.comparison_exit_code(found, strict=require == tools_compare.BETTER))
 
 
 COMMANDS = (

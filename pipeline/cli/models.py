@@ -11,41 +11,43 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.group import NAMED, echo_json, fail
+from pipeline.cli.group import PATH, echo_json, report_failures
 from pipeline.core import extras
 from pipeline.core import paths as core_paths
 from pipeline.core.errors import SettingError
 
 if TYPE_CHECKING:
     from pipeline.export.parity import Array
-    from pipeline.serving.predictor import Predictor, Source
-    from pipeline.serving.results import Answer, Span
+    from pipeline.serving.predictor import Predictor, RecordingSource
+    from pipeline.serving.results import Prediction, SpanPrediction
 
 BUNDLE = Path("models/bundle")
-MODEL = click.option(
-    "--model", "models", multiple=True, type=NAMED, default=[BUNDLE], show_default=True,
+MODEL_OPTION = click.option(
+    "--model", "models", multiple=True, type=PATH, default=[BUNDLE], show_default=True,
     help="A bundle. May be repeated: the probabilities are averaged.",
 )  # fmt: skip
-FOLD = click.option("--fold", type=int, help="Use the model of this fold only.  [default: the mean of all folds]")
-EVERY = click.option(
+FOLD_OPTION = click.option(
+    "--fold", type=int, help="Use the model of this fold only.  [default: the mean of all folds]"
+)
+EVERY_OPTION = click.option(
     "--every",
     type=click.FloatRange(min=0.1),
     default=1.0,
     show_default=True,
     help="Seconds between the starts of two windows.",
 )
-WINDOWS = "Predict all recordings in windows, or none.  [default: those longer than any clip in training]"
+WINDOWS_HELP = "Predict all recordings in windows, or none.  [default: those longer than any clip in training]"
 STDIN = "-"
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
-@MODEL
-@FOLD
+@MODEL_OPTION
+@FOLD_OPTION
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, with a line for each recording and each window.")
-@click.option("--windows/--whole", "windows", default=None, help=WINDOWS)
-@EVERY
+@click.option("--windows/--whole", "windows", default=None, help=WINDOWS_HELP)
+@EVERY_OPTION
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Number of processes for many files.  [default: one per core]"
 )
@@ -69,40 +71,42 @@ def predict(
     """
     from pipeline.core import machine  # imported late, so that --help starts quickly
     from pipeline.serving import predictor as serving_predictor
-    from pipeline.serving.predictor import open_all
+    from pipeline.serving.predictor import load_predictor
 
     failures = list[str]()
-    sources = named(paths, failures)
+    sources = _find_sources(paths, failures)
     with machine.suppress_stderr():
-        predictor = open_all(models, fold=fold)
+        predictor = load_predictor(models, fold=fold)
     plan = predictor.window_plan(every=every, windows=windows)
     predictions = list(
-        serving_predictor.predict_all(sources, predictor, plan, processes=workers or machine.cores(), failures=failures)
+        serving_predictor.predict_recordings(
+            sources, predictor, plan, processes=workers or machine.available_cores(), failures=failures
+        )
     )
-    show_predictions(predictions, failures, predictor, models, form)
+    _print_predictions(predictions, failures, predictor, models, form)
     rest = "the others were predicted." if predictions else "there were no others."
-    fail(failures, rest, [source.path for source in sources if source.path])
+    report_failures(failures, rest, [source.path for source in sources if source.path])
 
 
-def named(paths: Sequence[str], failures: list[str]) -> list[Source]:
+def _find_sources(paths: Sequence[str], failures: list[str]) -> list[RecordingSource]:
     """Find the recordings below `paths`; those in the current folder are named by relative paths.
 
     A sentence for each path that cannot be read is appended to `failures`.
     """
-    from pipeline.serving.predictor import Source
+    from pipeline.serving.predictor import RecordingSource
     from pipeline.tools.find_audio import find_audio_files
 
     if paths == (STDIN,):
-        return [Source("standard input", data=sys.stdin.buffer.read())]
+        return [RecordingSource("standard input", data=sys.stdin.buffer.read())]
     if STDIN in paths:
         raise SettingError("'-' stands for one recording on standard input: give it alone, without other paths.")
-    here = core_paths.here()
+    here = core_paths.current_folder()
     found = find_audio_files(paths, failures).values()
-    return [Source(str(path.relative_to(here) if path.is_relative_to(here) else path), path) for path in found]
+    return [RecordingSource(str(path.relative_to(here) if path.is_relative_to(here) else path), path) for path in found]
 
 
-def show_predictions(
-    predictions: Sequence[Answer],
+def _print_predictions(
+    predictions: Sequence[Prediction],
     failures: Sequence[str],
     predictor: Predictor,
     models: Iterable[Path],
@@ -114,27 +118,27 @@ def show_predictions(
     cards = [member.card for member in predictor.members]
     if form == "json":
         bundles = [results.bundle_record(card, path=str(path)) for card, path in zip(cards, models, strict=True)]
-        clips = [results.answer_record(prediction) for prediction in predictions]
+        clips = [results.prediction_record(prediction) for prediction in predictions]
         echo_json({"models": bundles, "clips": clips, "failures": failures})
     elif form == "csv":
-        click.echo(results.table_csv(predictions, predictor.labels), nl=False)
+        click.echo(results.predictions_csv(predictions, predictor.labels), nl=False)
     else:
-        click.echo("\n".join([*results.answer_lines(predictions), *map(results.bundle_line, cards)]))
+        click.echo("\n".join([*results.prediction_lines(predictions), *map(results.bundle_line, cards)]))
 
 
-DEVICE = "Microphone, by number or part of its name; see --devices.  [default: that of the system]"
-FILE = "Play back a file in real time instead."
-SPEED = "With --file: speed relative to real time; 0 for as fast as possible."
+DEVICE_HELP = "Microphone, by number or part of its name; see --devices.  [default: that of the system]"
+FILE_HELP = "Play back a file in real time instead."
+SPEED_HELP = "With --file: speed relative to real time; 0 for as fast as possible."
 
 
 @click.command()
-@MODEL
-@FOLD
-@EVERY
-@click.option("--device", help=DEVICE)
+@MODEL_OPTION
+@FOLD_OPTION
+@EVERY_OPTION
+@click.option("--device", help=DEVICE_HELP)
 @click.option("--devices", "listing", is_flag=True, help="List the microphones and exit.")
-@click.option("--file", "path", type=NAMED, help=FILE)
-@click.option("--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help=SPEED)
+@click.option("--file", "path", type=PATH, help=FILE_HELP)
+@click.option("--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help=SPEED_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each window.")
 def listen(
     models: tuple[Path, ...],
@@ -154,51 +158,53 @@ def listen(
     """
     from pipeline.core import machine
     from pipeline.serving import results, stream
-    from pipeline.serving.predictor import open_all
+    from pipeline.serving.predictor import load_predictor
 
     if listing:
-        click.echo(stream.devices())
+        click.echo(stream.list_devices())
         return
-    blocks, rate = stream.replay(path, speed=speed) if path else stream.blocks(number(device))
+    blocks, rate = stream.replay_file(path, speed=speed) if path else stream.microphone_blocks(_parse_device(device))
     with machine.suppress_stderr():
-        predictor = open_all(models, fold=fold)
+        predictor = load_predictor(models, fold=fold)
     plan = predictor.window_plan(every=every, windows=True)
     for member in predictor.members:
         click.echo(results.bundle_line(member.card), err=True)
     try:
-        show_spans(stream.predict_stream(blocks, rate, predictor, plan), predictor.labels, as_json=as_json)
+        _print_spans(stream.predict_stream(blocks, rate, predictor, plan), predictor.labels, as_json=as_json)
     except KeyboardInterrupt:
         click.echo(err=True)
 
 
-def number(device: str | None) -> int | str | None:
+def _parse_device(device: str | None) -> int | str | None:
     """Parse a device: its number or its name.
 
-    >>> number("3"), number("USB")
+    >>> _parse_device("3"), _parse_device("USB")
     (3, 'USB')
     """
     return int(device) if device and device.isdecimal() else device
 
 
-def show_spans(spans: Iterable[Span], labels: tuple[str, ...], *, as_json: bool) -> None:
+def _print_spans(spans: Iterable[SpanPrediction], labels: tuple[str, ...], *, as_json: bool) -> None:
     """Print the prediction for each window as soon as it is made."""
     from pipeline.serving import results
 
     for span in spans:
-        click.echo(json.dumps(results.window(span, labels)) if as_json else results.timeline_line(span, labels).strip())
+        click.echo(
+            json.dumps(results.span_record(span, labels)) if as_json else results.timeline_line(span, labels).strip()
+        )
 
 
 LOOPBACK = "127.0.0.1"
-EXPOSED = (
+EXPOSED_WARNING = (
     "WARNING: {0} is not a loopback address: anyone who can reach this machine can use the page, without password and "
     "encryption."
 )
 
 
 @click.command()
-@MODEL
-@FOLD
-@EVERY
+@MODEL_OPTION
+@FOLD_OPTION
+@EVERY_OPTION
 @click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen at.")
 @click.option(
     "--port",
@@ -228,30 +234,32 @@ def serve(
     On the page, speech can be uploaded or recorded. It can be reached only from this machine unless --host is given.
     Stop it with Ctrl-C. Needs pip install -c constraints.txt -e '.[serve]'.
     """
-    with extras.needed("serve"):
+    with extras.require_extra("serve"):
         from pipeline.serving import app  # imported late, so that --help starts quickly
     from pipeline.core import machine
-    from pipeline.serving.limits import Desk, Limits
-    from pipeline.serving.predictor import open_all
+    from pipeline.serving.limits import Limits, PredictionService
+    from pipeline.serving.predictor import load_predictor
 
-    listener = app.bind(host, port)
-    if not is_loopback(host):
-        click.secho(EXPOSED.format(host), err=True, bold=True)
+    listener = app.bind_socket(host, port)
+    if not _is_loopback(host):
+        click.secho(EXPOSED_WARNING.format(host), err=True, bold=True)
     with machine.suppress_stderr():
-        predictor = open_all(models, fold=fold)
-    service = Desk(predictor, predictor.window_plan(every=every), Limits(megabytes=max_mb, seconds=max_seconds))
+        predictor = load_predictor(models, fold=fold)
+    service = PredictionService(
+        predictor, predictor.window_plan(every=every), Limits(megabytes=max_mb, seconds=max_seconds)
+    )
     app.run_server(
         service,
         listener,
         names=[path.name for path in models],
-        ready=lambda: click.echo(greeting(listener.getsockname())),
+        ready=lambda: click.echo(_address_line(listener.getsockname())),
     )
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Say whether an address can be reached only from this machine.
 
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    >>> _is_loopback("127.0.0.1"), _is_loopback("::1"), _is_loopback("localhost"), _is_loopback("0.0.0.0")
     (True, True, True, False)
     """
     try:
@@ -260,10 +268,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def greeting(address: tuple[str, int]) -> str:
+def _address_line(address: tuple[str, int]) -> str:
     """Write the address of the page.
 
-    >>> greeting(("127.0.0.1", 7860))
+    >>> _address_line(("127.0.0.1", 7860))
     'http://127.0.0.1:7860  (stop with Ctrl-C)'
     """
     host, port = address[:2]
@@ -276,7 +284,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("folder", type=NAMED, default=BUNDLE)
+@click.argument("folder", type=PATH, default=BUNDLE)
 @click.option(
     "--markdown", "form", flag_value="markdown", help="Print Markdown with the metadata that model hubs read."
 )
@@ -291,21 +299,21 @@ def show(folder: Path, form: str | None) -> None:
     # imported late, so that --help starts quickly
     from pipeline.report import model_card
     from pipeline.serving import results
-    from pipeline.serving.predictor import read_card
+    from pipeline.serving.predictor import read_bundle_card
     from pipeline.train import bundle
 
-    card = read_card(folder)
+    card = read_bundle_card(folder)
     if form == "line":
         click.echo(results.bundle_sentence(card))
     elif form == "json":
-        echo_json(json.loads((folder / bundle.NAME).read_text(encoding="utf-8")))
+        echo_json(json.loads((folder / bundle.CARD_FILE).read_text(encoding="utf-8")))
     else:
-        text = model_card.page(card) if form == "markdown" else model_card.body(card).replace("\u00a0", " ")
+        text = model_card.card_page(card) if form == "markdown" else model_card.card_text(card).replace("\u00a0", " ")
         click.echo(text, nl=False)
 
 
 TARGETS = ("onnx", "litert", "litert-int8")  # the names in export.command.TARGETS, whose import would slow --help
-TOLERANCE = "Largest allowed difference of probabilities.  [default: 0.0001, for litert-int8 0.1]"
+TOLERANCE_HELP = "Largest allowed difference of probabilities.  [default: 0.0001, for litert-int8 0.1]"
 
 
 @click.command()
@@ -313,12 +321,12 @@ TOLERANCE = "Largest allowed difference of probabilities.  [default: 0.0001, for
 @click.option(
     "--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="Format. May be repeated."
 )
-@click.option("--model", type=NAMED, default=BUNDLE, show_default=True, help="The bundle to export.")
+@click.option("--model", type=PATH, default=BUNDLE, show_default=True, help="The bundle to export.")
 @click.option(
-    "-o", "--output", type=NAMED, default=Path("models/export"), show_default=True,
+    "-o", "--output", type=PATH, default=Path("models/export"), show_default=True,
     help="Folder for the exported bundles, one per format.",
 )  # fmt: skip
-@click.option("--tolerance", type=click.FloatRange(min=0), help=TOLERANCE)
+@click.option("--tolerance", type=click.FloatRange(min=0), help=TOLERANCE_HELP)
 def export(
     clips: tuple[str, ...], targets: tuple[str, ...], *, model: Path, output: Path, tolerance: float | None
 ) -> None:
@@ -331,18 +339,18 @@ def export(
     from pipeline.core import files  # imported late, so that --help starts quickly
     from pipeline.export import command, convert, parity
 
-    convert.one_thread()
+    convert.limit_to_one_thread()
     for target in targets:
-        files.refuse_taken(command.to_write(output / target), [model])
-    samples = inputs(clips, model)
-    made = command.originals(model, samples)
+        files.check_output(command.output_bundle(output / target), [model])
+    samples = export_samples(clips, model)
+    made = command.measure_originals(model, samples)
     for target in dict.fromkeys(targets):
-        made += command.export(model, output / target, target=target, samples=samples, tolerance=tolerance)
+        made += command.export_bundle(model, output / target, target=target, samples=samples, tolerance=tolerance)
     click.echo("\n".join(parity.parity_lines(parity.parity_table(made, len(samples)))))
     click.echo("\n".join(f"Written to {output / target}" for target in dict.fromkeys(targets)))
 
 
-def inputs(clips: tuple[str, ...], model: Path) -> Array:
+def export_samples(clips: tuple[str, ...], model: Path) -> Array:
     """Compute the inputs of a bundle from the named recordings, or from test clips."""
     from pipeline.audio import formats
     from pipeline.core import config
@@ -351,10 +359,12 @@ def inputs(clips: tuple[str, ...], model: Path) -> Array:
     from pipeline.tools import find_audio
     from pipeline.train import bundle
 
-    paths = list(find_audio.find_audio_files(clips).values()) if clips else parity.unheard(config.read())
-    unread = formats.unread(paths)
+    paths = (
+        list(find_audio.find_audio_files(clips).values()) if clips else parity.sample_test_clips(config.read_params())
+    )
+    unread = formats.list_unsupported(paths)
     if unread and len(unread) < len(paths):  # if all are, decoding refuses the first
-        click.echo("\n".join(formats.told(unread)), err=True)
+        click.echo("\n".join(formats.conversion_advice(unread)), err=True)
         paths = [path for path in paths if path not in unread]
-    settings = serving_inputs.of(bundle.read(model), name=str(model))
-    return parity.sample_values(paths, settings.compute)
+    settings = serving_inputs.input_settings(bundle.read_card(model), name=str(model))
+    return parity.compute_samples(paths, settings.compute)

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @cache
-def modules() -> dict[str, Path]:
+def package_modules() -> dict[str, Path]:
     """Map the dotted name of every module of the package to its file; a folder maps to its ``__init__.py``."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -18,18 +18,18 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def imports_of(module: str) -> frozenset[str]:
+def direct_imports(module: str) -> frozenset[str]:
     """Find the modules of the package that a module imports directly, including imports within functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(package_modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return frozenset(name for name in names if name in modules()) - {module}
+    return frozenset(name for name in names if name in package_modules()) - {module}
 
 
-def modules_reached(module: str) -> set[str]:
+def transitive_imports(module: str) -> set[str]:
     """Find a module, everything it imports directly or indirectly, and the packages that contain them."""
     reached, todo = set(), [module]
     while todo:
@@ -37,10 +37,10 @@ def modules_reached(module: str) -> set[str]:
         if name not in reached:
             reached.add(name)
             parents = name.split(".")
-            todo += [".".join(parents[:depth]) for depth in range(1, len(parents))] + sorted(imports_of(name))
+            todo += [".".join(parents[:depth]) for depth in range(1, len(parents))] + sorted(direct_imports(name))
     return reached
 
 
-def files_reached(module: str) -> list[Path]:
-    """List the files of `modules_reached`, sorted."""
-    return sorted(modules()[name] for name in modules_reached(module))
+def dependency_files(module: str) -> list[Path]:
+    """List the files of `transitive_imports`, sorted."""
+    return sorted(package_modules()[name] for name in transitive_imports(module))

@@ -68,31 +68,31 @@ class StoreError(SerError):
     """An artefact on disk that is missing, damaged or inconsistent with the others."""
 
 
-_said: set[str] = set()
-_gathered: list[dict[str, str]] = []
+_warned: set[str] = set()
+_collected: list[dict[str, str]] = []
 
 
 def warn_once(subject: str, message: str) -> None:
     """Print a warning to standard error, once per process for each subject."""
     if was_warned(subject):
         return
-    if _gathered:
-        _gathered[-1][subject] = message
+    if _collected:
+        _collected[-1][subject] = message
     else:
-        _said.add(subject)
+        _warned.add(subject)
         print(message, file=sys.stderr, flush=True)
 
 
 def was_warned(subject: str) -> bool:
     """Check whether a warning was already given for a subject."""
-    return subject in (_gathered[-1] if _gathered else _said)
+    return subject in (_collected[-1] if _collected else _warned)
 
 
 @contextmanager
-def gather_warnings() -> Iterator[dict[str, str]]:
+def collect_warnings() -> Iterator[dict[str, str]]:
     """Collect the warnings of a block instead of printing them: a worker returns them to the main process."""
-    _gathered.append({})
+    _collected.append({})
     try:
-        yield _gathered[-1]
+        yield _collected[-1]
     finally:
-        _gathered.pop()
+        _collected.pop()

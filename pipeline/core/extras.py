@@ -20,10 +20,10 @@ USES: Mapping[str, str] = {
     "dev": "The benchmark",
 }
 # System libraries that a Python package does not always include, and the Debian package of each.
-LIBRARIES: Mapping[str, str] = {"PortAudio": "libportaudio2", "libsndfile": "libsndfile1"}
+SYSTEM_LIBRARIES: Mapping[str, str] = {"PortAudio": "libportaudio2", "libsndfile": "libsndfile1"}
 
 
-def command(extra: str) -> str:
+def install_command(extra: str) -> str:
     """Return the command that installs an extra from the current folder."""
     line = f"pip install -c constraints.txt -e '.[{extra}]'"
     elsewhere = (ROOT / "constraints.txt").is_file() and not ROOT.samefile(Path.cwd())
@@ -31,7 +31,7 @@ def command(extra: str) -> str:
 
 
 @contextmanager
-def needed(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Replace the ImportError of a block by a message with the command that installs the extra.
 
     Raises:
@@ -42,22 +42,22 @@ def needed(extra: str) -> Iterator[None]:
     except ImportError as error:
         if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:  # a bug here: no command helps
             raise
-        raise missing(extra, error, by=USES[extra]) from error
+        raise missing_extra_error(extra, error, by=USES[extra]) from error
 
 
-def missing(extra: str, error: ImportError, *, by: str) -> SettingError:
+def missing_extra_error(extra: str, error: ImportError, *, by: str) -> SettingError:
     """Report that ``by`` needs a package that cannot be imported, and the command that installs it."""
     root = error.__cause__ if isinstance(error.__cause__, ImportError) else error  # fsspec wraps it
     if isinstance(root, ModuleNotFoundError):
         return SettingError(
-            f"{by} needs {(root.name or '').partition('.')[0]}, which is not installed: {command(extra)}"
+            f"{by} needs {(root.name or '').partition('.')[0]}, which is not installed: {install_command(extra)}"
         )
-    again = command(extra).replace("install", "install --force-reinstall", 1)
-    return SettingError(f"{by} needs what is installed and cannot be loaded ({first_line(root)}): {again}")
+    again = install_command(extra).replace("install", "install --force-reinstall", 1)
+    return SettingError(f"{by} needs what is installed and cannot be loaded ({_first_line(root)}): {again}")
 
 
 @contextmanager
-def system_library(name: str) -> Iterator[None]:
+def require_system_library(name: str) -> Iterator[None]:
     """Replace the OSError of an import whose system library is missing by a message with the remedy.
 
     Raises:
@@ -67,11 +67,11 @@ def system_library(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SettingError(
-            f"The system's library {name} is missing ({first_line(error)}): on Debian and Ubuntu, "
-            f"sudo apt install {LIBRARIES[name]}"
+            f"The system's library {name} is missing ({_first_line(error)}): on Debian and Ubuntu, "
+            f"sudo apt install {SYSTEM_LIBRARIES[name]}"
         ) from error
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Return the first line of an error's message."""
     return str(error).strip().partition("\n")[0]

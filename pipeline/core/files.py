@@ -23,14 +23,14 @@ import pyarrow.parquet as pq
 from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, StoreError
 
-HOUR = 3600  # s
-ASIDE = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the suffix that `temporary_path` appends
-RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}  # missing write permission
-FULL = {errno.ENOSPC, errno.EDQUOT}
-ADVICE = {
+STALE_AFTER = 3600  # s
+TEMPORARY_NAME = re.compile(r"\.\d+-[0-9a-f]{8}\.tmp\Z")  # the suffix that `_temporary_path` appends
+PERMISSION_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS}  # missing write permission
+DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
+WRITE_ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "ask its owner for the right to write there"),
     errno.EROFS: "have it mounted for writing",
-    **dict.fromkeys(FULL, "make room"),
+    **dict.fromkeys(DISK_FULL_ERRORS, "make room"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "move what is in its place"),
     errno.EFBIG: "raise the limit on the size of files ('ulimit -f')",
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT), "have that disk or mount repaired"),
@@ -47,10 +47,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full, or the folder is not writable.
     """
-    if is_aside(path):
+    if _is_temporary(path):
         yield path
         return
-    part = temporary_path(path)
+    part = _temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -78,14 +78,14 @@ def write_advice(error: BaseException) -> str:
     >>> write_advice(OSError(errno.ENOSPC, "full")), write_advice(PermissionError(errno.EACCES, "denied"))
     ('make room', 'ask its owner for the right to write there')
     """
-    return ADVICE.get(error_number(error), "fix that")
+    return WRITE_ADVICE.get(error_number(error), "fix that")
 
 
-def remove_leftovers(path: Path) -> None:
+def remove_stale_files(path: Path) -> None:
     """Delete temporary files of killed processes next to ``path``: those unmodified for an hour."""
-    for part in filter(is_aside, path.parent.glob(f"{glob.escape(path.name)}.*.tmp")):
+    for part in filter(_is_temporary, path.parent.glob(f"{glob.escape(path.name)}.*.tmp")):
         with suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > HOUR:
+            if time.time() - part.stat().st_mtime > STALE_AFTER:
                 remove_path(part)
 
 
@@ -98,7 +98,7 @@ def replace_path(part: Path, path: Path) -> None:
     if not part.is_dir() or not os.path.lexists(path):
         part.replace(path)
         return
-    old = temporary_path(path)
+    old = _temporary_path(path)
     path.rename(old)
     try:
         part.rename(path)
@@ -108,12 +108,12 @@ def replace_path(part: Path, path: Path) -> None:
     remove_path(old)
 
 
-def is_aside(path: Path) -> bool:
-    """Check whether a path was made by `temporary_path`."""
-    return ASIDE.search(path.name) is not None
+def _is_temporary(path: Path) -> bool:
+    """Check whether a path was made by `_temporary_path`."""
+    return TEMPORARY_NAME.search(path.name) is not None
 
 
-def temporary_path(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     """Return an unused temporary path next to another."""
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
@@ -141,32 +141,32 @@ def read_json(path: Path, *, stage: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise missing(path, stage) from None
+        raise missing_file_error(path, stage) from None
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
 
 
-def missing(path: Path, stage: str) -> StoreError:
+def missing_file_error(path: Path, stage: str) -> StoreError:
     """Report a missing file, with the stage that writes it or the way to the project folder."""
-    remedy = config.elsewhere(path) or f"run 'dvc repro {stage}'."
+    remedy = config.project_folder_hint(path) or f"run 'dvc repro {stage}'."
     return StoreError(f"{path} does not exist: {remedy}")
 
 
-def read_table(path: Path, *, stage: str) -> pa.Table:
+def read_parquet(path: Path, *, stage: str) -> pa.Table:
     """Read a Parquet table written by ``stage``.
 
     Raises:
         StoreError: the file is missing or damaged; the message names the stage to run.
     """
     if not path.exists():
-        raise missing(path, stage)
+        raise missing_file_error(path, stage)
     try:
         return pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"{path} is damaged ({error}): run 'dvc repro -f {stage}'.") from error
 
 
-def other_layout(path: Path, stage: str) -> StoreError:
+def schema_error(path: Path, stage: str) -> StoreError:
     """Report that an artefact was written by another version."""
     return StoreError(f"{path} has another layout than this version writes: run 'dvc repro -f {stage}'.")
 
@@ -189,50 +189,50 @@ def text_hash(*parts: Any) -> str:
 def cache_folder() -> Path:
     """Return the folder of derived data that can be recomputed: ``SER_CACHE_DIR``, or the user's cache folder."""
     chosen = os.environ.get("SER_CACHE_DIR")
-    return paths.named(chosen) if chosen else own_cache_folder()
+    return paths.parse_path(chosen) if chosen else _user_cache_folder()
 
 
-def own_cache_folder() -> Path:
+def _user_cache_folder() -> Path:
     """Return the cache folder of this user alone."""
     return Path(platformdirs.user_cache_dir("ser-features"))
 
 
-def homes(folder: Path) -> list[Path]:
+def cache_locations(folder: Path) -> list[Path]:
     """Return the locations of a cache folder: itself and, unless it is writable, one in the user's own cache.
 
     The second is for caches created by another user.
     """
-    return [folder] if may_write_all(folder) else list(dict.fromkeys([folder, own_home(folder)]))
+    return [folder] if _is_tree_writable(folder) else list(dict.fromkeys([folder, user_cache_location(folder)]))
 
 
-def own_home(folder: Path) -> Path:
+def user_cache_location(folder: Path) -> Path:
     """Return the location in the user's own cache that corresponds to a folder of the cache."""
     base = cache_folder()
-    return own_cache_folder() / (folder.relative_to(base) if folder.is_relative_to(base) else folder.name)
+    return _user_cache_folder() / (folder.relative_to(base) if folder.is_relative_to(base) else folder.name)
 
 
-def may_write_all(folder: Path) -> bool:
+def _is_tree_writable(folder: Path) -> bool:
     """Check write permission for a folder and its immediate subfolders or, if it is missing, for creating it."""
-    if not is_allowed(folder, os.F_OK):
-        above = next(each for each in folder.absolute().parents if is_allowed(each, os.F_OK))
-        return is_allowed(above, os.W_OK | os.X_OK)
-    if not is_allowed(folder, os.R_OK | os.W_OK | os.X_OK):
+    if not has_access(folder, os.F_OK):
+        above = next(each for each in folder.absolute().parents if has_access(each, os.F_OK))
+        return has_access(above, os.W_OK | os.X_OK)
+    if not has_access(folder, os.R_OK | os.W_OK | os.X_OK):
         return not folder.is_dir()  # a file here is no matter of permissions
     with os.scandir(folder) as inside:
-        return all(is_allowed(each.path, os.W_OK | os.X_OK) for each in inside if each.is_dir())
+        return all(has_access(each.path, os.W_OK | os.X_OK) for each in inside if each.is_dir())
 
 
-def matching(folder: Path, pattern: str) -> list[Path]:
+def glob_sorted(folder: Path, pattern: str) -> list[Path]:
     """List the files of a folder that match a pattern, sorted; none if the folder is not readable."""
-    return sorted(folder.glob(pattern)) if is_allowed(folder, os.R_OK | os.X_OK) else []
+    return sorted(folder.glob(pattern)) if has_access(folder, os.R_OK | os.X_OK) else []
 
 
 def is_readable(path: Path) -> bool:
     """Check read permission for a file; True for a missing one, which its reader reports."""
-    return is_allowed(path, os.R_OK) or not is_allowed(path, os.F_OK)
+    return has_access(path, os.R_OK) or not has_access(path, os.F_OK)
 
 
-def is_allowed(path: Path | str, mode: int) -> bool:
+def has_access(path: Path | str, mode: int) -> bool:
     """Check access as `os.access` does, by the effective user id if the system supports that."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
@@ -252,7 +252,7 @@ class Output:
         return "folder" if self.folder else "file"
 
 
-def refuse_taken(output: Output, sources: Iterable[Path] = ()) -> None:
+def check_output(output: Output, sources: Iterable[Path] = ()) -> None:
     """Check that an output can be written without destroying an input or anything this command did not write.
 
     Raises:
@@ -262,19 +262,19 @@ def refuse_taken(output: Output, sources: Iterable[Path] = ()) -> None:
     if os.path.islink(path):  # noqa: PTH114 - Path's raises
         raise SettingError(f"{path} is a link to {path.readlink()}, which is not replaced: name the place itself.")
     for source in sources:
-        refuse_source(output, source)
-    facts = paths.look(path)
+        _check_not_source(output, source)
+    facts = paths.stat_path(path)
     if facts is not None:
-        refuse_other_kind(output, facts.st_mode)
-    refuse_closed(path)
-    if facts is not None and not is_empty(path) and not output.ours(path):
+        _check_output_kind(output, facts.st_mode)
+    _check_creatable(path)
+    if facts is not None and not _is_empty(path) and not output.ours(path):
         raise SettingError(
             f"{path} is there and is not {output.what} that this command wrote, so it stays as it is: move it away, "
             "or name another place."
         )
 
 
-def refuse_source(output: Output, source: Path) -> None:
+def _check_not_source(output: Output, source: Path) -> None:
     """Check that the output neither equals nor overlaps an input."""
     target, origin = (Path(os.path.realpath(path)) for path in (output.path, source))
     same = target == origin or (output.path.exists() and source.exists() and output.path.samefile(source))
@@ -282,80 +282,80 @@ def refuse_source(output: Output, source: Path) -> None:
         raise SettingError(f"{output.path} would be written over {source}, which is read: name another place.")
 
 
-def refuse_other_kind(output: Output, mode: int) -> None:
+def _check_output_kind(output: Output, mode: int) -> None:
     """Check that an existing output is of the right kind, and not the current folder or a mount point."""
-    found = "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else paths.kind(mode)
+    found = "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else paths.describe_file_kind(mode)
     if found != output.kind:
         article = "" if found.startswith("a ") else "a "
         raise SettingError(
             f"{output.path} is {article}{found}, expected the {output.kind} to write: name another place."
         )
-    current = output.path.samefile(paths.here()) and not is_empty(output.path)
+    current = output.path.samefile(paths.current_folder()) and not _is_empty(output.path)
     if output.folder and (current or os.path.ismount(output.path)):
         raise SettingError(
             f"{output.path} is the current folder or a disk, which is not replaced: name a folder in it."
         )
 
 
-def refuse_closed(path: Path) -> None:
+def _check_creatable(path: Path) -> None:
     """Check that a path can be created, before hours of work are done for it."""
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not paths.is_folder(above):
         raise SettingError(f"{path} cannot be written, because {above} is not a folder: name another place.")
     if not os.access(above, os.W_OK | os.X_OK):
         raise SettingError(f"{path} cannot be written, because you have no permission for {above}: name another place.")
-    paths.look(temporary_path(path.absolute()))  # raises if the name is too long
+    paths.stat_path(_temporary_path(path.absolute()))  # raises if the name is too long
 
 
-def is_empty(path: Path) -> bool:
+def _is_empty(path: Path) -> bool:
     """Check whether a folder or file is empty."""
     return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
 
 
 @contextmanager
-def replacing(output: Output, sources: Iterable[Path] = ()) -> Iterator[Path]:
+def replace_output(output: Output, sources: Iterable[Path] = ()) -> Iterator[Path]:
     """Yield a temporary path that replaces an output if the block succeeds.
 
     Raises:
         SettingError: the existing path must not be replaced; checked before the block and again after it.
         StoreError: the disk is full, or the folder is not writable.
     """
-    refuse_taken(output, sources)
+    check_output(output, sources)
     with atomic_write(output.path) as part:
         yield part
-        refuse_taken(output, sources)
+        check_output(output, sources)
 
 
-def begins(path: Path, start: bytes) -> bool:
+def starts_with(path: Path, start: bytes) -> bool:
     """Check whether a file starts with some bytes."""
     with path.open("rb") as file:
         return file.read(len(start)) == start
 
 
-SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-MARKER = "SYNTHETIC.txt"  # the demo writes it into the folders of its corpora
-AUDIO = frozenset(  # suffixes of the formats that libsndfile reads
+SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+SYNTHETIC_MARKER = "SYNTHETIC.txt"  # the demo writes it into the folders of its corpora
+AUDIO_SUFFIXES = frozenset(  # suffixes of the formats that libsndfile reads
     {
         ".wav", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".flac", ".ogg", ".oga",
         ".opus", ".mp3", ".mp2",
     }
 )  # fmt: skip
-SAMPLE_RATES = (1_000, 768_000)  # Hz, of recordings and of the signals made of them
+SAMPLE_RATE_RANGE = (1_000, 768_000)  # Hz, of recordings and of the signals made of them
 
 
-def is_system(path: PurePath) -> bool:
+def is_system_file(path: PurePath) -> bool:
     """Check whether a file was left by an operating system rather than a person.
 
-    >>> is_system(PurePath("__MACOSX/Actor_01/x.wav")), is_system(PurePath("._x.wav"))
+    >>> is_system_file(PurePath("__MACOSX/Actor_01/x.wav")), is_system_file(PurePath("._x.wav"))
     (True, True)
     """
-    return path.name.startswith("._") or path.name.casefold() in SYSTEM or "__MACOSX" in path.parts
+    return path.name.startswith("._") or path.name.casefold() in SYSTEM_FILES or "__MACOSX" in path.parts
 
 
-def is_audio(path: PurePath) -> bool:
+def is_audio_file(path: PurePath) -> bool:
     """Check whether a file has the extension of an audio format, upper or lower case.
 
-    >>> is_audio(PurePath("a.WAV")), is_audio(PurePath("a.txt"))
+    >>> is_audio_file(PurePath("a.WAV")), is_audio_file(PurePath("a.txt"))
     (True, False)
     """
-    return path.suffix.casefold() in AUDIO
+    return path.suffix.casefold() in AUDIO_SUFFIXES

@@ -18,11 +18,11 @@ SCHEMES = {
 }
 ORIGINAL = "original"  # the variant of a clip without augmentation
 POLICIES = ("drop", "neutral", "keep")
-VOTED = EMOTIONS[:6]  # the choices offered to the listeners of CREMA-D
-LISTENERS = ("voice", "face", "multimodal")  # presented to the listeners: audio, video, both
-VOTES = {name: f"votes_{name}" for name in LISTENERS}  # columns: votes for each emotion, null without votes
-WORDS = {
-    "source": ("intended", *LISTENERS),
+VOTED_EMOTIONS = EMOTIONS[:6]  # the choices offered to the listeners of CREMA-D
+MODALITIES = ("voice", "face", "multimodal")  # presented to the listeners: audio, video, both
+VOTE_COLUMNS = {name: f"votes_{name}" for name in MODALITIES}  # columns: votes for each emotion, null without votes
+CHOICES = {
+    "source": ("intended", *MODALITIES),
     "ties": ("drop", "intended", "soft"),
     "calm": POLICIES,
     "boredom": POLICIES,
@@ -48,13 +48,13 @@ class Labels:
     def __post_init__(self) -> None:
         if str(self.scheme) not in SCHEMES:
             raise UnknownNameError("params.yaml: split.labels.scheme", self.scheme, SCHEMES)
-        for name, known in WORDS.items():
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UnknownNameError(f"params.yaml: split.labels.{name}", getattr(self, name), known)
         if self.source == "intended" and self.ties == "soft":
             raise SettingError(
                 "params.yaml: split.labels.ties is 'soft', and while split.labels.source is 'intended' there are none: "
-                f"set source to {', '.join(LISTENERS)}, or ties to drop."
+                f"set source to {', '.join(MODALITIES)}, or ties to drop."
             )
 
     @property

@@ -20,7 +20,7 @@ from pipeline.core.errors import SerError, SettingError
 
 # Variables that would change results, with their fixed values: None unsets a variable, a trailing _ is a prefix. Those
 # that choose the hardware (CUDA_VISIBLE_DEVICES, JAX_PLATFORMS, TF_NUM_INTRAOP_THREADS …) are left to the user.
-VARIABLES: Mapping[str, str | None] = {
+FIXED_VARIABLES: Mapping[str, str | None] = {
     "KERAS_MAX_EPOCHS": None,  # ends training early
     "KERAS_MAX_STEPS_PER_EPOCH": None,
     "TF_ENABLE_ONEDNN_OPTS": None,  # other kernels, with different rounding
@@ -52,9 +52,9 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -2, -3, -4, -
 PROGRAMS = ("pipeline", "benchmarks")  # packages whose modules are run with python -m
 
 
-def keep_settings_out(environment: "os._Environ[str]" = os.environ) -> None:
-    """Set or unset the environment variables of `VARIABLES`, for this process and its children."""
-    for name, value in VARIABLES.items():
+def fix_environment(environment: "os._Environ[str]" = os.environ) -> None:
+    """Set or unset the environment variables of `FIXED_VARIABLES`, for this process and its children."""
+    for name, value in FIXED_VARIABLES.items():
         for found in [each for each in environment if each.startswith(name) and (each == name or name.endswith("_"))]:
             del environment[found]
         if value is not None:
@@ -78,7 +78,7 @@ def keep_freed_memory() -> bool:
     return set_malloc_options({MMAP_THRESHOLD: largest, TRIM_THRESHOLD: 2**28})
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Count the cores available to this process, by its affinity, its container's quota and LOKY_MAX_CPU_COUNT.
 
     Raises:
@@ -94,14 +94,14 @@ def cores() -> int:
     return int(joblib.cpu_count())
 
 
-def show_all_letters() -> None:
+def escape_unencodable() -> None:
     r"""Escape characters that standard output or standard error cannot encode, as in \u0442."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def refuse_other_names() -> None:
+def check_filename_encoding() -> None:
     """Check that file names are decoded as UTF-8, so that clips have the same names on all machines.
 
     Raises:
@@ -115,19 +115,19 @@ def refuse_other_names() -> None:
         )
 
 
-def explain_errors() -> None:
+def install_excepthook() -> None:
     """Print the errors that a user can fix in one line, even those raised during the first import.
 
     Other errors, and errors in programs that merely import this package, keep their traceback.
     """
-    sys.excepthook = in_a_line
+    sys.excepthook = _print_uncaught
 
 
-def in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an uncaught error; the signature is that of ``sys.excepthook``."""
     started = getattr(sys.modules.get("__main__"), "__spec__", None)
     if isinstance(error, SerError) and started and started.name.partition(".")[0] in PROGRAMS:
-        show_all_letters()
+        escape_unencodable()
         print(f"ser-features: {error}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
@@ -135,14 +135,14 @@ def in_a_line(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a program's ``main``; an error the user can fix is printed in one line, with exit code 1."""
-    show_all_letters()
+    escape_unencodable()
     try:
-        refuse_other_names()
+        check_filename_encoding()
         main()
     except SerError as error:
         sys.exit(f"ser-features: {error}")
     except OSError as error:
-        if refused := paths.refusal(error):
+        if refused := paths.explain_os_error(error):
             sys.exit(f"ser-features: {refused}")
         raise
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.core.errors import SerError, SettingError
 
-GONE = "The current folder has been deleted: change to an existing one."
-LONGEST = 120  # characters of a path in a message
+FOLDER_DELETED = "The current folder has been deleted: change to an existing one."
+MAX_PATH_LENGTH = 120  # characters of a path in a message
 REMEDIES = {
     errno.EACCES: "you have no permission for it or for a folder above it: get permission, or name another",
     errno.EPERM: "the system does not allow it: name another",
@@ -24,10 +24,10 @@ REMEDIES = {
 }
 
 
-def named(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """Convert a path typed by a user, expanding ``~`` unless a file has that very name.
 
-    >>> named("clips/~take.wav").as_posix()
+    >>> parse_path("clips/~take.wav").as_posix()
     'clips/~take.wav'
 
     Raises:
@@ -44,7 +44,7 @@ def named(text: str) -> Path:
     return Path(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - that of Path raises
 
 
-def look(path: Path) -> os.stat_result | None:
+def stat_path(path: Path) -> os.stat_result | None:
     """Return the status of a path, following links; None if it does not exist.
 
     Raises:
@@ -54,9 +54,9 @@ def look(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise refusal(error) or error from error
+            raise explain_os_error(error) or error from error
     if not path.is_absolute():
-        here()
+        current_folder()
     return None
 
 
@@ -66,22 +66,22 @@ def is_folder(path: Path) -> bool:
     Raises:
         SettingError: the system refuses access.
     """
-    status = look(path)
+    status = stat_path(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
-def here() -> Path:
+def current_folder() -> Path:
     """Return the current folder.
 
     Raises:
         SettingError: it was deleted.
     """
-    if is_gone():
-        raise SettingError(GONE)
+    if _is_current_folder_deleted():
+        raise SettingError(FOLDER_DELETED)
     return Path.cwd()
 
 
-def is_gone() -> bool:
+def _is_current_folder_deleted() -> bool:
     """Check whether the current folder was deleted."""
     try:
         Path.cwd()
@@ -95,7 +95,7 @@ def is_broken_link(path: Path) -> bool:
     return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114 - those of Path raise
 
 
-def content(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Read a file or a shell's pipe, but no named pipe or device, which may never end.
 
     Raises:
@@ -107,43 +107,43 @@ def content(path: Path) -> bytes:
         if not path.is_symlink():
             raise
         raise OSError(errno.ENOENT, f"it is a link to {path.readlink()}, which does not exist", str(path)) from error
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_piped(path, mode)):
-        raise OSError(errno.EINVAL, f"it is {kind(mode)}, not a file", str(path))
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or _is_shell_pipe(path, mode)):
+        raise OSError(errno.EINVAL, f"it is {describe_file_kind(mode)}, not a file", str(path))
     return path.read_bytes()
 
 
-def is_piped(path: Path, mode: int) -> bool:
+def _is_shell_pipe(path: Path, mode: int) -> bool:
     """Check whether a path is a shell's unnamed pipe, as in ``<(sox in.wav -t wav -)``."""
     return stat.S_ISFIFO(mode) and os.path.realpath(path).rpartition("/")[2].startswith("pipe:")
 
 
-def kind(mode: int) -> str:
+def describe_file_kind(mode: int) -> str:
     """Describe what is neither a file nor a folder.
 
-    >>> kind(stat.S_IFIFO), kind(stat.S_IFCHR)
+    >>> describe_file_kind(stat.S_IFIFO), describe_file_kind(stat.S_IFCHR)
     ('a pipe', 'a device')
     """
     return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
-def refusal(error: OSError) -> SerError | None:
+def explain_os_error(error: OSError) -> SerError | None:
     """Convert a system error into one with a remedy; None if it may be a bug of this package."""
-    if error.errno == errno.ENOENT and error.filename is None and is_gone():
-        return SettingError(GONE)
+    if error.errno == errno.ENOENT and error.filename is None and _is_current_folder_deleted():
+        return SettingError(FOLDER_DELETED)
     if error.errno not in REMEDIES or error.filename is None:
         return None
-    where = short(os.fsdecode(error.filename))
+    where = shorten_path(os.fsdecode(error.filename))
     return SettingError(f"{where} cannot be used ({error.strerror}): {REMEDIES[error.errno]}.")
 
 
-def short(path: str) -> str:
+def shorten_path(path: str) -> str:
     """Shorten a path in its middle if it is too long for a message.
 
-    >>> len(short("x" * 999))
+    >>> len(shorten_path("x" * 999))
     120
     """
-    half = (LONGEST - 5) // 2
-    return path if len(path) <= LONGEST else f"{path[: half + 1]} ... {path[-half:]}"
+    half = (MAX_PATH_LENGTH - 5) // 2
+    return path if len(path) <= MAX_PATH_LENGTH else f"{path[: half + 1]} ... {path[-half:]}"
 
 
 def shell_quote(word: str, *, encoding: str = "utf-8") -> str:
@@ -157,19 +157,19 @@ def shell_quote(word: str, *, encoding: str = "utf-8") -> str:
         word: any text without NUL, with ``surrogateescape`` for bytes that are not UTF-8.
         encoding: of the output.
     """
-    if is_shown(word, encoding):
+    if _is_printable(word, encoding):
         return shlex.quote(word)
-    return f"$'{''.join(_escaped(letter, encoding) for letter in word)}'"
+    return f"$'{''.join(_escape_character(letter, encoding) for letter in word)}'"
 
 
-def is_shown(text: str, encoding: str) -> bool:
+def _is_printable(text: str, encoding: str) -> bool:
     """Check whether all characters of a text are visible and encodable."""
     return text.isprintable() and text == text.encode(encoding, "replace").decode(encoding)
 
 
-def _escaped(letter: str, encoding: str) -> str:
+def _escape_character(letter: str, encoding: str) -> str:
     if letter in "\\'":
         return f"\\{letter}"
-    if is_shown(letter, encoding):
+    if _is_printable(letter, encoding):
         return letter
     return "".join(f"\\{byte:03o}" for byte in letter.encode(errors="surrogateescape"))

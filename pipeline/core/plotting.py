@@ -10,11 +10,11 @@ from typing import Any
 
 from pipeline.core.errors import SettingError
 
-WINDOWS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # irrelevant to files
+WINDOW_SETTINGS = ("backend", "backend_fallback", "interactive", "toolbar", "date.epoch")  # irrelevant to files
 
 
 @contextmanager
-def without_window() -> Iterator[None]:
+def _without_window() -> Iterator[None]:
     """Import matplotlib without the backend of MPLBACKEND, because figures are only written to files.
 
     Raises:
@@ -33,7 +33,7 @@ def without_window() -> Iterator[None]:
             os.environ["MPLBACKEND"] = named
 
 
-with without_window():
+with _without_window():
     import matplotlib as mpl
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb, to_rgba_array
@@ -43,14 +43,14 @@ with without_window():
     from matplotlib.patches import ConnectionPatch, Rectangle
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-DEFAULTS: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if name not in WINDOWS}
+DEFAULTS: dict[Any, Any] = {name: value for name, value in mpl.rcParamsDefault.items() if name not in WINDOW_SETTINGS}
 
 with suppress(ValueError):  # for programs that open windows of their own
     if os.environ.get("MPLBACKEND"):
         mpl.rcParams["backend"] = os.environ["MPLBACKEND"]
 
 
-def colours(name: str) -> Colormap:
+def get_colormap(name: str) -> Colormap:
     """Return a colour map at matplotlib's default size, which a matplotlibrc may have reduced at import."""
     return mpl.colormaps[name].resampled(mpl.rcParamsDefault["image.lut"])
 
@@ -68,7 +68,7 @@ __all__ = [
     "NullLocator",
     "PercentFormatter",
     "Rectangle",
-    "colours",
+    "get_colormap",
     "mpl",
     "to_rgb",
     "to_rgba_array",

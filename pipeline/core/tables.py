@@ -12,23 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core import files
-from pipeline.core.labels import VOTES
+from pipeline.core.labels import VOTE_COLUMNS
 
-REASONS = (
+REJECTION_REASONS = (
     "lfs_pointer", "empty", "unreadable", "silent", "too_short", "too_long", "truncated", "unread_sound",
     "not_finite",
     "duplicate", "label_conflict", "label_mismatch", "out_of_scope", "unknown_name",
 )  # fmt: skip
-NOT_BAD = {"ok", "duplicate", "out_of_scope"}  # not counted against ingest.max_bad
-MANIFEST_TEXT = (
+TOLERATED_STATUSES = {"ok", "duplicate", "out_of_scope"}  # not counted against ingest.max_bad
+MANIFEST_TEXT_COLUMNS = (
     "clip_id", "corpus", "path", "sha256", "samples_sha256", "emotion", "emotion_code", "intensity", "speaker", "sex",
 )  # fmt: skip
 MANIFEST_SCHEMA = pa.schema(
     [
-        *((name, pa.string()) for name in MANIFEST_TEXT),
+        *((name, pa.string()) for name in MANIFEST_TEXT_COLUMNS),
         ("age", pa.int32()),  # years
         *((name, pa.string()) for name in ("statement", "repetition", "language")),
-        *((name, pa.list_(pa.int32())) for name in VOTES.values()),  # votes for each of labels.VOTED_EMOTIONS
+        *((name, pa.list_(pa.int32())) for name in VOTE_COLUMNS.values()),  # votes for each of labels.VOTED_EMOTIONS
         ("sample_rate", pa.int32()),  # Hz
         ("channels", pa.int32()),
         ("frames", pa.int64()),
@@ -67,10 +67,10 @@ def read_manifest(path: Path) -> pd.DataFrame:
         StoreError: the file is missing, damaged or has another layout.
     """
     stage = f"ingest@{path.stem}"
-    table = files.read_table(path, stage=stage)
+    table = files.read_parquet(path, stage=stage)
     metadata = table.schema.metadata or {}
     if not table.schema.equals(MANIFEST_SCHEMA) or not set(metadata) >= _METADATA:
-        raise files.other_layout(path, stage)
+        raise files.schema_error(path, stage)
     frame: pd.DataFrame = table.to_pandas()
     frame.attrs = {name.decode(): json.loads(metadata[name]) for name in sorted(_METADATA)}
     return frame
@@ -95,7 +95,7 @@ SPLITS_SCHEMA = pa.schema(
         ("label", pa.string()),  # null for a tied vote: the clip is trained on its votes alone
         ("corpus", pa.string()),
         ("speaker", pa.string()),
-        *((name, pa.list_(pa.int32())) for name in VOTES.values()),
+        *((name, pa.list_(pa.int32())) for name in VOTE_COLUMNS.values()),
     ]
 )
 
@@ -116,7 +116,7 @@ def write_splits(
     """
     about = {"classes": list(classes), "synthetic": list(synthetic), "split": dict(split), "corpora": dict(corpora)}
     schema = SPLITS_SCHEMA.with_metadata({"ser": json.dumps(about)})
-    whole = frame.assign(**{name: None for name in VOTES.values() if name not in frame})
+    whole = frame.assign(**{name: None for name in VOTE_COLUMNS.values() if name not in frame})
     with files.atomic_write(path) as part:
         pq.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False), part, compression="zstd")
 
@@ -129,23 +129,27 @@ def read_splits(path: Path) -> pd.DataFrame:
     Raises:
         StoreError: the file is missing, damaged or has another layout.
     """
-    table = files.read_table(path, stage="split")
+    table = files.read_parquet(path, stage="split")
     if not table.schema.equals(SPLITS_SCHEMA) or b"ser" not in (table.schema.metadata or {}):
-        raise files.other_layout(path, "split")
+        raise files.schema_error(path, "split")
     about = json.loads(table.schema.metadata[b"ser"])
     if "corpora" not in about:
-        raise files.other_layout(path, "split")
+        raise files.schema_error(path, "split")
     frame: pd.DataFrame = table.replace_schema_metadata().to_pandas()
     frame.attrs = about
     return frame
 
 
-PREDICTIONS_TEXT = ("clip_id", "variant", "corpus", "speaker", "sex", "label", "predicted")
+PREDICTIONS_TEXT_COLUMNS = ("clip_id", "variant", "corpus", "speaker", "sex", "label", "predicted")
 
 
-def predictions_schema(labels: Sequence[str]) -> pa.Schema:
+def _predictions_schema(labels: Sequence[str]) -> pa.Schema:
     """Build the schema; the probabilities are in the order of the labels in the metadata."""
-    fields = [("clip_id", pa.string()), ("fold", pa.int32()), *((name, pa.string()) for name in PREDICTIONS_TEXT[1:])]
+    fields = [
+        ("clip_id", pa.string()),
+        ("fold", pa.int32()),
+        *((name, pa.string()) for name in PREDICTIONS_TEXT_COLUMNS[1:]),
+    ]
     fields.append(("probabilities", pa.list_(pa.float32(), len(labels))))
     return pa.schema(fields, metadata={"labels": json.dumps(list(labels))})
 
@@ -154,7 +158,7 @@ def write_predictions(
     frame: pd.DataFrame, probabilities: npt.NDArray[np.float32], labels: Sequence[str], path: Path
 ) -> None:
     """Write one row per tested clip. Shape of the probabilities: ``(rows, classes)``."""
-    layout = predictions_schema(labels)
+    layout = _predictions_schema(labels)
     columns = [pa.array(frame[name], layout.field(name).type) for name in layout.names[:-1]]
     tensor = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels))
     with files.atomic_write(path) as part:
@@ -167,9 +171,9 @@ def read_predictions(path: Path) -> tuple[pd.DataFrame, npt.NDArray[np.float32],
     Raises:
         StoreError: the file is missing, damaged or has another layout.
     """
-    table = files.read_table(path, stage="evaluate")
+    table = files.read_parquet(path, stage="evaluate")
     labels = json.loads((table.schema.metadata or {}).get(b"labels", b"[]"))
-    if not labels or not table.schema.equals(predictions_schema(labels)):
-        raise files.other_layout(path, "evaluate")
+    if not labels or not table.schema.equals(_predictions_schema(labels)):
+        raise files.schema_error(path, "evaluate")
     flat = table["probabilities"].combine_chunks().flatten().to_numpy()
     return table.drop(["probabilities"]).to_pandas(), flat.reshape(-1, len(labels)), labels

@@ -18,43 +18,45 @@ import pandas as pd
 
 from pipeline.core.errors import UnknownNameError
 
-FOLDER = files("pipeline.corpora") / "tables"
-END = ".csv.xz"
+TABLES_FOLDER = files("pipeline.corpora") / "tables"
+TABLE_SUFFIX = ".csv.xz"
 
 
-def names() -> frozenset[str]:
+def table_names() -> frozenset[str]:
     """Return the names of the corpora that have a table."""
-    return frozenset(file.name.removesuffix(END) for file in FOLDER.iterdir() if file.name.endswith(END))
+    return frozenset(
+        file.name.removesuffix(TABLE_SUFFIX) for file in TABLES_FOLDER.iterdir() if file.name.endswith(TABLE_SUFFIX)
+    )
 
 
-def table(name: str) -> pd.DataFrame:
+def checksum_table(name: str) -> pd.DataFrame:
     """Return the table of a corpus, one row per published file.
 
-    >>> table("emodb").shape
+    >>> checksum_table("emodb").shape
     (535, 4)
 
     Raises:
         UnknownNameError: the corpus has no table.
     """
-    return read(name).copy()  # callers may modify theirs
+    return _read_table(name).copy()  # callers may modify theirs
 
 
 @cache
-def read(name: str) -> pd.DataFrame:
+def _read_table(name: str) -> pd.DataFrame:
     """Decompress a table once."""
-    if name not in names():
-        raise UnknownNameError("checksum table", name, names())
-    with (FOLDER / f"{name}{END}").open("rb") as file, lzma.open(file, "rt", encoding="utf-8") as text:
+    if name not in table_names():
+        raise UnknownNameError("checksum table", name, table_names())
+    with (TABLES_FOLDER / f"{name}{TABLE_SUFFIX}").open("rb") as file, lzma.open(file, "rt", encoding="utf-8") as text:
         return pd.read_csv(text, dtype=str, keep_default_na=False).astype({"bytes": "int64"})
 
 
 @cache
-def hashes(name: str) -> frozenset[str]:
+def published_hashes(name: str) -> frozenset[str]:
     """Collect the checksums of all files and samples of a corpus; empty for a corpus without a table.
 
-    >>> len(hashes("emodb")), len(hashes("my_corpus"))
+    >>> len(published_hashes("emodb")), len(published_hashes("my_corpus"))
     (957, 0)
     """
-    if name not in names():
+    if name not in table_names():
         return frozenset()
-    return frozenset(read(name)["sha256"]).union(read(name)["samples_sha256"]) - {""}
+    return frozenset(_read_table(name)["sha256"]).union(_read_table(name)["samples_sha256"]) - {""}

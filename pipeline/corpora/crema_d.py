@@ -19,25 +19,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from pipeline.core.errors import CorpusError
-from pipeline.core.labels import LISTENERS, VOTES
-from pipeline.corpora.info import Clip, Page, Speaker
+from pipeline.core.labels import MODALITIES, VOTE_COLUMNS
+from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 ACTORS_TABLE, VOTES_TABLE = "VideoDemographics.csv", "tabulatedVotes.csv"
-LETTERS = ("A", "D", "F", "H", "N", "S")  # in the order of labels.VOTED_EMOTIONS
-WAYS = dict(enumerate(LISTENERS, start=1))
-POINTER = b"version https://git-lfs"
+VOTE_LETTERS = ("A", "D", "F", "H", "N", "S")  # in the order of labels.VOTED_EMOTIONS
+MODALITY_CODES = dict(enumerate(MODALITIES, start=1))
+LFS_POINTER = b"version https://git-lfs"
 
 Row = dict[str, str]
 Votes = dict[str, list[int]]  # by column, see labels.VOTE_COLUMNS; a modality without votes is absent
 
 
-def unpack(content: bytes, name: str) -> str:
+def decode_table(content: bytes, name: str) -> str:
     """Decode the text of a table, which may be compressed by xz.
 
     Raises:
         CorpusError: it is a git-lfs pointer, or damaged.
     """
-    if content.startswith(POINTER):
+    if content.startswith(LFS_POINTER):
         raise CorpusError(f"{name} is a pointer of git-lfs instead of the table: run 'git lfs pull' there.")
     try:
         return (lzma.decompress(content) if name.endswith(".xz") else content).decode("utf-8-sig")
@@ -45,51 +45,51 @@ def unpack(content: bytes, name: str) -> str:
         raise CorpusError(f"{name} cannot be read ({error}): fetch it again.") from error
 
 
-def read_votes(text: str, name: str) -> dict[str, Votes]:
+def parse_votes(text: str, name: str) -> dict[str, Votes]:
     r"""Parse the votes by the stem of the clip; a modality without votes is absent.
 
     >>> table = ',A,D,F,H,N,S,fileName\n100001,0,0,0,1,10,0,1001_IEO_NEU_XX\n'
-    >>> read_votes(table, "t.csv")
+    >>> parse_votes(table, "t.csv")
     {'1001_IEO_NEU_XX': {'votes_voice': [0, 0, 0, 1, 10, 0]}}
 
     Raises:
         CorpusError: it is another table, or has contradictory rows for a clip.
     """
     found: dict[str, Votes] = {}
-    for line, row in rows(text, name, ["", *LETTERS, "fileName"]):
-        modality = WAYS.get(number(row[""], name, line) // 100_000)
+    for line, row in _read_rows(text, name, ["", *VOTE_LETTERS, "fileName"]):
+        modality = MODALITY_CODES.get(_parse_count(row[""], name, line) // 100_000)
         if modality is None:
             raise CorpusError(f"{name}, line {line}: {row['']} begins with none of 1, 2, 3: fetch the table again.")
-        counts = [number(row[letter], name, line) for letter in LETTERS]
-        clip = found.setdefault(stem(row["fileName"]), {})
-        if clip.get(VOTES[modality], counts) != counts:
+        counts = [_parse_count(row[letter], name, line) for letter in VOTE_LETTERS]
+        clip = found.setdefault(published_stem(row["fileName"]), {})
+        if clip.get(VOTE_COLUMNS[modality], counts) != counts:
             raise CorpusError(f"{name}, line {line}: {row['fileName']} has other votes above: fetch the table again.")
         if any(counts):
-            clip[VOTES[modality]] = counts
+            clip[VOTE_COLUMNS[modality]] = counts
     return found
 
 
-def read_actors(text: str, name: str) -> dict[str, Speaker]:
+def parse_actors(text: str, name: str) -> dict[str, Speaker]:
     r"""Parse sex and age of the actors by their number.
 
-    >>> read_actors('"ActorID","Age","Sex"\n1001,51,"Male"\n', "t.csv")
+    >>> parse_actors('"ActorID","Age","Sex"\n1001,51,"Male"\n', "t.csv")
     {'1001': Speaker(sex='male', age=51)}
 
     Raises:
         CorpusError: it is another table.
     """
     found = {}
-    for line, row in rows(text, name, ["ActorID", "Age", "Sex"]):
+    for line, row in _read_rows(text, name, ["ActorID", "Age", "Sex"]):
         sex = row["Sex"].strip().lower()
         if sex not in ("male", "female"):
             raise CorpusError(
                 f"{name}, line {line}: Sex is {row['Sex']!r}, expected Male or Female: correct the table."
             )
-        found[row["ActorID"].strip()] = Speaker(sex, number(row["Age"], name, line))
+        found[row["ActorID"].strip()] = Speaker(sex, _parse_count(row["Age"], name, line))
     return found
 
 
-def rows(text: str, name: str, wanted: Iterable[str]) -> Iterator[tuple[int, Row]]:
+def _read_rows(text: str, name: str, wanted: Iterable[str]) -> Iterator[tuple[int, Row]]:
     """Yield the rows of a table with their line numbers, after checking that it has the ``wanted`` columns."""
     reader = csv.DictReader(io.StringIO(text), restval="")
     missing = [column or "an unnamed one" for column in wanted if column not in (reader.fieldnames or ())]
@@ -99,17 +99,17 @@ def rows(text: str, name: str, wanted: Iterable[str]) -> Iterator[tuple[int, Row
         yield reader.line_num, row
 
 
-def number(text: str, name: str, line: int) -> int:
+def _parse_count(text: str, name: str, line: int) -> int:
     """Parse a non-negative whole number."""
     if not text.strip().isdecimal():
         raise CorpusError(f"{name}, line {line}: {text!r} is no whole number: fetch the table again.")
     return int(text)
 
 
-def stem(name: str) -> str:
+def published_stem(name: str) -> str:
     """Convert the stem of a clip in old copies, which have X for XX, to that of published ones.
 
-    >>> stem("1040_ITH_SAD_X"), stem("1040_IEO_SAD_HI")
+    >>> published_stem("1040_ITH_SAD_X"), published_stem("1040_IEO_SAD_HI")
     ('1040_ITH_SAD_XX', '1040_IEO_SAD_HI')
     """
     return f"{name}X" if name.endswith("_X") else name
@@ -125,21 +125,21 @@ F29
 SENTENCES = "DFA|IEO|IOM|ITH|ITS|IWL|IWW|MTI|TAI|TIE|TSI|WSI"
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Parse a file name.
 
-    >>> parse(PurePath("AudioWAV/1040_ITH_SAD_X.wav")).intensity
+    >>> _parse_name(PurePath("AudioWAV/1040_ITH_SAD_X.wav")).intensity
     'XX'
 
     Raises:
         NameRefused: ``unknown_name``.
     """
-    actor, sentence, emotion, level = PAGE.split(path)
+    actor, sentence, emotion, level = INFO.split(path)
     intensity = "XX" if level == "X" else level
-    return PAGE.clip(path, speaker=actor, emotion=emotion, intensity=intensity, statement=sentence)
+    return INFO.clip(path, speaker=actor, emotion=emotion, intensity=intensity, statement=sentence)
 
 
-PAGE = Page(
+INFO = CorpusInfo(
     name="crema_d",
     title="CREMA-D",
     language="en",
@@ -157,7 +157,7 @@ PAGE = Page(
         for actor, code in enumerate(ACTORS.split(), start=1001)
     },
     stem=re.compile(rf"(\d{{4}})_({SENTENCES})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX?)", re.ASCII),
-    parse=parse,
+    parse=_parse_name,
     skip_folders=frozenset({"AudioMP3", "VideoFlash"}),
     tables=frozenset({ACTORS_TABLE, VOTES_TABLE}),
 )

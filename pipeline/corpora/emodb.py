@@ -7,23 +7,23 @@ Sex and age are those of the publisher; one widely used table has the sexes of 0
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.info import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Parse a file name.
 
-    >>> parse(PurePath("wav/14a07Wc.wav")).emotion
+    >>> _parse_name(PurePath("wav/14a07Wc.wav")).emotion
     'angry'
 
     Raises:
         NameRefused: ``unknown_name``.
     """
-    speaker, sentence, emotion, take = PAGE.split(path)
-    return PAGE.clip(path, speaker=speaker, emotion=emotion, statement=sentence, repetition=take)
+    speaker, sentence, emotion, take = INFO.split(path)
+    return INFO.clip(path, speaker=speaker, emotion=emotion, statement=sentence, repetition=take)
 
 
-PAGE = Page(
+INFO = CorpusInfo(
     name="emodb",
     title="EmoDB",
     language="de",
@@ -57,5 +57,5 @@ PAGE = Page(
         "16": Speaker("female", 31),
     },
     stem=re.compile(r"(\d{2})(a0[12457]|b0[1239]|b10)([WLEAFTN])([a-z]?)", re.ASCII),
-    parse=parse,
+    parse=_parse_name,
 )

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pipeline.core.errors import CorpusError
 
-MANY = 12  # codes; of a longer list only the ends are shown
-TAKE = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # identify a recording
+MAX_LISTED = 12  # codes; of a longer list only the ends are shown
+TAKE_COLUMNS = ("speaker", "emotion_code", "intensity", "statement", "repetition")  # identify a recording
 Status = Literal["unknown_name", "out_of_scope", "label_mismatch"]
 
 
@@ -41,7 +41,7 @@ class Speaker:
     age: int | None = None  # years
 
 
-class NameRefused(CorpusError):  # noqa: N818  a finding about one file, not a failure of the run
+class FileNameError(CorpusError):
     """A file rejected because of its name. ``status`` is the reason as recorded in the manifest."""
 
     def __init__(self, status: Status, message: str) -> None:
@@ -53,7 +53,7 @@ class NameRefused(CorpusError):  # noqa: N818  a finding about one file, not a f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class CorpusInfo:
     """Description of one corpus: its facts as published, and how to parse its file names."""
 
     name: str
@@ -85,8 +85,8 @@ class Page:
         """
         match = self.stem.fullmatch(path.stem)
         if match is None:
-            form = f"expected a name like {self.example}; emotions: {listing(self.emotions)}"
-            raise NameRefused("unknown_name", f"{path.as_posix()} is not named like a clip of {self.title}: {form}.")
+            form = f"expected a name like {self.example}; emotions: {_list_codes(self.emotions)}"
+            raise FileNameError("unknown_name", f"{path.as_posix()} is not named like a clip of {self.title}: {form}.")
         return match.groups("")
 
     def clip(
@@ -123,15 +123,15 @@ class Page:
     def _check_code(self, what: str, code: str, codes: Collection[str], path: PurePath) -> None:
         if code not in codes:
             remedy = "correct the name or move the file out of the corpus"
-            message = f"{path.as_posix()}: {self.title} has no {what} {code!r}, only {listing(codes)}; {remedy}."
-            raise NameRefused("unknown_name", message)
+            message = f"{path.as_posix()}: {self.title} has no {what} {code!r}, only {_list_codes(codes)}; {remedy}."
+            raise FileNameError("unknown_name", message)
 
 
-def listing(codes: Iterable[str]) -> str:
+def _list_codes(codes: Iterable[str]) -> str:
     """Format codes for a message.
 
-    >>> listing(["a", "d", "f"]), listing(str(number) for number in range(1001, 1092))
+    >>> _list_codes(["a", "d", "f"]), _list_codes(str(number) for number in range(1001, 1092))
     ('a, d, f', '1001 to 1091')
     """
     names = list(codes)
-    return ", ".join(names) if len(names) <= MANY else f"{names[0]} to {names[-1]}"
+    return ", ".join(names) if len(names) <= MAX_LISTED else f"{names[0]} to {names[-1]}"

@@ -8,29 +8,29 @@ Intensity is 01 normal, 02 strong (never for neutral); the statements are 01 "Ki
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
+from pipeline.corpora.info import Clip, CorpusInfo, FileNameError, Speaker
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Parse a file name.
 
-    >>> parse(PurePath("Actor_12/03-01-06-01-02-01-12.wav")).emotion
+    >>> _parse_name(PurePath("Actor_12/03-01-06-01-02-01-12.wav")).emotion
     'fear'
 
     Raises:
         NameRefused: ``out_of_scope`` for song and for takes from the video, else ``unknown_name``.
     """
-    modality, channel, emotion, intensity, statement, repetition, actor = PAGE.split(path)
+    modality, channel, emotion, intensity, statement, repetition, actor = INFO.split(path)
     if modality != "03" or channel == "02":
         kind = "a song" if channel == "02" else "from the video"
         remedy = "this corpus is the speech recordings 03-01-..., so move the file out"
-        raise NameRefused("out_of_scope", f"{path.as_posix()} is {kind}: {remedy}.")
-    return PAGE.clip(
+        raise FileNameError("out_of_scope", f"{path.as_posix()} is {kind}: {remedy}.")
+    return INFO.clip(
         path, speaker=actor, emotion=emotion, intensity=intensity, statement=statement, repetition=repetition
     )
 
 
-PAGE = Page(
+INFO = CorpusInfo(
     name="ravdess",
     title="RAVDESS",
     language="en",
@@ -54,5 +54,5 @@ PAGE = Page(
     },
     speakers={f"{actor:02}": Speaker("male" if actor % 2 else "female") for actor in range(1, 25)},
     stem=re.compile(r"(\d{2})-(0[12])-(\d{2})-(0[12])-(0[12])-(0[12])-(\d{2})", re.ASCII),
-    parse=parse,
+    parse=_parse_name,
 )

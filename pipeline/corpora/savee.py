@@ -8,32 +8,32 @@ as a range only, 27-31.
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.info import Clip, NameRefused, Page, Speaker
+from pipeline.corpora.info import Clip, CorpusInfo, FileNameError, Speaker
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Parse a file name and, for the speaker, the folder above it.
 
-    >>> parse(PurePath("AudioData/JK/sa03.wav")).speaker
+    >>> _parse_name(PurePath("AudioData/JK/sa03.wav")).speaker
     'savee/JK'
 
     Raises:
         NameRefused: ``unknown_name``.
     """
-    prefix, emotion, number = PAGE.split(path)
-    return PAGE.clip(path, speaker=prefix or folder(path), emotion=emotion, statement=f"{emotion}{number}")
+    prefix, emotion, number = INFO.split(path)
+    return INFO.clip(path, speaker=prefix or _speaker_folder(path), emotion=emotion, statement=f"{emotion}{number}")
 
 
-def folder(path: PurePath) -> str:
+def _speaker_folder(path: PurePath) -> str:
     """Return the nearest folder above a file that is named after a speaker."""
     for name in reversed(path.parts[:-1]):
-        if name in PAGE.speakers:
+        if name in INFO.speakers:
             return name
     remedy = "point data.corpora at the folder that holds DC, JE, JK and KL, or name the file DC_a01.wav"
-    raise NameRefused("unknown_name", f"{path.as_posix()} lies in no folder of a SAVEE speaker: {remedy}.")
+    raise FileNameError("unknown_name", f"{path.as_posix()} lies in no folder of a SAVEE speaker: {remedy}.")
 
 
-PAGE = Page(
+INFO = CorpusInfo(
     name="savee",
     title="SAVEE",
     language="en",
@@ -56,5 +56,5 @@ PAGE = Page(
     },
     speakers={name: Speaker("male") for name in ("DC", "JE", "JK", "KL")},
     stem=re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)(\d{2})", re.ASCII),
-    parse=parse,
+    parse=_parse_name,
 )

@@ -7,23 +7,23 @@ wording differs between the speakers. One file says OA for OAF. ``ps`` is pleasa
 import re
 from pathlib import PurePath
 
-from pipeline.corpora.info import Clip, Page, Speaker
+from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Parse a file name.
 
-    >>> parse(PurePath("OAF_neutral/OA_bite_neutral.wav")).speaker
+    >>> _parse_name(PurePath("OAF_neutral/OA_bite_neutral.wav")).speaker
     'tess/OAF'
 
     Raises:
         NameRefused: ``unknown_name``.
     """
-    speaker, word, emotion = PAGE.split(path)
-    return PAGE.clip(path, speaker="OAF" if speaker == "OA" else speaker, emotion=emotion, statement=word)
+    speaker, word, emotion = INFO.split(path)
+    return INFO.clip(path, speaker="OAF" if speaker == "OA" else speaker, emotion=emotion, statement=word)
 
 
-PAGE = Page(
+INFO = CorpusInfo(
     name="tess",
     title="TESS",
     language="en",
@@ -46,5 +46,5 @@ PAGE = Page(
     },
     speakers={"OAF": Speaker("female", 64), "YAF": Speaker("female", 26)},
     stem=re.compile(r"(OAF|YAF|OA)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)"),
-    parse=parse,
+    parse=_parse_name,
 )

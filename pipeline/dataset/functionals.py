@@ -28,14 +28,14 @@ def delta(view: Array, *, order: int = 1) -> Array:
     width = min(WIDTH, len(view) - 1 + len(view) % 2)
     if width <= order:
         return np.zeros_like(view)
-    inside = sliding_window_view(view, width, axis=0) @ slope(width, order)
+    inside = sliding_window_view(view, width, axis=0) @ _derivative_weights(width, order)
     ends = (width // 2, len(view) - len(inside) - width // 2)
     # repeated at the ends, as the highest derivative of a polynomial is constant
     return np.pad(inside.astype(np.float32), (ends, (0, 0)), mode="edge")
 
 
 @lru_cache
-def slope(width: int, order: int) -> npt.NDArray[np.float64]:
+def _derivative_weights(width: int, order: int) -> npt.NDArray[np.float64]:
     """Return the weights that turn ``width`` values into the derivative of the polynomial fitted to them."""
     powers = np.vander(np.arange(width) - width // 2, order + 1)  # highest first
     weights: npt.NDArray[np.float64] = factorial(order) * np.linalg.pinv(powers)[0]
@@ -43,19 +43,19 @@ def slope(width: int, order: int) -> npt.NDArray[np.float64]:
     return weights
 
 
-def functionals(patches: Array, valid_frames: npt.NDArray[np.int32]) -> Array:
+def clip_functionals(patches: Array, valid_frames: npt.NDArray[np.int32]) -> Array:
     """Compute functionals over frames that hold sound. Shape: ``(clips, frames, bins)`` to ``(clips, 4 * bins)``.
 
     The columns are means, standard deviations, and those of the deltas, in the units of the view.
 
-    >>> functionals(np.float32([[[0], [2], [9]]]), np.int32([2])).tolist()
+    >>> clip_functionals(np.float32([[[0], [2], [9]]]), np.int32([2])).tolist()
     [[1.0, 1.0, 0.0, 0.0]]
     """
     sound = (patch[: max(1, count)] for patch, count in zip(patches, valid_frames, strict=True))
-    vectors = [np.concatenate([*moments(view), *moments(delta(view))]) for view in sound]
+    vectors = [np.concatenate([*_moments(view), *_moments(delta(view))]) for view in sound]
     return np.array(vectors, np.float32).reshape(len(patches), 4 * patches.shape[2])
 
 
-def moments(view: Array) -> list[npt.NDArray[np.float64]]:
+def _moments(view: Array) -> list[npt.NDArray[np.float64]]:
     """Return mean and standard deviation of each bin. Shape: ``(frames, bins)`` to two of ``(bins,)``."""
     return [view.mean(axis=0, dtype=np.float64), view.std(axis=0, dtype=np.float64)]

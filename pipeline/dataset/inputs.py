@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.core.labels import ORIGINAL, VOTED
-from pipeline.dataset.functionals import functionals
-from pipeline.dataset.table import Table
+from pipeline.core.labels import ORIGINAL, VOTED_EMOTIONS
+from pipeline.dataset.functionals import clip_functionals
+from pipeline.dataset.table import FeatureTable
 
-SMALLEST = 1e-6  # least variance: constant values must not divide by zero
+MIN_VARIANCE = 1e-6  # least variance: constant values must not divide by zero
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
@@ -35,7 +35,7 @@ def neutral_statistics(rows: int) -> Statistics:
     return Statistics(np.zeros(rows, np.float32), np.ones(rows, np.float32))
 
 
-def fit_statistics(table: Table, numbers: Numbers, *, cells: bool = False, size: int = 1024) -> Statistics:
+def fit_statistics(table: FeatureTable, numbers: Numbers, *, cells: bool = False, size: int = 1024) -> Statistics:
     """Fit statistics to each bin over the frames that hold sound; the padding is ignored.
 
     With ``cells`` each frame of each bin has statistics of its own, padding included, as in published systems that
@@ -50,17 +50,17 @@ def fit_statistics(table: Table, numbers: Numbers, *, cells: bool = False, size:
         sound = patches if cells else patches[frames < table.valid_frames[batch, None]]
         total += [sound.sum(axis=0), np.square(sound).sum(axis=0)]
         count += len(sound)
-    return moments(total / max(count, 1))
+    return _statistics_from_moments(total / max(count, 1))
 
 
-def moments(means: npt.NDArray[np.float64]) -> Statistics:
+def _statistics_from_moments(means: npt.NDArray[np.float64]) -> Statistics:
     """Compute statistics from the means of values and of their squares, shape ``(2, ...)``."""
     mean, square = means
-    variance = np.maximum(square - np.square(mean), SMALLEST)
+    variance = np.maximum(square - np.square(mean), MIN_VARIANCE)
     return Statistics(mean.astype(np.float32), variance.astype(np.float32))
 
 
-def statistics_over(values: Array) -> Statistics:
+def fit_vector_statistics(values: Array) -> Statistics:
     """Fit statistics to vectors, as scikit-learn does: constant columns are not scaled. Shape: ``(clips, values)``."""
     from sklearn.preprocessing import StandardScaler  # late: loading a model doesn't need it
 
@@ -68,13 +68,13 @@ def statistics_over(values: Array) -> Statistics:
     return Statistics(scaler.mean_.astype(np.float32), np.square(scaler.scale_).astype(np.float32))
 
 
-KINDS = ("rows", "cells", "functionals")
-SIZE = 1024  # clips processed at once
-Halves = npt.NDArray[np.float16]
+INPUT_KINDS = ("rows", "cells", "functionals")
+BATCH_CLIPS = 1024  # clips processed at once
+HalfArray = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
-class Speakers:
+class SpeakerStatistics:
     """Statistics of each of s speakers."""
 
     of: Numbers  # the speaker of each row of the table, shape (rows of the table,)
@@ -89,16 +89,16 @@ class Speakers:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ModelInputs:
     """The rows of a table as a kind of model needs them.
 
     ``kind`` is what has statistics of its own: ``rows`` (each bin of a view), ``cells`` (each frame of each bin), or
     ``functionals``, which describe a clip by a vector instead of a patch.
     """
 
-    table: Table
+    table: FeatureTable
     kind: str
-    speakers: Speakers | None = None
+    speakers: SpeakerStatistics | None = None
 
     def gather(self, numbers: Numbers) -> Array:
         """Read model inputs. Shape ``(clips, frames, bins)``, or ``(clips, 4 * bins)`` for functionals."""
@@ -109,8 +109,8 @@ class Inputs:
         """Read model inputs before standardisation."""
         if self.kind != "functionals":
             return self.table.gather(numbers)
-        batches = [numbers[start : start + SIZE] for start in range(0, len(numbers), SIZE)]
-        vectors = [functionals(self.table.gather(batch), self.table.valid_frames[batch]) for batch in batches]
+        batches = [numbers[start : start + BATCH_CLIPS] for start in range(0, len(numbers), BATCH_CLIPS)]
+        vectors = [clip_functionals(self.table.gather(batch), self.table.valid_frames[batch]) for batch in batches]
         return np.concatenate([np.empty((0, 4 * self.table.layout.shape[1]), np.float32), *vectors])
 
     @property
@@ -119,7 +119,7 @@ class Inputs:
         itemsize = np.dtype(np.float32 if self.speakers else self.table.layout.dtype).itemsize
         return len(self.table.rows) * int(np.prod(self.table.layout.shape)) * itemsize
 
-    def everything(self) -> Array | Halves:
+    def everything(self) -> Array | HalfArray:
         """Read all rows of the table, as stored, or standardised if there are statistics of speakers.
 
         Shape ``(rows of the table, frames, bins)``.
@@ -128,15 +128,15 @@ class Inputs:
             return self.table.stored(np.arange(len(self.table.rows)))
         out = np.zeros((len(self.table.rows), *self.table.layout.shape), np.float32)
         known = np.flatnonzero(self.speakers.of >= 0)
-        for start in range(0, len(known), SIZE):
-            batch = known[start : start + SIZE]
+        for start in range(0, len(known), BATCH_CLIPS):
+            batch = known[start : start + BATCH_CLIPS]
             out[batch] = self.gather(batch)
         return out
 
     def measure(self, numbers: Numbers) -> Statistics:
         """Fit mean and variance to clips."""
         if self.kind == "functionals":
-            return statistics_over(self.raw(numbers))
+            return fit_vector_statistics(self.raw(numbers))
         return fit_statistics(self.table, numbers, cells=self.kind == "cells")
 
     def by_speaker(self, clips: pd.DataFrame) -> Self:
@@ -156,22 +156,22 @@ class Inputs:
         of[numbers] = who
         measured = [self.measure(numbers[first & (who == speaker)]) for speaker in range(who.max() + 1)]
         mean, variance = (np.stack([getattr(each, name) for each in measured]) for name in ("mean", "variance"))
-        return replace(self, speakers=Speakers(of, mean, np.sqrt(variance)))
+        return replace(self, speakers=SpeakerStatistics(of, mean, np.sqrt(variance)))
 
 
-NOBODY = (0,) * len(VOTED)
+NOBODY = (0,) * len(VOTED_EMOTIONS)
 UNLABELLED = -1  # class of a clip whose listeners were tied
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]  # a class, shape (rows,), or shares, shape (rows, classes)
 
 
-def tally_votes(votes: Iterable[Sequence[int] | None], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+def count_votes(votes: Iterable[Sequence[int] | None], classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Count the votes for each class; votes for emotions outside the classes are ignored. Shape ``(rows, classes)``.
 
-    >>> tally_votes([[4, 0, 2, 0, 4, 0], None], ["angry", "neutral", "surprise"]).tolist()
+    >>> count_votes([[4, 0, 2, 0, 4, 0], None], ["angry", "neutral", "surprise"]).tolist()
     [[4.0, 4.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    counts = np.array([NOBODY if each is None else each for each in votes], np.float64).reshape(-1, len(VOTED))
-    return np.asarray(counts @ (np.array(VOTED)[:, None] == np.array(classes)))
+    counts = np.array([NOBODY if each is None else each for each in votes], np.float64).reshape(-1, len(VOTED_EMOTIONS))
+    return np.asarray(counts @ (np.array(VOTED_EMOTIONS)[:, None] == np.array(classes)))
 
 
 def soft_targets(labels: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

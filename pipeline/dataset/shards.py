@@ -19,7 +19,7 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError
 
 Tensors = npt.NDArray[Any]
-GROUP = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough for memory
+GROUP_BYTES = 16 * 2**20  # bytes of tensors in a row group: large enough to compress, small enough for memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Layout:
     @property
     def clips_per_group(self) -> int:
         """Clips in a row group, at least one."""
-        return max(1, GROUP // self.clip_bytes)
+        return max(1, GROUP_BYTES // self.clip_bytes)
 
     def schema(self) -> pa.Schema:
         """Return the Arrow schema, with all fields in its metadata."""
@@ -57,7 +57,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureRows:
     """A block of rows: columns of equal length, and tensors of shape ``(rows, frames, bins)``."""
 
     key: Sequence[str]
@@ -67,9 +67,9 @@ class Rows:
     variant: Sequence[str] = ()
 
 
-def concatenate(blocks: Sequence[Rows]) -> Rows:
+def concatenate_rows(blocks: Sequence[FeatureRows]) -> FeatureRows:
     """Join blocks of rows of one view."""
-    return Rows(
+    return FeatureRows(
         key=[key for block in blocks for key in block.key],
         tensors=np.concatenate([block.tensors for block in blocks]),
         valid_frames=np.concatenate([block.valid_frames for block in blocks]),
@@ -78,7 +78,7 @@ def concatenate(blocks: Sequence[Rows]) -> Rows:
     )
 
 
-def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
+def write_shard(path: Path, layout: Layout, groups: Iterable[FeatureRows]) -> int:
     """Write row groups to a new shard and return the number of rows."""
     schema, count = layout.schema(), 0
     options = {
@@ -91,12 +91,12 @@ def write(path: Path, layout: Layout, groups: Iterable[Rows]) -> int:
     }
     with files.atomic_write(path) as part, pq.ParquetWriter(part, schema, **options) as writer:
         for rows in groups:
-            writer.write_table(table(rows, layout, schema))
+            writer.write_table(rows_to_arrow(rows, layout, schema))
             count += len(rows.clip_id)
     return count
 
 
-def table(rows: Rows, layout: Layout, schema: pa.Schema) -> pa.Table:
+def rows_to_arrow(rows: FeatureRows, layout: Layout, schema: pa.Schema) -> pa.Table:
     """Convert rows to Arrow; tensors that do not fit the layout are refused."""
     if rows.tensors.shape[1:] != layout.shape or rows.tensors.dtype != layout.dtype:
         raise StoreError(
@@ -125,7 +125,7 @@ def open_shard(path: Path) -> tuple[pq.ParquetFile, Layout]:
     """
     stage = f"extract@{path.stem}"
     if not path.exists():
-        raise files.missing(path, stage)
+        raise files.missing_file_error(path, stage)
     try:
         file = pq.ParquetFile(path)
         values = json.loads(file.schema_arrow.metadata[b"ser"])
@@ -133,16 +133,16 @@ def open_shard(path: Path) -> tuple[pq.ParquetFile, Layout]:
         raise StoreError(f"{path} is no feature shard ({error}): run 'dvc repro -f {stage}'.") from error
     layout = Layout(**values | {"shape": tuple(values["shape"]), "rows": tuple(values["rows"])})
     if not file.schema_arrow.equals(layout.schema()):
-        raise files.other_layout(path, stage)
+        raise files.schema_error(path, stage)
     return file, layout
 
 
-def index(file: pq.ParquetFile) -> pa.Table:
+def read_index(file: pq.ParquetFile) -> pa.Table:
     """Read all columns but the tensors."""
     return file.read(columns=["clip_id", "variant", "key", "valid_frames"])
 
 
-def tensors(file: pq.ParquetFile, layout: Layout) -> Iterable[Tensors]:
+def read_tensors(file: pq.ParquetFile, layout: Layout) -> Iterable[Tensors]:
     """Yield the tensors, one row group at a time. Shape ``(rows, frames, bins)``."""
     for group in range(file.num_row_groups):
         column = file.read_row_group(group, columns=["x"])["x"].combine_chunks()

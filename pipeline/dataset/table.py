@@ -26,13 +26,13 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError, warn_once
 from pipeline.dataset import shards
 
-PIECE = 2**20  # bytes read at once
+CHUNK = 2**20  # bytes read at once
 SHORT = 32  # hexadecimal digits of a checksum: 128 bits
 SETTLED = 2 * 10**9  # ns after which any change alters the modification time, even on file systems with coarse clocks
 
 
 @dataclass(frozen=True)
-class Table:
+class FeatureTable:
     """The rows of one view over several corpora, found by clip_id and variant."""
 
     layout: shards.Layout
@@ -78,7 +78,7 @@ class Table:
             yield self.arrays[number][row]
 
 
-def layout_of(paths: Sequence[Path]) -> shards.Layout:
+def read_layout(paths: Sequence[Path]) -> shards.Layout:
     """Read the common layout of the shards of one view.
 
     Raises:
@@ -91,42 +91,42 @@ def layout_of(paths: Sequence[Path]) -> shards.Layout:
     return layouts[0]
 
 
-def open_table(paths: Sequence[Path], cache: Path) -> Table:
+def open_table(paths: Sequence[Path], cache: Path) -> FeatureTable:
     """Open the shards of one view.
 
     Raises:
         StoreError: one is missing or damaged, or they were made with different settings.
     """
-    layout = layout_of(paths)
+    layout = read_layout(paths)
     opened = [shards.open_shard(path) for path in paths]
-    arrays = tuple(unpack(path, *shard, cache) for path, shard in zip(paths, opened, strict=True))
+    arrays = tuple(_map_unpacked(path, *shard, cache) for path, shard in zip(paths, opened, strict=True))
     starts = np.cumsum([0, *map(len, arrays[:-1])])
-    index = pd.concat([shards.index(file).to_pandas() for file, _ in opened], ignore_index=True)
+    index = pd.concat([shards.read_index(file).to_pandas() for file, _ in opened], ignore_index=True)
     rows = pd.Series(range(len(index)), index=pd.MultiIndex.from_frame(index[["clip_id", "variant"]]))
-    return Table(layout, arrays, starts, rows, index["valid_frames"].to_numpy(np.int32))
+    return FeatureTable(layout, arrays, starts, rows, index["valid_frames"].to_numpy(np.int32))
 
 
-def unpack(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
+def _map_unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> shards.Tensors:
     """Map the unpacked tensors of a shard; they are written on first use, and again if damaged."""
-    mapped: shards.Tensors = np.load(unpacked(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
+    mapped: shards.Tensors = np.load(_unpacked_file(path, file, layout, cache), mmap_mode="r", allow_pickle=False)
     return mapped.view(np.ndarray)  # indexing a memmap takes ten times as long
 
 
-def unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
+def _unpacked_file(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Path) -> Path:
     """Find the unpacked file of a shard, or write it into the cache, or into the user's own if the cache is read-only.
 
     Raises:
         StoreError: no folder is writable, or the shard is damaged.
     """
-    shard, own = shard_hash(path, cache), files.own_home(cache)
+    shard, own = cached_shard_hash(path, cache), files.user_cache_location(cache)
     for folder in dict.fromkeys([cache, own]):
-        if found := next(whole(folder, shard), None):
+        if found := next(_intact_files(folder, shard), None):
             return found
         try:
-            return write(path, file, layout, folder)
+            return _write_unpacked(path, file, layout, folder)
         except StoreError as error:
             failure = error
-            if files.error_number(error) not in files.RIGHTS:
+            if files.error_number(error) not in files.PERMISSION_ERRORS:
                 break
         warn_once(str(cache), f"You may not write to {cache}: shards are unpacked for training in {own}.")
     advice = (
@@ -137,10 +137,10 @@ def unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, cache: Pat
     raise StoreError(f"{failure}{advice}") from failure
 
 
-def whole(folder: Path, shard: str) -> Iterator[Path]:
+def _intact_files(folder: Path, shard: str) -> Iterator[Path]:
     """Yield the intact unpacked files of a shard and delete damaged ones; unreadable ones are skipped."""
-    for path in filter(files.is_readable, files.matching(folder, f"{shard}-*.npy")):
-        if is_whole(path):
+    for path in filter(files.is_readable, files.glob_sorted(folder, f"{shard}-*.npy")):
+        if _is_intact(path):
             yield path
             continue
         print(f"{path} is damaged; it is made again.", file=sys.stderr, flush=True)
@@ -148,7 +148,7 @@ def whole(folder: Path, shard: str) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-def is_whole(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     """Say whether an unpacked file matches the checksum in its name.
 
     Raises:
@@ -156,7 +156,7 @@ def is_whole(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            return is_promised(path.name, iter(partial(file.read, PIECE), b""))
+            return matches_checksum(path.name, iter(partial(file.read, CHUNK), b""))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EIO, errno.ESTALE):
             return False
@@ -165,7 +165,7 @@ def is_whole(path: Path) -> bool:
         ) from error
 
 
-def is_promised(name: str, pieces: Iterable[bytes]) -> bool:
+def matches_checksum(name: str, pieces: Iterable[bytes]) -> bool:
     """Say whether bytes match the checksum in the name of an unpacked file."""
     shard, _, promised = name.removesuffix(".npy").partition("-")
     found = hashlib.sha256(shard.encode())  # detects the file of another shard under this name, too
@@ -174,7 +174,7 @@ def is_promised(name: str, pieces: Iterable[bytes]) -> bool:
     return found.hexdigest()[:SHORT] == promised
 
 
-def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path) -> Path:
+def _write_unpacked(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path) -> Path:
     """Unpack a shard into a folder; return the path of the file."""
     shard = files.file_hash(path)  # not the cached hash, which may belong to another file
     unnamed, checksum = folder / f"{shard}.npy", hashlib.sha256(shard.encode())
@@ -182,7 +182,7 @@ def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path)
         files.atomic_write(unnamed) as part,
         part.open("wb") as out,
     ):  # not a memory map, where a full disk is a crash
-        for piece in contents(path, file, layout):
+        for piece in _unpacked_bytes(path, file, layout):
             checksum.update(piece)
             out.write(piece)
     named = folder / f"{shard}-{checksum.hexdigest()[:SHORT]}.npy"
@@ -193,7 +193,7 @@ def write(path: Path, file: pq.ParquetFile, layout: shards.Layout, folder: Path)
         raise StoreError(f"{named} could not be written: {error.strerror}.") from error
 
 
-def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterator[bytes]:
+def _unpacked_bytes(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterator[bytes]:
     """Yield the bytes of the unpacked file of a shard.
 
     Raises:
@@ -204,14 +204,14 @@ def contents(path: Path, file: pq.ParquetFile, layout: shards.Layout) -> Iterato
     np.lib.format.write_array_header_1_0(header, fields)
     yield header.getvalue()
     try:
-        for tensors in shards.tensors(file, layout):
+        for tensors in shards.read_tensors(file, layout):
             yield np.ascontiguousarray(tensors).tobytes()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} is damaged ({reason}): run 'dvc repro -f extract@{path.stem}'.") from error
 
 
-def shard_hash(path: Path, cache: Path) -> str:
+def cached_shard_hash(path: Path, cache: Path) -> str:
     """Hash a shard; the hash is cached while inode, size and modification time stay the same, as in Git and DVC."""
     status = path.stat()
     name = files.text_hash(str(path.resolve()), status.st_ino, status.st_size, status.st_mtime_ns)

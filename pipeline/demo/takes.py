@@ -13,16 +13,16 @@ from zlib import crc32
 import numpy as np
 
 from pipeline.core.errors import SettingError
-from pipeline.core.labels import VOTED
+from pipeline.core.labels import VOTED_EMOTIONS
 from pipeline.corpora import crema_d, ravdess, savee, tess
-from pipeline.corpora.crema_d import ACTORS_TABLE, LETTERS, VOTES_TABLE, WAYS
-from pipeline.corpora.info import Page
+from pipeline.corpora.crema_d import ACTORS_TABLE, MODALITY_CODES, VOTE_LETTERS, VOTES_TABLE
+from pipeline.corpora.info import CorpusInfo
 from pipeline.demo import texts
 
-Named = Iterator[tuple[str, str, float]]  # path relative to the corpus, ARPABET, strength of the emotion
+NamedTakes = Iterator[tuple[str, str, float]]  # path relative to the corpus, ARPABET, strength of the emotion
 NORMAL, STRONG = 0.9, 1.3
-LEVELS = {"LO": 0.6, "MD": NORMAL, "HI": STRONG}
-FOLDERS = {  # folders of TESS whose name differs from the code in its file names
+LEVEL_STRENGTHS = {"LO": 0.6, "MD": NORMAL, "HI": STRONG}
+TESS_FOLDERS = {  # folders of TESS whose name differs from the code in its file names
     ("OAF", "fear"): "Fear",
     ("OAF", "ps"): "Pleasant_surprise",
     ("OAF", "sad"): "Sad",
@@ -31,11 +31,11 @@ FOLDERS = {  # folders of TESS whose name differs from the code in its file name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Troupe:
+class CorpusSpec:
     """What the takes of one corpus have in common."""
 
-    info: Page
-    names: Callable[[str, str], Named]  # all takes of a speaker and an emotion code
+    info: CorpusInfo
+    names: Callable[[str, str], NamedTakes]  # all takes of a speaker and an emotion code
     speakers: tuple[str, ...]
     share: float  # of all clips
     level: float  # dBFS, RMS of neutral speech
@@ -44,7 +44,7 @@ class Troupe:
     tempo: float = 1.0  # factor
 
 
-def name_ravdess(actor: str, code: str) -> Named:
+def _name_ravdess_takes(actor: str, code: str) -> NamedTakes:
     """Yield the 8 takes of an emotion, or 4 of neutral, which has no strong intensity."""
     strengths = {"01": NORMAL} if code == "01" else {"01": NORMAL, "02": STRONG}
     for strength, statement, repetition in product(strengths, texts.RAVDESS, ("01", "02")):
@@ -52,51 +52,51 @@ def name_ravdess(actor: str, code: str) -> Named:
         yield f"Actor_{actor}/{stem}.wav", texts.RAVDESS[statement], strengths[strength]
 
 
-def name_crema_d(actor: str, code: str) -> Named:
+def _name_crema_d_takes(actor: str, code: str) -> NamedTakes:
     """Yield the takes of an emotion; only IEO has levels, and 1076 has no ITS_NEU."""
     for sentence, text in texts.CREMA_D.items():
-        levels = LEVELS if sentence == "IEO" and code != "NEU" else {"XX": 1.0}
+        levels = LEVEL_STRENGTHS if sentence == "IEO" and code != "NEU" else {"XX": 1.0}
         for level, strength in levels.items():
             if (actor, sentence, code) != ("1076", "ITS", "NEU"):
                 yield f"AudioWAV/{actor}_{sentence}_{code}_{level}.wav", text, strength
 
 
-def name_tess(speaker: str, code: str) -> Named:
+def _name_tess_takes(speaker: str, code: str) -> NamedTakes:
     """Yield one take per word; one file has OA for OAF."""
     for word, text in texts.TESS.items():
         prefix = "OA" if (speaker, word, code) == ("OAF", "bite", "neutral") else speaker
-        yield f"{speaker}_{FOLDERS.get((speaker, code), code)}/{prefix}_{word}_{code}.wav", text, 1.0
+        yield f"{speaker}_{TESS_FOLDERS.get((speaker, code), code)}/{prefix}_{word}_{code}.wav", text, 1.0
 
 
-def name_savee(speaker: str, code: str) -> Named:
+def _name_savee_takes(speaker: str, code: str) -> NamedTakes:
     """Yield the 15 takes of an emotion, or 30 of neutral; only the folder names the speaker."""
     for number in range(1, 31 if code == "n" else 16):
         key = f"{code}{number:02d}"
-        yield f"{speaker}/{key}.wav", texts.babble(key), 1.0
+        yield f"{speaker}/{key}.wav", texts.nonsense_sentence(key), 1.0
 
 
-TROUPES = (
-    Troupe(
-        info=ravdess.PAGE,
-        names=name_ravdess,
+CORPUS_SPECS = (
+    CorpusSpec(
+        info=ravdess.INFO,
+        names=_name_ravdess_takes,
         speakers=tuple(f"{actor:02d}" for actor in range(1, 11)),
         share=0.36,
         level=-42,
         floor=-85,
         silence=(1.0, 0.95),
     ),
-    Troupe(
-        info=crema_d.PAGE,
-        names=name_crema_d,
+    CorpusSpec(
+        info=crema_d.INFO,
+        names=_name_crema_d_takes,
         speakers=("1001", "1013", "1005", "1076", "1011", "1003", "1014", "1004", "1015", "1018", "1022", "1020"),
         share=0.38,
         level=-30,
         floor=-66,
         silence=(0.35, 0.3),
     ),
-    Troupe(
-        info=tess.PAGE,
-        names=name_tess,
+    CorpusSpec(
+        info=tess.INFO,
+        names=_name_tess_takes,
         speakers=("OAF", "YAF"),
         share=0.13,
         level=-30,
@@ -104,9 +104,9 @@ TROUPES = (
         silence=(0.03, 0.03),
         tempo=0.75,
     ),
-    Troupe(
-        info=savee.PAGE,
-        names=name_savee,
+    CorpusSpec(
+        info=savee.INFO,
+        names=_name_savee_takes,
         speakers=("DC", "JE", "JK", "KL"),
         share=0.13,
         level=-28,
@@ -118,14 +118,14 @@ TROUPES = (
 
 
 # clips: with fewer, a corpus would lack a class; with more, the published names run out
-FEWEST, MOST = 60, 1500
-BAD = 0.1  # largest share of unusable files in a corpus
+MIN_CLIPS, MAX_CLIPS = 60, 1500
+MAX_BAD_SHARE = 0.1  # largest share of unusable files in a corpus
 
-POINTER = """version https://git-lfs.github.com/spec/v1
+LFS_POINTER_TEXT = """version https://git-lfs.github.com/spec/v1
 oid sha256:994b54546a0f483d703f25c74911065ae4d193fbd560ddde60ba27d5c6b3221c
 size 84394
 """
-ODD: dict[str, dict[str, Any]] = {  # usable, but known to break loaders
+UNUSUAL_TAKES: dict[str, dict[str, Any]] = {  # usable, but known to break loaders
     "Actor_01/03-01-02-01-01-02-01.wav": {"channels": 2},
     "Actor_07/03-01-03-01-02-01-07.wav": {},
     "Actor_07/03-01-03-01-02-02-07.wav": {"twin": "Actor_07/03-01-03-01-02-01-07.wav"},
@@ -134,23 +134,23 @@ ODD: dict[str, dict[str, Any]] = {  # usable, but known to break loaders
     "OAF_Pleasant_surprise/OAF_pad_ps.wav": {"fault": "clipped"},
     "YAF_angry/YAF_germ_angry.wav": {"container": "AIFF"},
 }
-BROKEN: list[dict[str, dict[str, Any]]] = [  # unusable, in the order in which they are added
+UNUSABLE_TAKES: list[dict[str, dict[str, Any]]] = [  # unusable, in the order in which they are added
     {"Actor_05/03-01-06-01-02-01-05.wav": {"fault": "truncated"}},
     {"AudioWAV/1076_MTI_SAD_XX.wav": {"fault": "silent"}},
-    {"AudioWAV/1015_TIE_FEA_XX.wav": {"pointer": POINTER}},
+    {"AudioWAV/1015_TIE_FEA_XX.wav": {"pointer": LFS_POINTER_TEXT}},
     {
         "AudioWAV/1013_WSI_DIS_XX.wav": {},
         "AudioWAV/1013_WSI_SAD_XX.wav": {"twin": "AudioWAV/1013_WSI_DIS_XX.wav"},
     },
 ]
-RESERVED = frozenset(ODD).union(*BROKEN)
+FAULTY_PATHS = frozenset(UNUSUAL_TAKES).union(*UNUSABLE_TAKES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Take:
     """A file to write."""
 
-    spec: Troupe
+    spec: CorpusSpec
     path: str  # relative to the folder of the corpus
     speaker: str
     emotion: str  # canonical
@@ -164,34 +164,34 @@ class Take:
     pointer: str = ""  # contents of a git-lfs pointer, instead of audio
 
 
-def plan(clips: int, seed: int) -> list[Take]:
+def plan_takes(clips: int, seed: int) -> list[Take]:
     """List the takes: ``clips`` ordinary ones, plus the faulty ones; copies come after their originals.
 
     The seed selects among the takes of a speaker and an emotion; more clips only add files.
 
-    >>> len(plan(400, seed=0)), len({take.speaker for take in plan(60, seed=0)})
+    >>> len(plan_takes(400, seed=0)), len({take.speaker for take in plan_takes(60, seed=0)})
     (412, 28)
 
     Raises:
         SettingError: the number of clips is out of range.
     """
-    if not FEWEST <= clips <= MOST:
-        raise SettingError(f"params.yaml: data.demo.clips is {clips}, expected {FEWEST} to {MOST}.")
-    takes = [take for spec in TROUPES for take in choose(spec, round(clips * spec.share), seed)]
+    if not MIN_CLIPS <= clips <= MAX_CLIPS:
+        raise SettingError(f"params.yaml: data.demo.clips is {clips}, expected {MIN_CLIPS} to {MAX_CLIPS}.")
+    takes = [take for spec in CORPUS_SPECS for take in _choose_takes(spec, round(clips * spec.share), seed)]
     return sorted(takes, key=lambda take: (bool(take.twin), take.spec.info.title, take.path))
 
 
-def choose(spec: Troupe, count: int, seed: int) -> list[Take]:
+def _choose_takes(spec: CorpusSpec, count: int, seed: int) -> list[Take]:
     """Choose ``count`` ordinary takes of one corpus, and its faulty ones."""
-    every = {take.path: take for take in rehearse(spec)}
-    ordinary = (take for take in spread(spec, every.values(), seed) if take.path not in RESERVED)
+    every = {take.path: take for take in list_published_takes(spec)}
+    ordinary = (take for take in _order_balanced(spec, every.values(), seed) if take.path not in FAULTY_PATHS)
     return [
         *islice(ordinary, count),
-        *(replace(every[path], **changes) for path, changes in faults(every, count).items()),
+        *(replace(every[path], **changes) for path, changes in _select_faulty_takes(every, count).items()),
     ]
 
 
-def rehearse(spec: Troupe) -> Iterator[Take]:
+def list_published_takes(spec: CorpusSpec) -> Iterator[Take]:
     """Yield all takes of the published corpus by the speakers of the demo."""
     for speaker in spec.speakers:
         for code, emotion in spec.info.emotions.items():
@@ -207,16 +207,16 @@ def rehearse(spec: Troupe) -> Iterator[Take]:
                 )
 
 
-def spread(spec: Troupe, takes: Iterable[Take], seed: int) -> Iterator[Take]:
+def _order_balanced(spec: CorpusSpec, takes: Iterable[Take], seed: int) -> Iterator[Take]:
     """Order takes so that every prefix is as balanced over speakers and emotions as possible."""
-    cells: dict[tuple[str, str], list[Take]] = {cell: [] for cell in rounds(spec)}
+    cells: dict[tuple[str, str], list[Take]] = {cell: [] for cell in _pair_speakers_emotions(spec)}
     for take in takes:
         cells[take.speaker, take.emotion].append(take)
-    columns = [shuffle(column, seed) for column in cells.values()]
+    columns = [_shuffle_takes(column, seed) for column in cells.values()]
     return (take for take in chain.from_iterable(zip_longest(*columns)) if take)
 
 
-def rounds(spec: Troupe) -> Iterator[tuple[str, str]]:
+def _pair_speakers_emotions(spec: CorpusSpec) -> Iterator[tuple[str, str]]:
     """Yield all pairs of speaker and emotion, each speaker starting with another emotion."""
     emotions = list(spec.info.emotions.values())
     stride = -(-len(emotions) // len(spec.speakers))
@@ -225,72 +225,74 @@ def rounds(spec: Troupe) -> Iterator[tuple[str, str]]:
             yield speaker, emotions[(turn + stride * index) % len(emotions)]
 
 
-def shuffle(takes: list[Take], seed: int) -> list[Take]:
+def _shuffle_takes(takes: list[Take], seed: int) -> list[Take]:
     """Shuffle the takes of one speaker and emotion, independently of the others."""
     order = np.random.default_rng([seed, crc32(takes[0].path.encode())]).permutation(len(takes))
     return [takes[index] for index in order]
 
 
-def faults(every: Iterable[str], count: int) -> dict[str, dict[str, Any]]:
+def _select_faulty_takes(every: Iterable[str], count: int) -> dict[str, dict[str, Any]]:
     """Select the usable faulty files of a corpus, and as many unusable ones as ``BAD`` allows."""
     names = set(every)
-    chosen = {path: changes for path, changes in ODD.items() if path in names}
+    chosen = {path: changes for path, changes in UNUSUAL_TAKES.items() if path in names}
     bad = 0
-    for group in BROKEN:
-        if names.issuperset(group) and bad + len(group) <= BAD * (count + bad + len(group)):
+    for group in UNUSABLE_TAKES:
+        if names.issuperset(group) and bad + len(group) <= MAX_BAD_SHARE * (count + bad + len(group)):
             chosen |= group
             bad += len(group)
     return chosen
 
 
-FOLDER = "processedResults"
-RIGHT = {"voice": 0.400, "face": 0.574, "multimodal": 0.631}  # published share of correct votes
-NEUTRAL = 0.5  # share of neutral among the other votes
-LISTENERS = 10  # per clip and modality
+TABLES_FOLDER = "processedResults"
+RECOGNITION_RATES = {"voice": 0.400, "face": 0.574, "multimodal": 0.631}  # published share of correct votes
+NEUTRAL_ERROR_SHARE = 0.5  # share of neutral among the other votes
+LISTENERS_PER_CLIP = 10  # per clip and modality
 
 
 def crema_d_tables(takes: Iterable[Take], seed: int) -> dict[str, str]:
     """Return the text of CREMA-D's tables by path relative to the corpus."""
-    ours = sorted((take for take in takes if take.spec.info is crema_d.PAGE), key=lambda take: take.path)
-    return {ACTORS_TABLE: actors(ours), f"{FOLDER}/{VOTES_TABLE}": votes(ours, seed)}
+    ours = sorted((take for take in takes if take.spec.info is crema_d.INFO), key=lambda take: take.path)
+    return {ACTORS_TABLE: _format_actors(ours), f"{TABLES_FOLDER}/{VOTES_TABLE}": _format_votes(ours, seed)}
 
 
-def actors(takes: Sequence[Take]) -> str:
+def _format_actors(takes: Sequence[Take]) -> str:
     """Format the table of the actors among the takes."""
-    speakers = {name: crema_d.PAGE.speakers[name] for name in sorted({take.speaker for take in takes})}
+    speakers = {name: crema_d.INFO.speakers[name] for name in sorted({take.speaker for take in takes})}
     rows = [f'{name},{speaker.age},"{speaker.sex.title()}"' for name, speaker in speakers.items()]
     return "\n".join(['"ActorID","Age","Sex"', *rows, ""])
 
 
-def votes(takes: Sequence[Take], seed: int) -> str:
+def _format_votes(takes: Sequence[Take], seed: int) -> str:
     """Format the table of votes, sorted by modality."""
     rows = [
-        f'"{100_000 * code + number}",{",".join(map(str, draw(take, modality, seed)))},"{stem(take)}"'
-        for code, modality in WAYS.items()
+        f'"{100_000 * code + number}",{",".join(map(str, draw_votes(take, modality, seed)))},"{_take_stem(take)}"'
+        for code, modality in MODALITY_CODES.items()
         for number, take in enumerate(takes, start=1)
     ]
-    return "\n".join([",".join(f'"{column}"' for column in ("", *LETTERS, "fileName")), *rows, ""])
+    return "\n".join([",".join(f'"{column}"' for column in ("", *VOTE_LETTERS, "fileName")), *rows, ""])
 
 
-def draw(take: Take, modality: str, seed: int) -> list[int]:
+def draw_votes(take: Take, modality: str, seed: int) -> list[int]:
     """Draw the votes for each of ``labels.VOTED_EMOTIONS``."""
     rng = np.random.default_rng([seed, crc32(f"{modality}/{take.path}".encode())])
-    counts: list[int] = rng.multinomial(LISTENERS, chances(take.emotion, RIGHT[modality])).tolist()
+    counts: list[int] = rng.multinomial(
+        LISTENERS_PER_CLIP, _vote_probabilities(take.emotion, RECOGNITION_RATES[modality])
+    ).tolist()
     return counts
 
 
-def chances(emotion: str, right: float) -> list[float]:
+def _vote_probabilities(emotion: str, right: float) -> list[float]:
     """Return the probability of each of ``labels.VOTED_EMOTIONS``; half of the errors are neutral.
 
-    >>> [round(chance, 2) for chance in chances("angry", 0.2)]
+    >>> [round(chance, 2) for chance in _vote_probabilities("angry", 0.2)]
     [0.2, 0.1, 0.1, 0.1, 0.4, 0.1]
     """
-    others = [name for name in VOTED if name not in (emotion, "neutral")]
-    neutral = 0.0 if emotion == "neutral" else NEUTRAL * (1 - right)
+    others = [name for name in VOTED_EMOTIONS if name not in (emotion, "neutral")]
+    neutral = 0.0 if emotion == "neutral" else NEUTRAL_ERROR_SHARE * (1 - right)
     rest = dict.fromkeys(others, (1 - right - neutral) / len(others))
-    return [{"neutral": neutral, **rest, emotion: right}[name] for name in VOTED]
+    return [{"neutral": neutral, **rest, emotion: right}[name] for name in VOTED_EMOTIONS]
 
 
-def stem(take: Take) -> str:
+def _take_stem(take: Take) -> str:
     """Return the name of a take as in the tables."""
     return take.path.rpartition("/")[2].removesuffix(".wav")

@@ -27,7 +27,7 @@ CREMA_D = {
     "TSI": "DH AX S ER1 F AX S IH0 Z S L IH1 K",  # The surface is slick
     "WSI": "W IY0 L S T AA1 P IH0 N AX K AH1 P AX L AX V M IH1 N AX T S",  # We'll stop in a couple of minutes
 }
-WORDS = {
+TESS_WORDS = {
     "back": "B AE1 K",
     "bean": "B IY1 N",
     "bite": "B AY1 T",
@@ -56,20 +56,20 @@ WORDS = {
     "yes": "Y EH1 S",
     "youth": "Y UW1 TH",
 }
-TESS = {word: f"S EY1 DH AX W ER1 D , {phones}" for word, phones in WORDS.items()}  # Say the word …
+TESS = {word: f"S EY1 DH AX W ER1 D , {phones}" for word, phones in TESS_WORDS.items()}  # Say the word …
 ONSETS = ["B", "D", "F", "G", "HH", "K", "L", "M", "N", "P", "R", "S", "SH", "T", "W", "Y"]
-CORES = ["AA", "AE", "AO", "AX", "AY", "EH", "EY", "IH", "IY", "OW", "UW"]
+NUCLEI = ["AA", "AE", "AO", "AX", "AY", "EH", "EY", "IH", "IY", "OW", "UW"]
 CODAS = ["", "", "", "D", "L", "N", "R", "S", "T", "Z"]
 
 
 @cache
-def babble(key: str, *, syllables: int = 12) -> str:
+def nonsense_sentence(key: str, *, syllables: int = 12) -> str:
     """Return a sentence of nonsense syllables that depends only on the key.
 
-    >>> babble("sa07", syllables=3)
+    >>> nonsense_sentence("sa07", syllables=3)
     'R EY0 T G AA1 HH IY0 Z'
     """
     rng = np.random.default_rng(crc32(key.encode()))
     stressed = np.arange(syllables) % 3 == rng.integers(3)
-    spoken = [f"{rng.choice(ONSETS)} {rng.choice(CORES)}{int(beat)} {rng.choice(CODAS)}" for beat in stressed]
+    spoken = [f"{rng.choice(ONSETS)} {rng.choice(NUCLEI)}{int(beat)} {rng.choice(CODAS)}" for beat in stressed]
     return " ".join(" ".join(spoken).split())

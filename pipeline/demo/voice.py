@@ -18,13 +18,13 @@ from pipeline.demo import tract
 
 Array = npt.NDArray[np.float64]
 VERSION = 1  # increase when the same seed gives other samples, here or in `demo.tract`
-FULL = 20_000  # Hz, the lowest rate to synthesise at
-RANGE = (60, 600)  # Hz, of f0
-PEAK = 0.9  # of full scale; louder clips are attenuated
+MIN_SYNTHESIS_RATE = 20_000  # Hz, the lowest rate to synthesise at
+F0_RANGE = (60, 600)  # Hz, of f0
+MAX_PEAK = 0.9  # of full scale; louder clips are attenuated
 
 
 @dataclass(frozen=True)
-class Emotion:
+class Prosody:
     """Differences from a speaker's neutral voice, in units that are additive."""
 
     pitch: float = 0.0  # semitones
@@ -38,17 +38,17 @@ class Emotion:
     formants: float = 0.0  # doublings of the formants: a smile shortens the vocal tract
 
 
-EMOTIONS = {
-    "angry": Emotion(pitch=4.5, span=0.7, rise=-2, level=12, tempo=0.2, bright=10, breath=-6, jitter=0.7),
-    "disgust": Emotion(pitch=-2.5, span=0.4, rise=-2, tempo=-0.5, bright=1, jitter=2.4, formants=-0.1),
-    "fear": Emotion(pitch=7, span=-0.7, rise=1, level=2, tempo=0.4, bright=-1, breath=10, jitter=1.5),
-    "happy": Emotion(pitch=5, span=1.1, rise=2, level=7, tempo=0.1, bright=5, breath=-4, formants=0.08),
-    "neutral": Emotion(),
-    "sad": Emotion(pitch=-2.5, span=-1, rise=-2, level=-9, tempo=-0.5, bright=-9, breath=9, jitter=0.5),
-    "surprise": Emotion(pitch=8, span=1.3, rise=9, level=4, tempo=-0.1, bright=1, breath=1),
-    "calm": Emotion(pitch=-1, span=-0.4, level=-4, tempo=-0.15, bright=-3, breath=3, jitter=-0.2),
+EMOTION_PROSODY = {
+    "angry": Prosody(pitch=4.5, span=0.7, rise=-2, level=12, tempo=0.2, bright=10, breath=-6, jitter=0.7),
+    "disgust": Prosody(pitch=-2.5, span=0.4, rise=-2, tempo=-0.5, bright=1, jitter=2.4, formants=-0.1),
+    "fear": Prosody(pitch=7, span=-0.7, rise=1, level=2, tempo=0.4, bright=-1, breath=10, jitter=1.5),
+    "happy": Prosody(pitch=5, span=1.1, rise=2, level=7, tempo=0.1, bright=5, breath=-4, formants=0.08),
+    "neutral": Prosody(),
+    "sad": Prosody(pitch=-2.5, span=-1, rise=-2, level=-9, tempo=-0.5, bright=-9, breath=9, jitter=0.5),
+    "surprise": Prosody(pitch=8, span=1.3, rise=9, level=4, tempo=-0.1, bright=1, breath=1),
+    "calm": Prosody(pitch=-1, span=-0.4, level=-4, tempo=-0.15, bright=-3, breath=3, jitter=-0.2),
 }
-SPREAD = Emotion(pitch=1.2, span=0.25, rise=1, level=1.5, tempo=0.08, bright=2, breath=2, jitter=0.4, formants=0.02)
+PROSODY_SD = Prosody(pitch=1.2, span=0.25, rise=1, level=1.5, tempo=0.08, bright=2, breath=2, jitter=0.4, formants=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,11 @@ class Speaker:
     breath: float  # aspiration noise relative to the pulses
     jitter: float  # relative sd of the period
     expression: float  # factor on every emotion
-    habits: Mapping[str, Emotion]  # personal deviation for each emotion
+    habits: Mapping[str, Prosody]  # personal deviation for each emotion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
+class RecordingConditions:
     """The recording conditions of a corpus."""
 
     rate: int  # Hz
@@ -77,7 +77,7 @@ class Recording:
     tempo: float = 1.0  # factor: reading aloud is slower than spontaneous speech
 
 
-def cast(rng: np.random.Generator, sex: str) -> Speaker:
+def sample_speaker(rng: np.random.Generator, sex: str) -> Speaker:
     """Draw a random speaker, ``female`` or ``male``; women have higher voices and shorter vocal tracts."""
     female = sex == "female"
     return Speaker(
@@ -89,63 +89,69 @@ def cast(rng: np.random.Generator, sex: str) -> Speaker:
         breath=float(0.03 * 2 ** rng.normal(0, 0.6)),
         jitter=float(0.006 * 2 ** rng.normal(0, 0.4)),
         expression=float(rng.uniform(0.7, 1.15)),
-        habits={emotion: scatter(rng, 0.8) for emotion in EMOTIONS},
+        habits={emotion: _sample_deviation(rng, 0.8) for emotion in EMOTION_PROSODY},
     )
 
 
-def scatter(rng: np.random.Generator, size: float) -> Emotion:
+def _sample_deviation(rng: np.random.Generator, size: float) -> Prosody:
     """Draw a random deviation with ``size`` times the standard deviations of ``SPREAD``."""
-    return Emotion(*(float(sd * size * rng.standard_normal()) for sd in astuple(SPREAD)))
+    return Prosody(*(float(sd * size * rng.standard_normal()) for sd in astuple(PROSODY_SD)))
 
 
-def perform(rng: np.random.Generator, speaker: Speaker, emotion: str, strength: float) -> Emotion:
+def sample_prosody(rng: np.random.Generator, speaker: Speaker, emotion: str, strength: float) -> Prosody:
     """Combine an emotion with the speaker's expression and habits, and the random variation of one take.
 
     Raises:
         UnknownNameError: the emotion is unknown.
     """
-    if emotion not in EMOTIONS:
-        raise UnknownNameError("emotion", emotion, EMOTIONS)
-    typical = speaker.expression * strength * np.array(astuple(EMOTIONS[emotion]))
-    personal = np.array(astuple(speaker.habits[emotion])) + np.array(astuple(scatter(rng, 1.0)))
-    return Emotion(*(typical + personal).tolist())
+    if emotion not in EMOTION_PROSODY:
+        raise UnknownNameError("emotion", emotion, EMOTION_PROSODY)
+    typical = speaker.expression * strength * np.array(astuple(EMOTION_PROSODY[emotion]))
+    personal = np.array(astuple(speaker.habits[emotion])) + np.array(astuple(_sample_deviation(rng, 1.0)))
+    return Prosody(*(typical + personal).tolist())
 
 
-def speak(
-    rng: np.random.Generator, speaker: Speaker, emotion: str, text: str, *, recording: Recording, strength: float = 1.0
+def synthesise_speech(
+    rng: np.random.Generator,
+    speaker: Speaker,
+    emotion: str,
+    text: str,
+    *,
+    recording: RecordingConditions,
+    strength: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Synthesise a text (ARPABET, stressed vowels marked 1) in an emotion. Shape: ``(samples,)``, peak at most 0.9.
 
     >>> rng = np.random.default_rng(0)
-    >>> studio = Recording(rate=16_000, level=-30, floor=-60, silence=(0.1, 0.1))
-    >>> speak(rng, cast(rng, "female"), "sad", "AX L OW1 N", recording=studio).shape
+    >>> studio = RecordingConditions(rate=16_000, level=-30, floor=-60, silence=(0.1, 0.1))
+    >>> synthesise_speech(rng, sample_speaker(rng, "female"), "sad", "AX L OW1 N", recording=studio).shape
     (14047,)
 
     Raises:
         UnknownNameError: the emotion or a phone is unknown.
     """
-    studio = replace(recording, rate=inner(recording.rate))
-    prosody = perform(rng, speaker, emotion, strength)
-    tracks = tract.tracks(text, tempo=recording.tempo * speaker.tempo * 2**prosody.tempo, rng=rng)
-    hertz = intonation(rng, tracks.stress, speaker, prosody)
-    speech = utter(rng, tracks, hertz, speaker=speaker, prosody=prosody, rate=studio.rate)
-    signal = resample_poly(place(rng, speech, studio, gain=prosody.level), recording.rate, studio.rate)
-    bounded: npt.NDArray[np.float32] = (signal * min(1.0, PEAK / np.abs(signal).max())).astype(np.float32)
+    studio = replace(recording, rate=_synthesis_rate(recording.rate))
+    prosody = sample_prosody(rng, speaker, emotion, strength)
+    tracks = tract.parameter_tracks(text, tempo=recording.tempo * speaker.tempo * 2**prosody.tempo, rng=rng)
+    hertz = f0_contour(rng, tracks.stress, speaker, prosody)
+    speech = render_tracks(rng, tracks, hertz, speaker=speaker, prosody=prosody, rate=studio.rate)
+    signal = resample_poly(_add_room(rng, speech, studio, gain=prosody.level), recording.rate, studio.rate)
+    bounded: npt.NDArray[np.float32] = (signal * min(1.0, MAX_PEAK / np.abs(signal).max())).astype(np.float32)
     return bounded
 
 
-def inner(rate: int) -> int:
+def _synthesis_rate(rate: int) -> int:
     """Choose a rate to synthesise at: at least ``FULL``, where pulses hardly alias, in an integer ratio to ``rate``.
 
-    >>> inner(16_000), inner(24_414), inner(44_100), inner(96_000)
+    >>> _synthesis_rate(16_000), _synthesis_rate(24_414), _synthesis_rate(44_100), _synthesis_rate(96_000)
     (32000, 24414, 22050, 24000)
     """
-    if rate < FULL:
-        return rate * -(-FULL // rate)
-    return rate // max(times for times in range(1, rate // FULL + 1) if rate % times == 0)
+    if rate < MIN_SYNTHESIS_RATE:
+        return rate * -(-MIN_SYNTHESIS_RATE // rate)
+    return rate // max(times for times in range(1, rate // MIN_SYNTHESIS_RATE + 1) if rate % times == 0)
 
 
-def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, prosody: Emotion) -> Array:
+def f0_contour(rng: np.random.Generator, stress: Array, speaker: Speaker, prosody: Prosody) -> Array:
     """Draw f0 in Hz: accents on stressed vowels, declination, and a final movement. Shape: ``(frames,)``."""
     time = np.linspace(0, 1, stress.size)
     heights = np.interp(time, np.linspace(0, 1, 6), rng.uniform(0.3, 1.7, 6))
@@ -154,43 +160,51 @@ def intonation(rng: np.random.Generator, stress: Array, speaker: Speaker, prosod
     turn = prosody.rise * np.clip((time - 0.7) / 0.3, 0, 1) ** 2
     semitones = prosody.pitch + speaker.span * 2**prosody.span * movement + turn
     hertz: Array = speaker.f0 * np.exp2(semitones / 12)
-    return hertz.clip(*RANGE)
+    return hertz.clip(*F0_RANGE)
 
 
-def loudness(stress: Array) -> Array:
+def loudness_contour(stress: Array) -> Array:
     """Return the amplitude: higher with stress, falling over the sentence, with a final fade. Shape: ``(frames,)``."""
     time = np.linspace(0, 1, stress.size)
     return (0.8 + 0.3 * stress) * (1 - 0.35 * time) * np.clip((1 - time) / 0.1, 0, 1)
 
 
-def utter(
-    rng: np.random.Generator, tracks: tract.Tracks, hertz: Array, *, speaker: Speaker, prosody: Emotion, rate: int
+def render_tracks(
+    rng: np.random.Generator,
+    tracks: tract.ParameterTracks,
+    hertz: Array,
+    *,
+    speaker: Speaker,
+    prosody: Prosody,
+    rate: int,
 ) -> Array:
     """Render parameter tracks as audio. Shape: ``(frames,)`` to ``(samples,)``, RMS 1."""
-    block = round(tract.FRAME * rate)
+    block = round(tract.FRAME_SECONDS * rate)
 
     def upsample(track: Array) -> Array:
         return np.interp((np.arange(track.size * block) + 0.5) / block, np.arange(track.size) + 0.5, track)
 
-    voice = upsample(tracks.voice * loudness(tracks.stress))
-    flow, opened = tract.glottis(rng, upsample(hertz), jitter=speaker.jitter * 2**prosody.jitter, rate=rate)
+    voice = upsample(tracks.voice * loudness_contour(tracks.stress))
+    flow, opened = tract.glottal_flow(rng, upsample(hertz), jitter=speaker.jitter * 2**prosody.jitter, rate=rate)
     for decibels in (speaker.bright, prosody.bright):
-        flow = tract.brighten(flow, decibels, rate=rate)
+        flow = tract.boost_treble(flow, decibels, rate=rate)
     noise = rng.standard_normal(voice.size)
     leak = speaker.breath * 10 ** (prosody.breath / 20) * voice * opened
-    source = voice * tract.unit(flow) + (leak + upsample(tracks.breath)) * noise
+    source = voice * tract.normalise_rms(flow) + (leak + upsample(tracks.breath)) * noise
     scale = speaker.formants * 2**prosody.formants
-    speech = tract.crown(tract.cascade(source, scale * tracks.formants, rate=rate), scale=scale, rate=rate)
-    speech = tract.unit(speech)
+    speech = tract.filter_upper_formants(
+        tract.filter_formants(source, scale * tracks.formants, rate=rate), scale=scale, rate=rate
+    )
+    speech = tract.normalise_rms(speech)
     for band, track in tracks.hiss.items():
         if track.any():
-            speech += upsample(track) * tract.hiss(noise, *tract.BANDS[band], rate=rate)
-    return tract.unit(speech)
+            speech += upsample(track) * tract.frication_noise(noise, *tract.FRICATION_BANDS[band], rate=rate)
+    return tract.normalise_rms(speech)
 
 
-def place(rng: np.random.Generator, speech: Array, studio: Recording, *, gain: float) -> Array:
+def _add_room(rng: np.random.Generator, speech: Array, studio: RecordingConditions, *, gain: float) -> Array:
     """Set the level of speech, and add silence and room noise."""
     before, after = (round(seconds * studio.rate * rng.lognormal(0, 0.15)) for seconds in studio.silence)
     signal = np.pad(speech * 10 ** ((studio.level + gain) / 20), (before, after))
-    room = tract.lowpass(rng.standard_normal(signal.size), 1000, rate=studio.rate)
-    return signal + tract.unit(room) * 10 ** (studio.floor / 20)
+    room = tract.lowpass_filter(rng.standard_normal(signal.size), 1000, rate=studio.rate)
+    return signal + tract.normalise_rms(room) * 10 ** (studio.floor / 20)

@@ -15,10 +15,10 @@ from pipeline.core.errors import StoreError, UnknownNameError
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-FEWEST = 5  # speakers for a bootstrap over speakers; with fewer its interval is meaningless
+MIN_SPEAKERS = 5  # speakers for a bootstrap over speakers; with fewer its interval is meaningless
 
 
-def positions(names: Sequence[str], classes: Sequence[str]) -> Counts:
+def class_indices(names: Sequence[str], classes: Sequence[str]) -> Counts:
     """Indices of class names in ``classes``.
 
     Raises:
@@ -31,57 +31,57 @@ def positions(names: Sequence[str], classes: Sequence[str]) -> Counts:
     return found.astype(np.int64)
 
 
-def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Counts:
+def confusion_matrix(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> Counts:
     """Confusion matrix. Shape: ``(classes, classes)``, true class by predicted class.
 
-    >>> confusion(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]).tolist()
+    >>> confusion_matrix(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]).tolist()
     [[1, 1], [0, 1]]
     """
-    n, pairs = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
+    n, pairs = len(classes), class_indices(truth, classes) * len(classes) + class_indices(predicted, classes)
     return np.bincount(pairs, minlength=n**2).reshape(n, n)
 
 
-def recalls(matrix: Counts) -> Floats:
+def recall_by_class(matrix: Counts) -> Floats:
     """Recall of each class, NaN for a class without clips. Shape: ``(classes,)``."""
-    return ratio(np.diagonal(matrix), matrix.sum(axis=1))
+    return _divide(np.diagonal(matrix), matrix.sum(axis=1))
 
 
-def uar(matrix: Counts) -> float:
+def unweighted_average_recall(matrix: Counts) -> float:
     """Unweighted average recall (UAR): mean recall of the classes that occur.
 
-    >>> uar(np.array([[3, 1], [0, 2]]))
+    >>> unweighted_average_recall(np.array([[3, 1], [0, 2]]))
     0.875
     """
-    return float(np.nanmean(recalls(matrix)))
+    return float(np.nanmean(recall_by_class(matrix)))
 
 
-def wa(matrix: Counts) -> float:
+def accuracy(matrix: Counts) -> float:
     """Share of clips whose class was predicted, also called weighted accuracy."""
     return float(np.trace(matrix) / matrix.sum())
 
 
-def precision(matrix: Counts) -> Floats:
+def precision_by_class(matrix: Counts) -> Floats:
     """Precision of each class, 0 for a class never predicted. Shape: ``(classes,)``."""
-    return np.nan_to_num(ratio(np.diagonal(matrix), matrix.sum(axis=0)))
+    return np.nan_to_num(_divide(np.diagonal(matrix), matrix.sum(axis=0)))
 
 
-def f1(matrix: Counts) -> Floats:
+def f1_by_class(matrix: Counts) -> Floats:
     """F1 score of each class, NaN for a class that neither occurs nor is predicted. Shape: ``(classes,)``."""
-    return ratio(2 * np.diagonal(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+    return _divide(2 * np.diagonal(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
 def macro_f1(matrix: Counts) -> float:
     """Mean F1 score of the classes that occur."""
-    return float(f1(matrix)[matrix.sum(axis=1) > 0].mean())
+    return float(f1_by_class(matrix)[matrix.sum(axis=1) > 0].mean())
 
 
-def ratio(part: Counts, whole: Counts) -> Floats:
+def _divide(part: Counts, whole: Counts) -> Floats:
     """Quotient, NaN where ``whole`` is 0."""
     result: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
     return result
 
 
-def ece(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over clips (Guo et al. 2017, eq. 3).
 
     The confidence is the largest probability; bins are equally wide, open below and closed above.
@@ -98,7 +98,7 @@ def ece(probabilities: npt.NDArray[np.floating], truth: Counts, *, bins: int = 1
     return float(np.abs(gaps).sum() / len(truth))
 
 
-def interval(
+def bootstrap_interval(
     truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], *, seed: int, repeats: int = 1000
 ) -> tuple[float, float] | None:
     """95 % interval of the UAR: percentiles of a bootstrap over speakers.
@@ -106,27 +106,29 @@ def interval(
     Clips of a speaker resemble each other, so an interval from a bootstrap over clips would be too narrow. None with
     fewer than five speakers, or where the speaker of a clip is unknown.
     """
-    names = cast(speakers)
+    names = bootstrap_speakers(speakers)
     if not names:
         return None
-    matrices = by_speaker(truth, predicted, positions(speakers, names))
-    low, high = np.percentile(redrawn(matrices, draw(len(names), seed=seed, repeats=repeats)), [2.5, 97.5])
+    matrices = confusion_by_speaker(truth, predicted, class_indices(speakers, names))
+    low, high = np.percentile(
+        bootstrap_uars(matrices, draw_speakers(len(names), seed=seed, repeats=repeats)), [2.5, 97.5]
+    )
     return float(low), float(high)
 
 
-def cast(speakers: Sequence[str]) -> list[str]:
+def bootstrap_speakers(speakers: Sequence[str]) -> list[str]:
     """Speakers to resample; none if they are fewer than five or one is unknown.
 
-    >>> cast(["e", "d", "c", "b", "a", "a"])
+    >>> bootstrap_speakers(["e", "d", "c", "b", "a", "a"])
     ['a', 'b', 'c', 'd', 'e']
-    >>> cast(["a", "b"]), cast(["a", "b", "c", "d", "e", ""])
+    >>> bootstrap_speakers(["a", "b"]), bootstrap_speakers(["a", "b", "c", "d", "e", ""])
     ([], [])
     """
     names = sorted(set(speakers))
-    return [] if len(names) < FEWEST or "" in names else names
+    return [] if len(names) < MIN_SPEAKERS or "" in names else names
 
 
-def draw(speakers: int, *, seed: int, repeats: int) -> Counts:
+def draw_speakers(speakers: int, *, seed: int, repeats: int) -> Counts:
     """Bootstrap samples of speakers, drawn with replacement: how often each one occurs.
 
     Shape: ``(repeats, speakers)``.
@@ -134,17 +136,17 @@ def draw(speakers: int, *, seed: int, repeats: int) -> Counts:
     return np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=repeats)
 
 
-def redrawn(matrices: Counts, draws: Counts) -> Floats:
+def bootstrap_uars(matrices: Counts, draws: Counts) -> Floats:
     """UAR of each bootstrap sample, from the confusion matrices of the speakers. Shape: ``(repeats,)``."""
     hits, clips = draws @ np.diagonal(matrices, axis1=1, axis2=2), draws @ matrices.sum(axis=2)
-    uars: Floats = np.nanmean(ratio(hits, clips), axis=1)
+    uars: Floats = np.nanmean(_divide(hits, clips), axis=1)
     return uars
 
 
-def by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) -> Counts:
+def confusion_by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) -> Counts:
     """Confusion matrix of each speaker, classes in alphabetical order. Shape: ``(speakers, classes, classes)``."""
     classes = sorted({*truth, *predicted})
-    n, pairs = len(classes), positions(truth, classes) * len(classes) + positions(predicted, classes)
+    n, pairs = len(classes), class_indices(truth, classes) * len(classes) + class_indices(predicted, classes)
     speakers = int(speaker.max()) + 1
     return np.bincount(speaker * n**2 + pairs, minlength=speakers * n**2).reshape(speakers, n, n)
 
@@ -152,7 +154,7 @@ def by_speaker(truth: Sequence[str], predicted: Sequence[str], speaker: Counts) 
 Probabilities = npt.NDArray[np.floating]
 
 
-def summarize(
+def summarize_scores(
     predictions: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
 ) -> dict[str, Any]:
     """Compute all scores: pooled, by fold, corpus, class, sex and speaker.
@@ -171,21 +173,23 @@ def summarize(
         StoreError: the shapes do not fit, or a probability is not finite.
         UnknownNameError: a label is none of the classes.
     """
-    check(probabilities, (len(predictions), len(classes)))
+    _check_probabilities(probabilities, (len(predictions), len(classes)))
     rows = predictions.reset_index(drop=True).fillna({"speaker": "", "sex": ""})
     rows["predicted"] = np.asarray(classes)[probabilities.argmax(axis=1)]
     found: dict[str, Any] = {
-        "test": figures(rows, probabilities, classes, seed=seed),
-        "folds": folds(rows, classes),
-        "corpus": {str(k): corpus(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")},
-        "class": by_class(rows, classes),
-        "group": {"sex": by_sex(rows, classes)},
-        "speaker": extremes(rows[rows["speaker"] != ""], classes),
+        "test": _scores(rows, probabilities, classes, seed=seed),
+        "folds": _scores_by_fold(rows, classes),
+        "corpus": {
+            str(k): _corpus_scores(part, probabilities, classes, seed=seed) for k, part in rows.groupby("corpus")
+        },
+        "class": _scores_by_class(rows, classes),
+        "group": {"sex": _scores_by_sex(rows, classes)},
+        "speaker": _extreme_speakers(rows[rows["speaker"] != ""], classes),
     }
-    return {name: rounded(part) for name, part in found.items()}
+    return {name: _rounded(part) for name, part in found.items()}
 
 
-def headline(figures: Mapping[str, Any]) -> dict[str, float]:
+def headline_scores(figures: Mapping[str, Any]) -> dict[str, float]:
     """Content of ``metrics/eval.json``, flat; without an interval its ends are left out.
 
     ``svm`` is the UAR of the baseline on the same rows, or of the model if that is the svm; ``leaks`` is the share of
@@ -204,7 +208,7 @@ def headline(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
+def _check_probabilities(probabilities: Probabilities, shape: tuple[int, int]) -> None:
     """Refuse probabilities of another shape, or that are not finite."""
     if probabilities.shape != shape:
         raise StoreError(
@@ -217,22 +221,22 @@ def check(probabilities: Probabilities, shape: tuple[int, int]) -> None:
         )
 
 
-def matrix(rows: pd.DataFrame, classes: Sequence[str]) -> Counts:
-    return confusion(list(rows["label"]), list(rows["predicted"]), classes)
+def _confusion(rows: pd.DataFrame, classes: Sequence[str]) -> Counts:
+    return confusion_matrix(list(rows["label"]), list(rows["predicted"]), classes)
 
 
-def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+def _scores(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
     """Scores of some rows; their index selects rows of ``probabilities``."""
-    counts = matrix(rows, classes)
-    truth = positions(list(rows["label"]), classes)
-    span = interval(list(rows["label"]), list(rows["predicted"]), list(rows["speaker"]), seed=seed)
+    counts = _confusion(rows, classes)
+    truth = class_indices(list(rows["label"]), classes)
+    span = bootstrap_interval(list(rows["label"]), list(rows["predicted"]), list(rows["speaker"]), seed=seed)
     low, high = span or (None, None)
     return {
-        "uar": uar(counts),
+        "uar": unweighted_average_recall(counts),
         "uar_ci95": {"low": low, "high": high},
-        "wa": wa(counts),
+        "wa": accuracy(counts),
         "macro_f1": macro_f1(counts),
-        "ece": ece(probabilities[rows.index], truth),
+        "ece": expected_calibration_error(probabilities[rows.index], truth),
         "chance": 1 / len(set(truth)),
         "rows": len(rows),
         "clips": rows["clip_id"].nunique(),
@@ -240,28 +244,30 @@ def figures(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[
     }
 
 
-def corpus(rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int) -> dict[str, Any]:
+def _corpus_scores(
+    rows: pd.DataFrame, probabilities: Probabilities, classes: Sequence[str], *, seed: int
+) -> dict[str, Any]:
     """Scores of one corpus, with the recall of each class."""
-    recall = recalls(matrix(rows, classes)).tolist()
-    return {**figures(rows, probabilities, classes, seed=seed), "recall": dict(zip(classes, recall, strict=True))}
+    recall = recall_by_class(_confusion(rows, classes)).tolist()
+    return {**_scores(rows, probabilities, classes, seed=seed), "recall": dict(zip(classes, recall, strict=True))}
 
 
-def chance(labels: "pd.Series[str]") -> dict[str, float]:
+def chance_scores(labels: "pd.Series[str]") -> dict[str, float]:
     """Scores by chance: UAR of any constant or random guess, accuracy of always predicting the most frequent class.
 
-    >>> chance(pd.Series(["sad", "sad", "sad", "happy"]))
+    >>> chance_scores(pd.Series(["sad", "sad", "sad", "happy"]))
     {'uar': 0.5, 'wa': 0.75}
     """
     shares = labels.value_counts(normalize=True)
     return {"uar": round(1 / len(shares), 4), "wa": round(float(shares.iloc[0]), 4)}
 
 
-def folds(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+def _scores_by_fold(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """UAR and accuracy of each fold, their means and SDs; the SD of a single fold is undefined."""
-    return with_means({str(fold): matrix(part, classes) for fold, part in rows.groupby("fold")})
+    return _with_means({str(fold): _confusion(part, classes) for fold, part in rows.groupby("fold")})
 
 
-def spread(
+def scores_by_seed(
     predictions: pd.DataFrame, probabilities: Mapping[int, Probabilities], classes: Sequence[str]
 ) -> dict[str, Any]:
     """UAR and accuracy of the networks of each seed, their means and SDs; the SD of a single seed is undefined.
@@ -272,15 +278,17 @@ def spread(
         classes: class names in the order of the columns.
     """
     predicted = {str(seed): np.asarray(classes)[own.argmax(axis=1)] for seed, own in probabilities.items()}
-    found: dict[str, Any] = rounded(
-        with_means({seed: matrix(predictions.assign(predicted=own), classes) for seed, own in predicted.items()})
+    found: dict[str, Any] = _rounded(
+        _with_means({seed: _confusion(predictions.assign(predicted=own), classes) for seed, own in predicted.items()})
     )
     return found
 
 
-def with_means(matrices: Mapping[str, Counts]) -> dict[str, Any]:
+def _with_means(matrices: Mapping[str, Counts]) -> dict[str, Any]:
     """UAR and accuracy of each confusion matrix, their means and SDs."""
-    each = {name: {"uar": uar(counts), "wa": wa(counts)} for name, counts in matrices.items()}
+    each = {
+        name: {"uar": unweighted_average_recall(counts), "wa": accuracy(counts)} for name, counts in matrices.items()
+    }
     values = pd.DataFrame(each).T
     found: dict[str, Any] = {"count": len(each)}
     for name in ("uar", "wa"):
@@ -288,29 +296,32 @@ def with_means(matrices: Mapping[str, Counts]) -> dict[str, Any]:
     return found | {"each": each}
 
 
-def by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+def _scores_by_class(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Precision, recall, F1 and support of each class."""
-    counts = matrix(rows, classes)
+    counts = _confusion(rows, classes)
     columns = {
-        "precision": precision(counts),
-        "recall": recalls(counts),
-        "f1": f1(counts),
+        "precision": precision_by_class(counts),
+        "recall": recall_by_class(counts),
+        "f1": f1_by_class(counts),
         "support": counts.sum(axis=1),
     }
     return {name: {column: values[k] for column, values in columns.items()} for k, name in enumerate(classes)}
 
 
-def by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+def _scores_by_sex(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """UAR and clips of each sex, ``unknown`` where the corpus does not state it."""
     return {
-        str(sex or "unknown"): {"uar": uar(matrix(part, classes)), "clips": part["clip_id"].nunique()}
+        str(sex or "unknown"): {
+            "uar": unweighted_average_recall(_confusion(part, classes)),
+            "clips": part["clip_id"].nunique(),
+        }
         for sex, part in rows.groupby("sex")
     }
 
 
-def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+def _extreme_speakers(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Speakers with the lowest and the highest UAR; of several the first by name."""
-    each = {str(name): uar(matrix(part, classes)) for name, part in rows.groupby("speaker")}
+    each = {str(name): unweighted_average_recall(_confusion(part, classes)) for name, part in rows.groupby("speaker")}
     names = {
         "worst": min(each, key=lambda name: (each[name], name), default=""),
         "best": min(each, key=lambda name: (-each[name], name), default=""),
@@ -318,14 +329,14 @@ def extremes(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     return {end: {"name": name or None, "uar": each.get(name)} for end, name in names.items()}
 
 
-def rounded(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     """Convert nested scores for JSON: numpy scalars to numbers, floats to four digits, NaN to None.
 
-    >>> rounded({"a": np.float64(0.123456), "b": float("nan"), "c": np.int64(2)})
+    >>> _rounded({"a": np.float64(0.123456), "b": float("nan"), "c": np.int64(2)})
     {'a': 0.1235, 'b': None, 'c': 2}
     """
     if isinstance(value, dict):
-        return {str(name): rounded(item) for name, item in value.items()}
+        return {str(name): _rounded(item) for name, item in value.items()}
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, float):

@@ -16,30 +16,30 @@ from pipeline.export import runtimes
 from pipeline.train.backend import keras
 
 Array = npt.NDArray[np.float32]
-CHATTY = ("tensorflow", "tf2onnx", "absl")
+LOGGERS = ("tensorflow", "tf2onnx", "absl")
 
 
 def to_onnx(network: keras.Model, path: Path, _: Array) -> None:
     """Write a float32 ONNX model for any number of clips."""
-    only_tensorflow()
-    runtimes.needed("tf2onnx")
-    with still():
-        again(network).export(path, format="onnx", verbose=False, input_signature=network.inputs)
+    _require_tensorflow()
+    runtimes.import_runtime("tf2onnx")
+    with _suppress_logs():
+        clone_network(network).export(path, format="onnx", verbose=False, input_signature=network.inputs)
 
 
 def to_litert(network: keras.Model, path: Path, _: Array) -> None:
     """Write a float32 LiteRT model for one clip at a time."""
-    write_litert(network, path)
+    _write_litert(network, path)
 
 
-def to_weights(network: keras.Model, path: Path, _: Array) -> None:
+def to_litert_int8_weights(network: keras.Model, path: Path, _: Array) -> None:
     """Write a LiteRT model for one clip at a time with 8-bit weights; activations stay float32."""
     import tensorflow as tf
 
-    write_litert(network, path, optimizations=[tf.lite.Optimize.DEFAULT])
+    _write_litert(network, path, optimizations=[tf.lite.Optimize.DEFAULT])
 
 
-def to_integers(network: keras.Model, path: Path, samples: Array) -> None:
+def to_litert_int8(network: keras.Model, path: Path, samples: Array) -> None:
     """Write a LiteRT model for one clip at a time with 8-bit weights and activations; input and output stay float32.
 
     Args:
@@ -49,7 +49,7 @@ def to_integers(network: keras.Model, path: Path, samples: Array) -> None:
     """
     import tensorflow as tf
 
-    write_litert(
+    _write_litert(
         network,
         path,
         optimizations=[tf.lite.Optimize.DEFAULT],
@@ -57,21 +57,21 @@ def to_integers(network: keras.Model, path: Path, samples: Array) -> None:
     )
 
 
-def write_litert(network: keras.Model, path: Path, **settings: Any) -> None:
+def _write_litert(network: keras.Model, path: Path, **settings: Any) -> None:
     """Write a LiteRT model of built-in operations only; the interpreter cannot run others."""
-    only_tensorflow()
+    _require_tensorflow()
     import tensorflow as tf
 
     shape = (1, *network.input_shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="patch")]
     builtin = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-    with still():
-        again(network, unroll=True).export(
+    with _suppress_logs():
+        clone_network(network, unroll=True).export(
             path, format="litert", verbose=False, input_signature=signature, target_spec=builtin, **settings
         )
 
 
-def only_tensorflow() -> None:
+def _require_tensorflow() -> None:
     """Refuse other backends than TensorFlow.
 
     Raises:
@@ -84,9 +84,9 @@ def only_tensorflow() -> None:
         )
 
 
-def one_thread() -> None:
+def limit_to_one_thread() -> None:
     """Run TensorFlow on one thread, for latencies; without effect once TensorFlow has started."""
-    only_tensorflow()
+    _require_tensorflow()
     import tensorflow as tf
 
     with suppress(RuntimeError):
@@ -95,13 +95,13 @@ def one_thread() -> None:
     tf.config.list_logical_devices()
 
 
-def again(network: keras.Model, *, unroll: bool = False) -> keras.Model:
+def clone_network(network: keras.Model, *, unroll: bool = False) -> keras.Model:
     """Clone a network with its weights, in a form that the converters accept.
 
     Mean and variance become NumPy arrays, because tf2onnx turns tensors that are no weights into further inputs.
     `unroll` removes the loops of recurrent layers, with which the calibrator and some interpreters of LiteRT fail.
     """
-    copy = keras.models.clone_model(network, clone_function=unrolled if unroll else None)
+    copy = keras.models.clone_model(network, clone_function=_unroll_layer if unroll else None)
     copy.set_weights(network.get_weights())
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Normalization):
@@ -109,7 +109,7 @@ def again(network: keras.Model, *, unroll: bool = False) -> keras.Model:
     return copy
 
 
-def unrolled(layer: keras.Layer) -> keras.Layer:
+def _unroll_layer(layer: keras.Layer) -> keras.Layer:
     """Clone a layer, unrolled if it is recurrent."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.Bidirectional):
@@ -121,11 +121,11 @@ def unrolled(layer: keras.Layer) -> keras.Layer:
 
 
 @contextmanager
-def still() -> Iterator[None]:
+def _suppress_logs() -> Iterator[None]:
     """Suppress the log output of the converters, except errors."""
-    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
     try:
-        for name in CHATTY:
+        for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         with machine.suppress_stderr(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, message=".*np.object.*")

@@ -18,12 +18,12 @@ from pipeline.export.runtimes import Classifier
 from pipeline.report.tables import Table
 from pipeline.text_table import table_lines
 
-CALLS = 50  # whose median is the latency
+LATENCY_CALLS = 50  # whose median is the latency
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class ParityResult:
     """The model of one fold in one format, compared with its Keras network."""
 
     target: str
@@ -36,7 +36,7 @@ class Made:
     milliseconds: float  # per clip
 
 
-def compare_answers(
+def measure_parity(
     model: Classifier,
     expected: Array,
     samples: Array,
@@ -45,7 +45,7 @@ def compare_answers(
     target: str,
     member: tuple[int, int | None],
     numbers: str,
-) -> Made:
+) -> ParityResult:
     """Run a model on clips and compare its probabilities, size and latency.
 
     Args:
@@ -57,8 +57,8 @@ def compare_answers(
         member: fold and, if there are several, seed.
         numbers: type of weights and activations.
     """
-    found = model.hear(samples)
-    return Made(
+    found = model.predict(samples)
+    return ParityResult(
         target=target,
         fold=member[0],
         seed=member[1],
@@ -66,47 +66,47 @@ def compare_answers(
         size=path.stat().st_size,
         difference=float(np.abs(found - expected).max()),
         same=float(np.mean(found.argmax(axis=1) == expected.argmax(axis=1))),
-        milliseconds=milliseconds(model, samples),
+        milliseconds=_median_latency(model, samples),
     )
 
 
-def milliseconds(model: Classifier, samples: Array) -> float:
+def _median_latency(model: Classifier, samples: Array) -> float:
     """Measure the median latency of a call with one clip, after a warm-up call."""
-    model.hear(samples[:1])
-    times = [once(model, samples[[number % len(samples)]]) for number in range(CALLS)]
+    model.predict(samples[:1])
+    times = [_time_call(model, samples[[number % len(samples)]]) for number in range(LATENCY_CALLS)]
     return float(np.median(times))
 
 
-def once(model: Classifier, clip: Array) -> float:
+def _time_call(model: Classifier, clip: Array) -> float:
     """Measure one call, in ms."""
     start = time.perf_counter()
-    model.hear(clip)
+    model.predict(clip)
     return 1000 * (time.perf_counter() - start)
 
 
-def parity_table(some: Sequence[Made], clips: int) -> Table:
+def parity_table(some: Sequence[ParityResult], clips: int) -> Table:
     """Make a table with a row per model; fold and seed are named if there are several."""
     folds = len({made.fold for made in some}) > 1
     return Table(
         caption="Exported",
         head=("format", "numbers", "size", "largest difference", "same class", "ms per clip"),
         align="llrrrr",
-        rows=[row(made, folds) for made in some],
+        rows=[_parity_row(made, folds) for made in some],
         note=f"Compared over {text.format_things(clips, 'clip')}; ms: median of calls with one clip on one thread.",
     )
 
 
-def row(made: Made, folds: bool) -> tuple[str, ...]:
+def _parity_row(made: ParityResult, folds: bool) -> tuple[str, ...]:
     fold, seed = f", fold {made.fold}" if folds else "", "" if made.seed is None else f", seed {made.seed}"
     name = f"{made.target}{fold}{seed}"
     figures = text.format_percent(made.same), f"{made.milliseconds:.2f}"
-    return name, made.numbers, size(made.size), f"{made.difference:.2g}", *figures
+    return name, made.numbers, _format_bytes(made.size), f"{made.difference:.2g}", *figures
 
 
-def size(count: int) -> str:
+def _format_bytes(count: int) -> str:
     """Write a file size.
 
-    >>> size(114_688), size(5_531_238)
+    >>> _format_bytes(114_688), _format_bytes(5_531_238)
     ('115 kB', '5.5 MB')
     """
     return f"{count / 1e3:,.0f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
@@ -119,10 +119,10 @@ def parity_lines(found: Table) -> list[str]:
 
 
 PREDICTIONS, MANIFESTS = Path("models/predictions.parquet"), Path("data/manifest")
-COUNT = 64  # clips to compare with if none are named
+SAMPLE_COUNT = 64  # clips to compare with if none are named
 
 
-def unheard(params: Mapping[str, Any]) -> list[Path]:
+def sample_test_clips(params: Mapping[str, Any]) -> list[Path]:
     """Find the recordings of test clips, evenly chosen from all of them.
 
     Raises:
@@ -130,12 +130,14 @@ def unheard(params: Mapping[str, Any]) -> list[Path]:
     """
     frame, _, _ = tables.read_predictions(PREDICTIONS)
     rows = frame.drop_duplicates("clip_id").sort_values("clip_id").reset_index(drop=True)
-    chosen = rows.iloc[spread(len(rows), COUNT)]
-    folders = config.corpora(params)
-    return [path for corpus, clips in chosen.groupby("corpus") for path in located(str(corpus), clips, folders)]
+    chosen = rows.iloc[_evenly_spaced(len(rows), SAMPLE_COUNT)]
+    folders = config.corpus_folders(params)
+    return [
+        path for corpus, clips in chosen.groupby("corpus") for path in _recording_paths(str(corpus), clips, folders)
+    ]
 
 
-def located(corpus: str, clips: pd.DataFrame, folders: Mapping[str, str]) -> list[Path]:
+def _recording_paths(corpus: str, clips: pd.DataFrame, folders: Mapping[str, str]) -> list[Path]:
     """Find the recordings of clips of one corpus.
 
     Raises:
@@ -150,16 +152,16 @@ def located(corpus: str, clips: pd.DataFrame, folders: Mapping[str, str]) -> lis
     return [Path(folders[corpus], path) for path in rows.loc[clips["clip_id"], "path"]]
 
 
-def spread(length: int, count: int) -> list[int]:
+def _evenly_spaced(length: int, count: int) -> list[int]:
     """Choose ``count`` evenly spaced numbers below ``length``.
 
-    >>> spread(9, 3), spread(2, 3)
+    >>> _evenly_spaced(9, 3), _evenly_spaced(2, 3)
     ([0, 4, 8], [0, 1])
     """
     return sorted({round(number) for number in np.linspace(0, length - 1, min(length, count))})
 
 
-def sample_values(paths: Sequence[Path], compute: Callable[[decode.Recording], Array]) -> Array:
+def compute_samples(paths: Sequence[Path], compute: Callable[[decode.Recording], Array]) -> Array:
     """Compute the model inputs of recordings. Shape ``(clips, frames, bins)``.
 
     Args:
@@ -169,12 +171,12 @@ def sample_values(paths: Sequence[Path], compute: Callable[[decode.Recording], A
     Raises:
         AudioError: a file holds no usable sound.
     """
-    return np.stack([compute(recording(path)) for path in paths])
+    return np.stack([compute(_decode_recording(path)) for path in paths])
 
 
-def recording(path: Path) -> decode.Recording:
+def _decode_recording(path: Path) -> decode.Recording:
     """Decode a file, or refuse an empty one."""
-    decoded = decode.fetch(path)
+    decoded = decode.read_recording(path)
     if not len(decoded.samples):
         raise AudioError("empty", f"{path} holds no samples: export it again.")
     return decoded

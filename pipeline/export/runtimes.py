@@ -14,24 +14,24 @@ import numpy.typing as npt
 from pipeline.core import extras, machine
 from pipeline.core.errors import UnknownNameError
 
-ONNX, LITERT = "model.onnx", "model.tflite"
+ONNX_FILE, LITERT_FILE = "model.onnx", "model.tflite"
 Array = npt.NDArray[np.float32]
 
 
 class Classifier(Protocol):
     """A model in any runtime."""
 
-    def hear(self, values: Array) -> Array:
+    def predict(self, values: Array) -> Array:
         """Return probabilities. Shape: ``(clips, frames, bins)`` or ``(clips, 4 * bins)`` to ``(clips, classes)``."""
 
 
 @dataclass(frozen=True)
-class Onnx:
+class OnnxModel:
     """A network in ONNX Runtime."""
 
     session: Any  # onnxruntime.InferenceSession
 
-    def hear(self, values: Array) -> Array:
+    def predict(self, values: Array) -> Array:
         """Return probabilities. Shape: ``(clips, frames, bins)`` to ``(clips, classes)``."""
         (patch,), (probabilities,) = self.session.get_inputs(), self.session.get_outputs()
         if not len(values):
@@ -41,13 +41,13 @@ class Onnx:
 
 
 @dataclass(frozen=True)
-class LiteRt:
+class LiteRtModel:
     """A network in LiteRT, which processes one clip at a time."""
 
     interpreter: Any  # ai_edge_litert.interpreter.Interpreter, after allocate_tensors()
     lock: Lock = field(default_factory=Lock)  # threads share the input and output buffers
 
-    def hear(self, values: Array) -> Array:
+    def predict(self, values: Array) -> Array:
         """Return probabilities. Shape: ``(clips, frames, bins)`` to ``(clips, classes)``."""
         (patch,), (probabilities,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         found = np.empty((len(values), probabilities["shape"][1]), np.float32)
@@ -59,7 +59,7 @@ class LiteRt:
         return found
 
 
-def load(folder: Path, runtime: str, *, threads: int = 1) -> Onnx | LiteRt:
+def load_exported_model(folder: Path, runtime: str, *, threads: int = 1) -> OnnxModel | LiteRtModel:
     """Load an exported model.
 
     Args:
@@ -70,36 +70,36 @@ def load(folder: Path, runtime: str, *, threads: int = 1) -> Onnx | LiteRt:
     Raises:
         SettingError: the runtime is unknown or not installed.
     """
-    if runtime not in OPEN:
-        raise UnknownNameError("runtime", runtime, OPEN)
-    return OPEN[runtime](folder, threads)
+    if runtime not in LOADERS:
+        raise UnknownNameError("runtime", runtime, LOADERS)
+    return LOADERS[runtime](folder, threads)
 
 
-def open_onnx(folder: Path, threads: int) -> Onnx:
-    onnxruntime = needed("onnxruntime")
+def _open_onnx(folder: Path, threads: int) -> OnnxModel:
+    onnxruntime = import_runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    return Onnx(onnxruntime.InferenceSession(folder / ONNX, options, providers=["CPUExecutionProvider"]))
+    return OnnxModel(onnxruntime.InferenceSession(folder / ONNX_FILE, options, providers=["CPUExecutionProvider"]))
 
 
-def open_litert(folder: Path, threads: int) -> LiteRt:
-    litert = needed("ai_edge_litert.interpreter")
+def _open_litert(folder: Path, threads: int) -> LiteRtModel:
+    litert = import_runtime("ai_edge_litert.interpreter")
     with machine.suppress_stderr():
-        interpreter = litert.Interpreter(str(folder / LITERT), num_threads=threads)
+        interpreter = litert.Interpreter(str(folder / LITERT_FILE), num_threads=threads)
         interpreter.allocate_tensors()
-    return LiteRt(interpreter)
+    return LiteRtModel(interpreter)
 
 
-OPEN: Mapping[str, Callable[[Path, int], Onnx | LiteRt]] = {"onnx": open_onnx, "litert": open_litert}
+LOADERS: Mapping[str, Callable[[Path, int], OnnxModel | LiteRtModel]] = {"onnx": _open_onnx, "litert": _open_litert}
 
 
-def needed(name: str) -> ModuleType:
+def import_runtime(name: str) -> ModuleType:
     """Import a module of the extra ``export``.
 
     Raises:
         SettingError: it is not installed.
     """
-    with extras.needed("export"):
+    with extras.require_extra("export"):
         return importlib.import_module(name)

@@ -21,14 +21,14 @@ import pyarrow as pa
 
 from pipeline.core import files
 from pipeline.core.errors import StoreError
-from pipeline.dataset.shards import Rows
-from pipeline.extract.storage import Place
+from pipeline.dataset.shards import FeatureRows
+from pipeline.extract.storage import Storage
 
 SUFFIX = ".arrow"
 SHORT = 32  # hexadecimal digits of a hash in a name: 128 bits
 
 
-def encode_segment(rows: Rows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
+def _encode_segment(rows: FeatureRows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
     """Return name and bytes of a segment; its metadata ``about`` describes the rows, see `describe_segment`."""
     size = int(np.prod(rows.tensors.shape[1:]))
     flat = np.ascontiguousarray(rows.tensors).reshape(-1)
@@ -43,13 +43,13 @@ def encode_segment(rows: Rows, about: dict[str, Any]) -> tuple[str, pa.Buffer]:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     data = sink.getvalue()
-    return f"{prefix(rows.key)}-{hashlib.sha256(data).hexdigest()[:SHORT]}{SUFFIX}", data
+    return f"{segment_prefix(rows.key)}-{hashlib.sha256(data).hexdigest()[:SHORT]}{SUFFIX}", data
 
 
-def prefix(keys: Sequence[str]) -> str:
+def segment_prefix(keys: Sequence[str]) -> str:
     """Return the beginning of the name of the segment that holds exactly these rows.
 
-    >>> prefix(["ab" * 32])
+    >>> segment_prefix(["ab" * 32])
     '271a413bd339c5709fdceaec41f14f11'
     """
     return hashlib.sha256("".join(keys).encode()).hexdigest()[:SHORT]
@@ -78,41 +78,41 @@ def describe_segment(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: it is damaged or gone.
     """
-    with legible(path):
-        about: dict[str, Any] = json.loads(open_segment(path).schema.metadata[b"ser"])
+    with _damage_as_error(path):
+        about: dict[str, Any] = json.loads(open_segment_table(path).schema.metadata[b"ser"])
         return about
 
 
-def read_segment(path: Path) -> Rows:
+def read_segment(path: Path) -> FeatureRows:
     """Map a segment into memory.
 
     Raises:
         StoreError: it is damaged or gone. The tensors are not checked, see `is_whole_segment`.
     """
-    with legible(path):
-        table = open_segment(path)
+    with _damage_as_error(path):
+        table = open_segment_table(path)
         shape = json.loads(table.schema.metadata[b"ser"])["shape"]
         keys = [key.hex() for key in table["key"].to_pylist()]
-        if not path.name.startswith(prefix(keys)):
+        if not path.name.startswith(segment_prefix(keys)):
             raise ValueError("its keys do not match its name")
         tensors = table["x"].chunk(0).values.to_numpy().reshape(-1, *shape)  # combine_chunks would copy
-        return Rows(keys, tensors, table["valid_frames"].to_numpy())
+        return FeatureRows(keys, tensors, table["valid_frames"].to_numpy())
 
 
-def open_segment(path: Path) -> pa.Table:
+def open_segment_table(path: Path) -> pa.Table:
     """Open a segment as an Arrow table.
 
     Raises:
         StoreError: it is damaged or gone.
     """
-    with legible(path):
+    with _damage_as_error(path):
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate()
         return table
 
 
 @contextmanager
-def legible(path: Path) -> Iterator[None]:
+def _damage_as_error(path: Path) -> Iterator[None]:
     """Convert any error while reading to `StoreError`: a flipped bit may yield invalid text or shapes.
 
     Raises:
@@ -129,25 +129,25 @@ def legible(path: Path) -> Iterator[None]:
 RECENT = 8  # segments
 
 
-def drawer_name(identity: Mapping[str, Any]) -> str:
+def partition_name(identity: Mapping[str, Any]) -> str:
     """Return the name of the folder of a view's rows.
 
-    >>> drawer_name({"view": "logmel", "dtype": "float16"})
+    >>> partition_name({"view": "logmel", "dtype": "float16"})
     'logmel-7a6dd73630934bfb'
     """
     return f"{identity['view']}-{files.text_hash(identity)[:16]}"
 
 
 @dataclass
-class Drawer:
+class Partition:
     """The rows of one view under one identity, as of its last `refresh`."""
 
-    storage: Place
+    storage: Storage
     identity: Mapping[str, Any]
     name: str = field(init=False)
     index: dict[str, tuple[str, int]] = field(default_factory=dict)  # key -> segment and index in it
     known: dict[str, Sequence[str]] = field(default_factory=dict)  # segment -> the keys of its rows
-    recent: dict[str, Rows] = field(default_factory=dict)  # the segments mapped last
+    recent: dict[str, FeatureRows] = field(default_factory=dict)  # the segments mapped last
     verified: set[str] = field(default_factory=set)  # segments whose bytes match their names
     paths: dict[str, Path] = field(default_factory=dict)  # of the known segments
     damaged: set[str] = field(default_factory=set)
@@ -159,7 +159,7 @@ class Drawer:
         return self.storage.folder / self.name
 
     def __post_init__(self) -> None:
-        self.name = drawer_name(self.identity)
+        self.name = partition_name(self.identity)
 
     def refresh(self, keys: Iterable[str]) -> None:
         """Index new segments, and read every byte of those that hold these rows.
@@ -192,7 +192,7 @@ class Drawer:
             if is_whole_segment(path):  # then the error is not due to damage
                 raise
             return self.discard(name)
-        self.index |= rows_of(name, self.known[name])
+        self.index |= _row_index(name, self.known[name])
         return True
 
     def verify_segments(self, keys: Iterable[str]) -> list[bool]:
@@ -212,7 +212,7 @@ class Drawer:
         self.known.pop(name, None)
         self.index = {}
         for other, keys in self.known.items():  # other segments may hold some of its rows, too
-            self.index |= rows_of(other, keys)
+            self.index |= _row_index(other, keys)
         path = self.paths.pop(name)
         if path.exists():
             twice = name in self.damaged
@@ -239,16 +239,16 @@ class Drawer:
         """Return those of the keys that are in no verified segment, as of the last `refresh`."""
         return [key for key in keys if key not in self.index or self.index[key][0] not in self.verified]
 
-    def get(self, keys: Sequence[str]) -> Rows:
+    def get(self, keys: Sequence[str]) -> FeatureRows:
         """Read rows, all of which must be there."""
         found = [(self.segment(name), index) for name, index in (self.index[key] for key in keys)]
-        return Rows(
+        return FeatureRows(
             key=keys,
             tensors=np.stack([rows.tensors[index] for rows, index in found]),
             valid_frames=np.array([rows.valid_frames[index] for rows, index in found], np.int32),
         )
 
-    def segment(self, name: str) -> Rows:
+    def segment(self, name: str) -> FeatureRows:
         """Map a segment; the least recently mapped one is released, or a large corpus would fill the memory.
 
         Raises:
@@ -268,38 +268,38 @@ class Drawer:
         return sorted({self.index[key][0] for key in keys})
 
 
-def put(storage: Place, identity: Mapping[str, Any], rows: Rows) -> None:
+def store_rows(storage: Storage, identity: Mapping[str, Any], rows: FeatureRows) -> None:
     """Store rows as one segment, also in the shared storage.
 
     Raises:
         StoreError: the disk is full, or the shared storage is unreachable.
     """
-    storage.upload(*write(storage, identity, rows))
+    storage.upload(*write_rows(storage, identity, rows))
 
 
-def write(storage: Place, identity: Mapping[str, Any], rows: Rows) -> tuple[str, str]:
+def write_rows(storage: Storage, identity: Mapping[str, Any], rows: FeatureRows) -> tuple[str, str]:
     """Store rows as one segment on this machine; return its partition and name, for `Place.upload`.
 
     Raises:
         StoreError: the disk is full.
     """
-    name, data = encode_segment(rows, dict(identity))
-    storage.write(drawer_name(identity), name, data)
-    return drawer_name(identity), name
+    name, data = _encode_segment(rows, dict(identity))
+    storage.write(partition_name(identity), name, data)
+    return partition_name(identity), name
 
 
-def rows_of(name: str, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+def _row_index(name: str, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Return segment and index of each row of a segment."""
     return {key: (name, number) for number, key in enumerate(keys)}
 
 
-def is_there(storage: Place, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
+def has_segment(storage: Storage, identity: Mapping[str, Any], keys: Sequence[str]) -> bool:
     """Say whether there is an intact segment of exactly these rows; copy it to the shared storage if it lacks it.
 
     Raises:
         StoreError: it cannot be read, or the shared storage cannot be reached.
     """
-    partition, start = drawer_name(identity), prefix(keys)
+    partition, start = partition_name(identity), segment_prefix(keys)
     found = [name for name in storage.names(partition) if name.startswith(start)]
     paths = {name: storage.copies(partition, name) or [storage.path(partition, name)] for name in found}
     whole = [name for name in found if any(files.is_readable(each) and is_whole_segment(each) for each in paths[name])]
@@ -307,6 +307,6 @@ def is_there(storage: Place, identity: Mapping[str, Any], keys: Sequence[str]) -
     return bool(whole)
 
 
-def path(storage: Place, identity: Mapping[str, Any]) -> Path:
+def partition_folder(storage: Storage, identity: Mapping[str, Any]) -> Path:
     """Return the folder of the rows of an identity on this machine."""
-    return storage.folder / drawer_name(identity)
+    return storage.folder / partition_name(identity)

@@ -12,16 +12,16 @@ from pipeline.parallel import Mapper
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-ANSWER = 10  # s to wait for the scheduler's answer
-PATIENCE = 120  # s to wait for the first worker
+ANSWER_SECONDS = 10  # s to wait for the scheduler's answer
+WORKER_SECONDS = 120  # s to wait for the first worker
 
 
-def at(scheduler: str) -> Mapper | None:
+def cluster_mapper(scheduler: str) -> Mapper | None:
     """Return a mapper over the workers of the cluster at ``scheduler``, or None for an empty address."""
-    return partial(spread, scheduler=scheduler) if scheduler else None
+    return partial(_map_on_cluster, scheduler=scheduler) if scheduler else None
 
 
-def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
+def _map_on_cluster(function: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
     """Map over the workers of the cluster at ``scheduler``; results come in the order of completion.
 
     If a worker dies, its task goes to another one. Dask's own futures are used because joblib waits for ever for a task
@@ -31,23 +31,23 @@ def spread(function: Callable[[Item], Result], items: Sequence[Item], scheduler:
         SettingError: Dask is not installed, or no scheduler answers.
         SerError: no worker comes, workers die again and again, or the scheduler does.
     """
-    client = connect(scheduler)
+    client = connect_client(scheduler)
     from distributed import as_completed
 
     try:
-        await_worker(client, scheduler)
+        _await_worker(client, scheduler)
         # no other reference to the futures: Dask would recompute results that are held when their worker dies
         for task in as_completed(
-            [client.submit(alone, function, item, pure=False) for item in items], loop=client.loop
+            [client.submit(_call_single_threaded, function, item, pure=False) for item in items], loop=client.loop
         ):
-            with explained(scheduler):
+            with _cluster_errors(scheduler):
                 result = task.result()
             yield result
     finally:
         client.close()
 
 
-def alone(function: Callable[[Item], Result], item: Item) -> Result:
+def _call_single_threaded(function: Callable[[Item], Result], item: Item) -> Result:
     """Call a function with one native thread, since the cluster has one worker per core."""
     from threadpoolctl import threadpool_limits
 
@@ -55,57 +55,59 @@ def alone(function: Callable[[Item], Result], item: Item) -> Result:
         return function(item)
 
 
-def connect(scheduler: str) -> Any:
+def connect_client(scheduler: str) -> Any:
     """Connect to the scheduler.
 
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
     """
-    with extras.needed("cluster"):
+    with extras.require_extra("cluster"):
         from distributed import Client
     try:
-        found = asyncio.run(kind(scheduler))  # first: a client without a scheduler blocks the process for a minute
+        found = asyncio.run(
+            _server_type(scheduler)
+        )  # first: a client without a scheduler blocks the process for a minute
     except Exception as error:
-        raise nobody(scheduler, str(error) or f"nothing within {ANSWER} s") from error
+        raise _no_scheduler(scheduler, str(error) or f"nothing within {ANSWER_SECONDS} s") from error
     if found != "Scheduler":
-        raise nobody(scheduler, f"it is a {found.lower()}")
+        raise _no_scheduler(scheduler, f"it is a {found.lower()}")
     return Client(scheduler, set_as_default=False)
 
 
-async def kind(address: str) -> str:
+async def _server_type(address: str) -> str:
     """Return what answers at an address: ``Scheduler`` or ``Worker``."""
     from distributed.core import rpc
     from distributed.security import Security
 
     security = Security().get_connection_args("client")
-    async with rpc(address, timeout=ANSWER, connection_args=security) as other:
-        return str((await asyncio.wait_for(other.identity(), ANSWER))["type"])
+    async with rpc(address, timeout=ANSWER_SECONDS, connection_args=security) as other:
+        return str((await asyncio.wait_for(other.identity(), ANSWER_SECONDS))["type"])
 
 
-def nobody(scheduler: str, reason: str) -> SettingError:
+def _no_scheduler(scheduler: str, reason: str) -> SettingError:
     return SettingError(
         f"execute.scheduler {scheduler}: no Dask scheduler answers ({reason}): start one with 'dask scheduler', or "
         "correct the address."
     )
 
 
-def await_worker(client: Any, scheduler: str) -> None:
+def _await_worker(client: Any, scheduler: str) -> None:
     """Wait for the first worker.
 
     Raises:
         SerError: there is none in time.
     """
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         raise SerError(
-            f"execute.scheduler {scheduler} has no worker, nor got one within {PATIENCE} s: start some with "
+            f"execute.scheduler {scheduler} has no worker, nor got one within {WORKER_SECONDS} s: start some with "
             f"'dask worker {scheduler} --nthreads 1'."
         ) from error
 
 
 @contextmanager
-def explained(scheduler: str) -> Iterator[None]:
+def _cluster_errors(scheduler: str) -> Iterator[None]:
     """Convert failures of the cluster to `SerError`; errors of the work itself pass.
 
     Raises:

@@ -14,11 +14,11 @@ from pipeline import parallel
 from pipeline.core import config, errors, tables
 from pipeline.core.errors import SerError, SettingError
 from pipeline.extract import cache, cluster, worker, writer
-from pipeline.extract.storage import Place, Store, write_references
-from pipeline.extract.worker import Batch, Piece, Receipt
-from pipeline.extract.writer import Drawers, Records
+from pipeline.extract.storage import Storage, StorageSettings, write_references
+from pipeline.extract.worker import Batch, BatchResult, ClipTask
+from pipeline.extract.writer import Partitions, Records
 from pipeline.signal import extractor, stft
-from pipeline.signal.settings import variants
+from pipeline.signal.settings import variant_names
 
 
 def run(
@@ -26,9 +26,9 @@ def run(
     source: Path,
     outputs: Mapping[str, Path],
     *,
-    settings: extractor.Recipe,
-    storage: Place,
-    executor: parallel.Crew,
+    settings: extractor.ExtractorSettings,
+    storage: Storage,
+    executor: parallel.Executor,
     part: tuple[int, int] | None = None,
 ) -> int:
     """Write one shard per view for the usable clips of the manifest ``source``; return how many were extracted.
@@ -46,31 +46,31 @@ def run(
         SerError: some files could not be read; the others are in the cache by then.
     """
     records = tables.manifest_records(tables.usable_clips(tables.read_manifest(source)).sort_values("clip_id"))
-    refuse_offset(records, settings.audio.offset)
+    _refuse_offset(records, settings.audio.offset)
     records = records[part[0] - 1 :: part[1]] if part else records
-    keys = name(records, settings, outputs)
-    partitions = {view: cache.Drawer(storage, extractor.identity(settings, view)) for view in outputs}
+    keys = clip_keys(records, settings, outputs)
+    partitions = {view: cache.Partition(storage, extractor.view_identity(settings, view)) for view in outputs}
     for view, partition in partitions.items():
-        partition.refresh(every(keys, view))
-    tasks = [piece(record, own, partitions) for record, own in zip(records, keys, strict=True)]
+        partition.refresh(_view_keys(keys, view))
+    tasks = [clip_task(record, own, partitions) for record, own in zip(records, keys, strict=True)]
     count = sum(1 for task in tasks if task.keys)
     notes = stft.empty_band_notes([settings.view(view) for view in outputs], settings.audio.sample_rate)
-    print(*notes, forecast(source.stem, len(records), count, settings, outputs), sep="\n", flush=True)
-    work = batches(tasks)
-    progress = writer.Front((batch.first for batch in work), len(records))
-    process = partial(worker.work, folder=folder.absolute(), settings=settings, storage=storage)
+    print(*notes, _plan_text(source.stem, len(records), count, settings, outputs), sep="\n", flush=True)
+    work = make_batches(tasks)
+    progress = writer.CacheProgress((batch.first for batch in work), len(records))
+    process = partial(worker.process_batch, folder=folder.absolute(), settings=settings, storage=storage)
     shard_writer = writer.ShardWriter(outputs, records, keys, partitions, settings)
     with nullcontext() if part else shard_writer.in_background(progress):
-        fill(work, process, executor, progress, label=f"extract {source.stem}")
+        _fill_cache(work, process, executor, progress, label=f"extract {source.stem}")
     if not part:
         write_references(
             storage,
-            {outputs[view]: (each.name, each.segments_of(every(keys, view))) for view, each in partitions.items()},
+            {outputs[view]: (each.name, each.segments_of(_view_keys(keys, view))) for view, each in partitions.items()},
         )
     return count
 
 
-def refuse_offset(records: Records, offset: float) -> None:
+def _refuse_offset(records: Records, offset: float) -> None:
     """Check that the offset does not skip all of every clip.
 
     Raises:
@@ -83,27 +83,29 @@ def refuse_offset(records: Records, offset: float) -> None:
         )
 
 
-def name(records: Records, settings: extractor.Recipe, views: Mapping[str, Path]) -> list[extractor.Keys]:
+def clip_keys(
+    records: Records, settings: extractor.ExtractorSettings, views: Mapping[str, Path]
+) -> list[extractor.ClipKeys]:
     """Return the keys of all rows of all clips."""
     recordings = ((record["samples_sha256"], int(record["sample_rate"])) for record in records)
-    return list(extractor.keys(settings, views, recordings))
+    return list(extractor.row_keys(settings, views, recordings))
 
 
-def every(keys: Sequence[extractor.Keys], view: str) -> list[str]:
+def _view_keys(keys: Sequence[extractor.ClipKeys], view: str) -> list[str]:
     """Return the keys of one view, clip by clip."""
     return [key for own in keys for key in own[view].values()]
 
 
-def piece(record: Mapping[str, Any], keys: extractor.Keys, partitions: Drawers) -> Piece:
+def clip_task(record: Mapping[str, Any], keys: extractor.ClipKeys, partitions: Partitions) -> ClipTask:
     """Return what is missing of one clip."""
     missing = {view: set(partition.missing(keys[view].values())) for view, partition in partitions.items()}
     wanted = {view: {name: key for name, key in keys[view].items() if key in missing[view]} for view in keys}
-    return Piece(
+    return ClipTask(
         record["path"], record["sha256"], record["samples_sha256"], {view: own for view, own in wanted.items() if own}
     )
 
 
-def batches(tasks: Sequence[Piece]) -> list[Batch]:
+def make_batches(tasks: Sequence[ClipTask]) -> list[Batch]:
     """Split the work into runs of clips, each of which makes one segment per view.
 
     The runs depend on the whole list, not on what is missing, so that simultaneous extractions have the same batches.
@@ -114,11 +116,11 @@ def batches(tasks: Sequence[Piece]) -> list[Batch]:
     return [Batch(run, first=start) for start, run in wanted.items() if run]
 
 
-def fill(
+def _fill_cache(
     work: Sequence[Batch],
-    process: Callable[..., Receipt],
-    executor: parallel.Crew,
-    progress: writer.Front,
+    process: Callable[..., BatchResult],
+    executor: parallel.Executor,
+    progress: writer.CacheProgress,
     *,
     label: str,
 ) -> None:
@@ -130,25 +132,25 @@ def fill(
         SerError: some files could not be read.
     """
     failures: list[str] = []
-    total = spread(partial(process, wait=False), work, executor, progress, failures, label=label)
+    total = _process_batches(partial(process, wait=False), work, executor, progress, failures, label=label)
     if left := [batch for batch in work if batch.first in progress.unfinished]:
-        spread(process, left, executor, progress, failures, label=f"{label}, begun elsewhere")
+        _process_batches(process, left, executor, progress, failures, label=f"{label}, begun elsewhere")
     if failures:
         raise SerError(f"{len(failures)} of {total} clips could not be read, first: {min(failures)}")
 
 
-def spread(
-    process: Callable[[Batch], Receipt],
+def _process_batches(
+    process: Callable[[Batch], BatchResult],
     work: Sequence[Batch],
-    executor: parallel.Crew,
-    progress: writer.Front,
+    executor: parallel.Executor,
+    progress: writer.CacheProgress,
     failures: list[str],
     *,
     label: str,
 ) -> int:
     """Have batches extracted, report them as finished, and collect failures; return the number of clips."""
     total = sum(len(batch.tasks) for batch in work)
-    for result in parallel.spread(
+    for result in parallel.parallel_map(
         process, work, crew=executor, label=label, total=total, size=lambda result: result.clips
     ):
         for subject, message in result.warnings:
@@ -161,18 +163,20 @@ def spread(
     return total
 
 
-def forecast(corpus: str, clips: int, todo: int, settings: extractor.Recipe, views: Mapping[str, Path]) -> str:
+def _plan_text(
+    corpus: str, clips: int, todo: int, settings: extractor.ExtractorSettings, views: Mapping[str, Path]
+) -> str:
     """Return the line that is printed before the work."""
-    size = todo * sum(extractor.layout(settings, view).clip_bytes for view in views)
-    rows = len(variants(settings.augment))
+    size = todo * sum(extractor.shard_layout(settings, view).clip_bytes for view in views)
+    rows = len(variant_names(settings.augment))
     work = f"{todo} to extract (at most {size / 2**20:.0f} MiB)"
     return f"{corpus}: {clips} clips × {rows} rows, {clips - todo} from the clip cache, {work}"
 
 
-def part_of(text: str) -> tuple[int, int]:
+def _array_part(text: str) -> tuple[int, int]:
     """Parse ``i/N``.
 
-    >>> part_of("2/8")
+    >>> _array_part("2/8")
     (2, 8)
     """
     number, _, count = text.partition("/")
@@ -185,16 +189,18 @@ def main() -> None:
     """Extract the corpus named on the command line with the settings of params.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.extract", description=__doc__)
     parser.add_argument("corpus")
-    parser.add_argument("--shard", type=part_of, metavar="i/N", help="extract this part of the clips, write no shard")
+    parser.add_argument(
+        "--shard", type=_array_part, metavar="i/N", help="extract this part of the clips, write no shard"
+    )
     options = parser.parse_args()
-    params = config.read()
-    execute = config.section(parallel.Execute, params, "execute")
+    params = config.read_params()
+    execute = config.read_section(parallel.Execute, params, "execute")
     run(
-        config.corpus(params, options.corpus),
+        config.corpus_folder(params, options.corpus),
         Path(f"data/manifest/{options.corpus}.parquet"),
         {view: Path(f"features/{view}/{options.corpus}.parquet") for view in extractor.DTYPES},
-        settings=extractor.from_params(params),
-        storage=config.section(Store, params, "store").storage,
-        executor=parallel.Crew(execute.processes, cluster.at(execute.address)),
+        settings=extractor.settings_from_params(params),
+        storage=config.read_section(StorageSettings, params, "store").storage,
+        executor=parallel.Executor(execute.processes, cluster.cluster_mapper(execute.address)),
         part=options.shard,
     )

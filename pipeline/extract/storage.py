@@ -25,11 +25,11 @@ from pipeline.core import extras, files, paths
 from pipeline.core.errors import SerError, StoreError, warn_once, was_warned
 
 S3 = ("s3://", "s3a://")
-WAIT = 600  # s to wait for a lock: longer than a batch takes; the lock of a machine that died is never released
+LOCK_SECONDS = 600  # s to wait for a lock: longer than a batch takes; the lock of a machine that died is never released
 
 
 @dataclass(frozen=True)
-class Place:
+class Storage:
     """A folder of partitions, each a folder of files. Without a URL it is in the cache folder of the user."""
 
     url: str = ""
@@ -55,8 +55,8 @@ class Place:
     def roots(self) -> list[Path]:
         """The folder, followed by those in which this user keeps what may not be written there."""
         if self.url and not self.remote:
-            return list(dict.fromkeys([self.folder, *files.homes(self.mirror)]))
-        return files.homes(self.folder)
+            return list(dict.fromkeys([self.folder, *files.cache_locations(self.mirror)]))
+        return files.cache_locations(self.folder)
 
     def names(self, partition: str) -> set[str]:
         """List the files of a partition, here and in the shared storage."""
@@ -70,7 +70,7 @@ class Place:
         except (FileNotFoundError, NotADirectoryError):  # nothing is stored yet, or it was deleted meanwhile
             return []
         except OSError as error:
-            if error.errno not in files.ADVICE:
+            if error.errno not in files.WRITE_ADVICE:
                 raise
             warn_once(str(folder), f"{folder} is skipped: it cannot be listed ({error.strerror}).")
             return []
@@ -79,7 +79,7 @@ class Place:
         """List the files of a partition in the shared storage."""
         if not self.remote:
             return set()
-        with reached(self.url):
+        with storage_errors(self.url):
             system, root = filesystem(self.url)
             system.invalidate_cache()
             try:
@@ -105,14 +105,14 @@ class Place:
         roots = self.roots
         for root, fallback in pairwise(roots):
             try:
-                write_shared(root / partition / name, data)
+                _write_file(root / partition / name, data)
                 return
             except StoreError as error:
                 if not self.is_spared(error):
                     raise self.stuck(error, root) from error
                 self.tell_unshared(root / partition / name, fallback, error)
         try:
-            write_shared(roots[-1] / partition / name, data)
+            _write_file(roots[-1] / partition / name, data)
         except StoreError as error:
             raise self.stuck(error, roots[-1]) from error
 
@@ -120,7 +120,7 @@ class Place:
         """Say whether a file that cannot be written to a folder of several users may be kept elsewhere instead."""
         shared = self.url and not self.remote
         misplaced = files.error_number(error) in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG)
-        return not misplaced if shared else files.error_number(error) in files.RIGHTS
+        return not misplaced if shared else files.error_number(error) in files.PERMISSION_ERRORS
 
     def stuck(self, error: StoreError, root: Path) -> StoreError:
         """Return the error for a file that can be written nowhere."""
@@ -148,11 +148,11 @@ class Place:
         if not self.remote or was_warned(self.url):
             return
         try:
-            with reached(self.url):
+            with storage_errors(self.url):
                 system, root = filesystem(self.url)
                 system.pipe_file(f"{root}/{partition}/{name}", self.path(partition, name).read_bytes())
         except FileNotFoundError as error:  # the bucket does not exist
-            raise StoreError(f"{unusable(self.url, error)} {self.waiting}") from error
+            raise StoreError(f"{_unusable_storage(self.url, error)} {self.waiting}") from error
         except StoreError as error:
             warn_once(self.url, f"{error} {self.waiting}")
 
@@ -179,7 +179,7 @@ class Place:
         """Copy a file of this user into the folder of several users; return whether it is writable."""
         source = self.path(partition, name)
         try:
-            write_shared(self.folder / partition / name, source.read_bytes())
+            _write_file(self.folder / partition / name, source.read_bytes())
         except StoreError as error:
             self.tell_unshared(self.folder / partition / name, source.parents[1], error)
             return False
@@ -190,7 +190,7 @@ class Place:
     def copies(self, partition: str, name: str) -> list[Path]:
         """List the copies of a file on this machine that this user may read."""
         paths = [root / partition / name for root in self.roots]
-        return [path for path in paths if files.is_allowed(path, os.R_OK)]
+        return [path for path in paths if files.has_access(path, os.R_OK)]
 
     def path(self, partition: str, name: str, *, excluding: Collection[Path] = ()) -> Path:
         """Return the path of a file on this machine; it is downloaded from the shared storage if need be.
@@ -215,7 +215,7 @@ class Place:
 
     def fetch(self, partition: str, name: str) -> bytes:
         """Read a file of the shared storage."""
-        with reached(self.url):
+        with storage_errors(self.url):
             system, root = filesystem(self.url)
             return bytes(system.cat_file(f"{root}/{partition}/{name}"))
 
@@ -225,7 +225,7 @@ class Place:
         Raises:
             StoreError: that is not allowed, or it cannot be reached.
         """
-        with reached(self.url), suppress(FileNotFoundError):
+        with storage_errors(self.url), suppress(FileNotFoundError):
             system, root = filesystem(self.url)
             system.rm_file(f"{root}/{partition}/{name}")
 
@@ -238,7 +238,7 @@ class Place:
         """
         held = None
         for root in self.roots:
-            lock = FileLock(root / "locks" / f"{name}.lock", timeout=WAIT if wait else 0)
+            lock = FileLock(root / "locks" / f"{name}.lock", timeout=LOCK_SECONDS if wait else 0)
             try:
                 held = lock.acquire()
                 break
@@ -246,7 +246,7 @@ class Place:
                 if not wait:
                     yield False
                     return
-                warn_once(lock.lock_file, f"{lock.lock_file} was held for {WAIT} s: work goes on without it.")
+                warn_once(lock.lock_file, f"{lock.lock_file} was held for {LOCK_SECONDS} s: work goes on without it.")
                 break
             except (OSError, NotImplementedError):  # of another user, or on a file system without locks
                 continue
@@ -255,19 +255,19 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Store:
+class StorageSettings:
     """How features are kept, which never affects their values: no field of this class may reach a key."""
 
     url: str | None = None  # a folder or an fsspec URL that several machines share; null for the user's cache folder
 
     @property
-    def storage(self) -> Place:
+    def storage(self) -> Storage:
         """The storage of the clip cache: ``SER_STORE_URL`` takes precedence over params.yaml."""
         url = os.environ.get("SER_STORE_URL") or self.url or ""
-        return Place(url if "://" in url or not url else os.path.realpath(paths.named(url)))
+        return Storage(url if "://" in url or not url else os.path.realpath(paths.parse_path(url)))
 
 
-def write_shared(path: Path, data: Any) -> None:
+def _write_file(path: Path, data: Any) -> None:
     """Write a file atomically.
 
     Raises:
@@ -286,7 +286,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def reached(url: str) -> Iterator[None]:
+def storage_errors(url: str) -> Iterator[None]:
     """Convert whatever error the library of a shared storage raises to `StoreError`.
 
     Raises:
@@ -298,26 +298,26 @@ def reached(url: str) -> Iterator[None]:
     except (SerError, FileNotFoundError):
         raise
     except ImportError as error:
-        raise lacking(url, error) from error
+        raise _missing_package(url, error) from error
     except Exception as error:
-        raise unusable(url, error) from error
+        raise _unusable_storage(url, error) from error
 
 
-def lacking(url: str, error: ImportError) -> SerError:
+def _missing_package(url: str, error: ImportError) -> SerError:
     """Return the error that names the package a shared storage needs."""
     if url.startswith(S3):
-        return extras.missing("cluster", error, by=f"store.url {url}")
+        return extras.missing_extra_error("cluster", error, by=f"store.url {url}")
     return StoreError(f"store.url {url} needs a package that is none of this project's extras: {error}.")
 
 
-def unusable(url: str, error: Exception) -> StoreError:
+def _unusable_storage(url: str, error: Exception) -> StoreError:
     return StoreError(
         f"store.url {url} cannot be used ({type(error).__name__}: {error}): check the address and your credentials."
     )
 
 
 REFERENCES = "references"
-FOREIGN = 90  # days for which a note of another machine counts: whether its shard still exists cannot be seen
+FOREIGN_DAYS = 90  # days for which a note of another machine counts: whether its shard still exists cannot be seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,10 +335,10 @@ class Reference:
         """Whether the shard exists, or may exist on another machine."""
         if self.machine == platform.node():
             return Path(self.shard).exists()
-        return time.time() - self.written < FOREIGN * 86_400
+        return time.time() - self.written < FOREIGN_DAYS * 86_400
 
 
-def write_references(storage: Place, made: Mapping[Path, tuple[str, Sequence[str]]]) -> None:
+def write_references(storage: Storage, made: Mapping[Path, tuple[str, Sequence[str]]]) -> None:
     """Note for each shard its partition and segments; a newer note replaces an older one.
 
     If the storage is read-only or full, only a warning is printed, since the shard is not affected.
@@ -353,7 +353,7 @@ def write_references(storage: Place, made: Mapping[Path, tuple[str, Sequence[str
             print(f"{path} is whole, but cleaning up will not know what it was made of: {error}", file=sys.stderr)
 
 
-def read_references(storage: Place) -> dict[str, Reference]:
+def read_references(storage: Storage) -> dict[str, Reference]:
     """Read all notes by their names; unreadable ones are left out."""
     found = {}
     for name in sorted(storage.names(REFERENCES)):

@@ -12,14 +12,14 @@ import numpy as np
 
 from pipeline.core import errors, machine
 from pipeline.core.errors import AudioError
-from pipeline.dataset.shards import Rows
+from pipeline.dataset.shards import FeatureRows
 from pipeline.extract import cache as extract_cache
-from pipeline.extract.storage import Place
+from pipeline.extract.storage import Storage
 from pipeline.signal import extractor
 
 
 @dataclass(frozen=True)
-class Piece:
+class ClipTask:
     """One clip to extract, and the keys of its missing rows by view and variant."""
 
     path: str
@@ -32,7 +32,7 @@ class Piece:
 class Batch:
     """Consecutive clips to extract."""
 
-    tasks: tuple[Piece, ...]
+    tasks: tuple[ClipTask, ...]
     first: int = 0  # index in the manifest of the first clip of the batch
 
     @property
@@ -48,7 +48,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class BatchResult:
     """The outcome of a batch."""
 
     clips: int
@@ -59,56 +59,62 @@ class Receipt:
     warnings: tuple[tuple[str, str], ...] = ()  # subject and message, see `errors.warn_once`
 
 
-def work(batch: Batch, *, folder: Path, settings: extractor.Recipe, storage: Place, wait: bool = True) -> Receipt:
+def process_batch(
+    batch: Batch, *, folder: Path, settings: extractor.ExtractorSettings, storage: Storage, wait: bool = True
+) -> BatchResult:
     """Extract the rows of a batch that are not in the clip cache yet, and store them as segments.
 
     If another process is extracting the batch, ``wait`` for it, or return at once that it is busy.
     """
-    with errors.gather_warnings() as warnings:
-        result = work_locked(batch, folder, settings, storage, wait=wait)
+    with errors.collect_warnings() as warnings:
+        result = _process_locked(batch, folder, settings, storage, wait=wait)
     return replace(result, warnings=tuple(warnings.items()))
 
 
-def work_locked(batch: Batch, folder: Path, settings: extractor.Recipe, storage: Place, *, wait: bool) -> Receipt:
+def _process_locked(
+    batch: Batch, folder: Path, settings: extractor.ExtractorSettings, storage: Storage, *, wait: bool
+) -> BatchResult:
     machine.keep_freed_memory()
-    identities = {view: extractor.identity(settings, view) for view in batch.keys}
+    identities = {view: extractor.view_identity(settings, view) for view in batch.keys}
     with storage.lock(batch.name, wait=wait) as held:
         if not held:
-            return Receipt(0, 0, first=batch.first, busy=True)
+            return BatchResult(0, 0, first=batch.first, busy=True)
         missing = {
-            view for view, keys in batch.keys.items() if not extract_cache.is_there(storage, identities[view], keys)
+            view for view, keys in batch.keys.items() if not extract_cache.has_segment(storage, identities[view], keys)
         }
         tasks = [
             replace(task, keys={view: keys for view, keys in task.keys.items() if view in missing})
             for task in batch.tasks
             if missing & task.keys.keys()
         ]
-        results = [make(task, folder, settings) for task in tasks]
+        results = [extract_clip(task, folder, settings) for task in tasks]
         done = [(task, views) for task, views in zip(tasks, results, strict=True) if not isinstance(views, str)]
-        blocks = {view: rows for view in identities if (rows := gather(done, view))}
-        written = [extract_cache.write(storage, identities[view], rows) for view, rows in blocks.items()]
+        blocks = {view: rows for view in identities if (rows := join_clips(done, view))}
+        written = [extract_cache.write_rows(storage, identities[view], rows) for view, rows in blocks.items()]
         for partition, name in written:  # after all are on this machine, since the shared storage may be unreachable
             storage.upload(partition, name)
     failures = tuple(result for result in results if isinstance(result, str))
-    return Receipt(len(batch.tasks), len(done), failures, batch.first)
+    return BatchResult(len(batch.tasks), len(done), failures, batch.first)
 
 
-def make(task: Piece, folder: Path, settings: extractor.Recipe) -> dict[str, extractor.Entry] | str:
+def extract_clip(
+    task: ClipTask, folder: Path, settings: extractor.ExtractorSettings
+) -> dict[str, extractor.ClipFeatures] | str:
     """Extract the missing rows of one clip, or return the message why it cannot be read."""
     try:
-        recording = extractor.fetch(folder / task.path, settings.audio, sha256=task.sha256)
+        recording = extractor.decode_clip(folder / task.path, settings.audio, sha256=task.sha256)
     except AudioError as error:
         return str(error)
     wanted = {view: tuple(keys) for view, keys in task.keys.items()}
-    return extractor.make(recording, settings, task.samples_sha256, wanted)
+    return extractor.extract_features(recording, settings, task.samples_sha256, wanted)
 
 
-def gather(done: Sequence[tuple[Piece, Mapping[str, extractor.Entry]]], view: str) -> Rows | None:
+def join_clips(done: Sequence[tuple[ClipTask, Mapping[str, extractor.ClipFeatures]]], view: str) -> FeatureRows | None:
     """Join the rows of one view of several clips; None if there are none."""
     clips = [(task.keys[view], views[view]) for task, views in done if view in views]
     if not clips:
         return None
-    return Rows(
+    return FeatureRows(
         key=[key for keys, _ in clips for key in keys.values()],
         tensors=np.concatenate([features.tensors for _, features in clips]),
         valid_frames=np.concatenate([features.valid_frames for _, features in clips]),

@@ -14,7 +14,7 @@ from pipeline.dataset import shards
 from pipeline.extract import cache
 from pipeline.signal import extractor
 
-Drawers = Mapping[str, cache.Drawer]  # by view
+Partitions = Mapping[str, cache.Partition]  # by view
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -22,7 +22,7 @@ class StoppedError(Exception):
     """The extraction has failed: clips that are waited for will not be extracted."""
 
 
-class Front:
+class CacheProgress:
     """How many clips of a manifest, counted from the first, are in the clip cache."""
 
     def __init__(self, unfinished: Iterable[int], total: int) -> None:
@@ -61,12 +61,12 @@ class ShardWriter:
 
     outputs: Mapping[str, Path]  # by view
     records: Records  # of the manifest, in the order of the shards
-    keys: Sequence[extractor.Keys]  # of each record
-    partitions: Drawers
-    settings: extractor.Recipe
+    keys: Sequence[extractor.ClipKeys]  # of each record
+    partitions: Partitions
+    settings: extractor.ExtractorSettings
 
     @contextmanager
-    def in_background(self, progress: Front) -> Iterator[None]:
+    def in_background(self, progress: CacheProgress) -> Iterator[None]:
         """Write the shards while the block extracts the clips; the end of the block waits for them.
 
         An error in the block leaves no shard and is raised before any error of the writing, which it may have caused.
@@ -84,34 +84,34 @@ class ShardWriter:
             for result in results:
                 result.result()
 
-    def write(self, view: str, progress: Front) -> None:
+    def write(self, view: str, progress: CacheProgress) -> None:
         """Write the shard of a view as its clips are extracted.
 
         Raises:
             StoreError: rows are missing, or the shard cannot be written.
         """
-        layout = extractor.layout(self.settings, view)
-        files.remove_leftovers(self.outputs[view])
+        layout = extractor.shard_layout(self.settings, view)
+        files.remove_stale_files(self.outputs[view])
         try:
-            shards.write(self.outputs[view], layout, self.row_groups(view, layout, progress))
+            shards.write_shard(self.outputs[view], layout, self.row_groups(view, layout, progress))
         except StoreError as error:
             raise StoreError(
                 f"{error} What was finished is kept: {files.write_advice(error)} and run again."
             ) from error
 
-    def row_groups(self, view: str, layout: shards.Layout, progress: Front) -> Iterator[shards.Rows]:
+    def row_groups(self, view: str, layout: shards.Layout, progress: CacheProgress) -> Iterator[shards.FeatureRows]:
         """Read the clip cache in the order of the manifest, one row group at a time."""
         step = layout.clips_per_group
         for start in range(0, len(self.records), step):
             records = self.records[start : start + step]
             keys = [clip[view] for clip in self.keys[start : start + step]]
             progress.wait_for(start + len(records))
-            rows = fetch(self.partitions[view], [key for clip in keys for key in clip.values()])
+            rows = read_rows(self.partitions[view], [key for clip in keys for key in clip.values()])
             clip_ids = [record["clip_id"] for record in records for _ in layout.augment]
             yield replace(rows, clip_id=clip_ids, variant=[variant for clip in keys for variant in clip])
 
 
-def fetch(partition: cache.Drawer, keys: Sequence[str]) -> shards.Rows:
+def read_rows(partition: cache.Partition, keys: Sequence[str]) -> shards.FeatureRows:
     """Read rows that were in the clip cache, or have been extracted since.
 
     Raises:

@@ -6,18 +6,18 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.core.errors import CorpusError
-from pipeline.core.labels import VOTES
+from pipeline.core.labels import VOTE_COLUMNS
 from pipeline.corpora import crema_d
-from pipeline.corpora.info import Page, Speaker
+from pipeline.corpora.info import CorpusInfo, Speaker
 
-PACKED = ".xz"
-AUDIO = "AudioWAV"  # if the corpus path is this folder, the tables are in its parent
-RESULTS = "processedResults"
-MANY = 3  # actors listed in a message
+PACKED_SUFFIX = ".xz"
+AUDIO_FOLDER = "AudioWAV"  # if the corpus path is this folder, the tables are in its parent
+RESULTS_FOLDER = "processedResults"
+MAX_LISTED = 3  # actors listed in a message
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Annotations:
     """The contents of the publisher's tables; empty for a missing table."""
 
     paths: Mapping[str, Path] = field(default_factory=dict)  # by the publisher's file name
@@ -30,84 +30,84 @@ class Known:
         return frozenset(path.name for path in self.paths.values())
 
 
-def read(info: Page, folder: Path, names: Iterable[PurePath]) -> Known:
+def read_annotations(info: CorpusInfo, folder: Path, names: Iterable[PurePath]) -> Annotations:
     """Read the tables of a corpus among the files ``names`` below ``folder``.
 
     Raises:
         CorpusError: a table is damaged, or there are two different versions of it.
     """
-    tables = find(info, folder, names)
-    texts = {name: (text(path), str(path)) for name, path in tables.items()}
+    tables = _find_tables(info, folder, names)
+    texts = {name: (_read_table_text(path), str(path)) for name, path in tables.items()}
     votes, actors = texts.get(crema_d.VOTES_TABLE), texts.get(crema_d.ACTORS_TABLE)
-    return Known(
+    return Annotations(
         paths=tables,
-        votes=crema_d.read_votes(*votes) if votes else {},
-        speakers=crema_d.read_actors(*actors) if actors else {},
+        votes=crema_d.parse_votes(*votes) if votes else {},
+        speakers=crema_d.parse_actors(*actors) if actors else {},
     )
 
 
-def text(path: Path) -> str:
+def _read_table_text(path: Path) -> str:
     """Read a table, compressed or not."""
-    return crema_d.unpack(path.read_bytes(), str(path))
+    return crema_d.decode_table(path.read_bytes(), str(path))
 
 
-def find(info: Page, folder: Path, names: Iterable[PurePath]) -> dict[str, Path]:
+def _find_tables(info: CorpusInfo, folder: Path, names: Iterable[PurePath]) -> dict[str, Path]:
     """Find the tables of a corpus below the folder, or next to it if it is ``AudioWAV`` itself."""
     found: dict[str, Path] = {}
-    for path in [*(folder / name for name in names), *beside(info, folder)]:
-        name = path.name.removesuffix(PACKED)
+    for path in [*(folder / name for name in names), *_find_adjacent_tables(info, folder)]:
+        name = path.name.removesuffix(PACKED_SUFFIX)
         if name in info.tables and found.setdefault(name, path) != path:
-            refuse_two(found[name], path)
+            _check_same_content(found[name], path)
     return found
 
 
-def beside(info: Page, folder: Path) -> Iterator[Path]:
+def _find_adjacent_tables(info: CorpusInfo, folder: Path) -> Iterator[Path]:
     """Yield the tables next to a folder of audio."""
-    if folder.name == AUDIO:
-        for above in (folder.parent, folder.parent / RESULTS):
-            candidates = (above / f"{name}{end}" for name in sorted(info.tables) for end in ("", PACKED))
+    if folder.name == AUDIO_FOLDER:
+        for above in (folder.parent, folder.parent / RESULTS_FOLDER):
+            candidates = (above / f"{name}{end}" for name in sorted(info.tables) for end in ("", PACKED_SUFFIX))
             yield from (path for path in candidates if path.is_file())
 
 
-def refuse_two(one: Path, other: Path) -> None:
+def _check_same_content(one: Path, other: Path) -> None:
     """Check that two copies of a table are equal."""
-    if text(one) != text(other):
+    if _read_table_text(one) != _read_table_text(other):
         raise CorpusError(f"{one} and {other} differ: keep the one that belongs to the corpus.")
 
 
-def enriched(rows: Sequence[Mapping[str, Any]], found: Known) -> list[dict[str, Any]]:
+def add_annotations(rows: Sequence[Mapping[str, Any]], found: Annotations) -> list[dict[str, Any]]:
     """Add votes to the rows of clips, and replace sex and age by those of the tables."""
-    return [dict(row) | told(row, found) if row.get("emotion") else dict(row) for row in rows]
+    return [dict(row) | _annotations_of_clip(row, found) if row.get("emotion") else dict(row) for row in rows]
 
 
-def told(row: Mapping[str, Any], found: Known) -> dict[str, Any]:
+def _annotations_of_clip(row: Mapping[str, Any], found: Annotations) -> dict[str, Any]:
     """Return the columns that the tables give for one clip."""
-    person = found.speakers.get(speaker(row))
+    person = found.speakers.get(_speaker_id(row))
     about = {} if person is None else {"sex": person.sex, "age": person.age}
-    return about | found.votes.get(crema_d.stem(PurePath(row["path"]).stem), {})
+    return about | found.votes.get(crema_d.published_stem(PurePath(row["path"]).stem), {})
 
 
-def speaker(row: Mapping[str, Any]) -> str:
+def _speaker_id(row: Mapping[str, Any]) -> str:
     """Return the id of a speaker without the corpus."""
     return str(row.get("speaker") or "").rpartition("/")[2]
 
 
-def lines(info: Page, found: Known, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def summarise_annotations(info: CorpusInfo, found: Annotations, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Summarise the votes of the usable clips, missing tables, and contradictions, as lines of text."""
     absent = ", ".join(sorted(info.tables - set(found.paths)))
-    votes = counts(found, [row for row in rows if row["status"] == "ok"]) if found.votes else []
+    votes = _count_votes(found, [row for row in rows if row["status"] == "ok"]) if found.votes else []
     missing = [f"  missing: {absent}; download with 'ser-features corpora fetch {info.name}'"] if absent else []
-    return [*votes, *missing, *contradictions(info, found)]
+    return [*votes, *missing, *_describe_contradictions(info, found)]
 
 
-def counts(found: Known, usable: Sequence[Mapping[str, Any]]) -> list[str]:
+def _count_votes(found: Annotations, usable: Sequence[Mapping[str, Any]]) -> list[str]:
     """Count the clips with and without votes."""
-    rated = sum(any(row.get(name) is not None for name in VOTES.values()) for row in usable)
+    rated = sum(any(row.get(name) is not None for name in VOTE_COLUMNS.values()) for row in usable)
     line = f"  {rated:5d}  with votes of listeners, from {found.paths[crema_d.VOTES_TABLE].name}"
     return [line] if rated == len(usable) else [line, f"  {len(usable) - rated:5d}  without votes"]
 
 
-def contradictions(info: Page, found: Known) -> list[str]:
+def _describe_contradictions(info: CorpusInfo, found: Annotations) -> list[str]:
     """Report the speakers for whom the table differs from our list; the table takes precedence."""
     pairs = {name: (person, info.speakers[name]) for name, person in found.speakers.items() if name in info.speakers}
     different = [
@@ -115,6 +115,6 @@ def contradictions(info: Page, found: Known) -> list[str]:
         for name, (theirs, ours) in pairs.items()
         if theirs != ours
     ]
-    more = f" and {len(different) - MANY} more" if len(different) > MANY else ""
-    line = f"  {crema_d.ACTORS_TABLE} takes precedence, which differs for {', '.join(different[:MANY])}{more}"
+    more = f" and {len(different) - MAX_LISTED} more" if len(different) > MAX_LISTED else ""
+    line = f"  {crema_d.ACTORS_TABLE} takes precedence, which differs for {', '.join(different[:MAX_LISTED])}{more}"
     return [line] if different else []

@@ -13,21 +13,21 @@ from ruamel.yaml import YAML
 
 from pipeline import text as core_text
 from pipeline.report import tables, wording
-from pipeline.report.tables import Table, part
+from pipeline.report.tables import Table, subsection
 from pipeline.split import leakage
 from pipeline.text import finite_number
 from pipeline.train.bundle import Card
 
-NAME = "README.md"
+MODEL_CARD_FILE = "README.md"
 TITLE = "Speech emotion recognition"
 
 
-def page(card: Card) -> str:
+def card_page(card: Card) -> str:
     """Render the model card; the same card gives the same text."""
-    return f"---\n{head(card)}---\n{body(card)}"
+    return f"---\n{hub_metadata(card)}---\n{card_text(card)}"
 
 
-def head(card: Card) -> str:
+def hub_metadata(card: Card) -> str:
     """YAML metadata for model hubs: licence, languages, tags and scores."""
     out = io.StringIO()
     yaml = YAML()
@@ -41,18 +41,18 @@ def head(card: Card) -> str:
         "pipeline_tag": "audio-classification",
         "tags": ["speech-emotion-recognition", "audio-classification", *(["synthetic"] if card.synthetic else [])],
     }
-    yaml.dump(about | index(card), out)
+    yaml.dump(about | _model_index(card), out)
     return out.getvalue()
 
 
-def index(card: Card) -> dict[str, Any]:
+def _model_index(card: Card) -> dict[str, Any]:
     """Pooled scores as ``model-index`` of the metadata, empty before evaluation."""
-    test = part(card.scores, "test")
+    test = subsection(card.scores, "test")
     if finite_number(test.get("uar")) is None:
         return {}
     kinds = {"recall": ("UAR", "uar"), "accuracy": ("Accuracy", "wa"), "f1": ("Macro F1", "macro_f1")}
     metrics = [{"type": kind, "name": name, "value": test[key]} for kind, (name, key) in kinds.items()]
-    names = ", ".join(titles(card).values())
+    names = ", ".join(_corpus_titles(card).values())
     result = {
         "task": {"type": "audio-classification", "name": TITLE},
         "dataset": {"type": " ".join(card.corpora), "name": names},
@@ -61,60 +61,64 @@ def index(card: Card) -> dict[str, Any]:
     return {"model-index": [{"name": f"{card.arch} on {card.view}", "results": [result]}]}
 
 
-def titles(card: Card) -> dict[str, str]:
+def _corpus_titles(card: Card) -> dict[str, str]:
     """Titles of the corpora by name; those of the demo are marked as synthetic."""
     demo = {name: f"{name} (synthetic demo)" for name in card.synthetic}
     return {name: demo.get(name, about["title"]) for name, about in card.corpora.items()}
 
 
-def body(card: Card) -> str:
+def card_text(card: Card) -> str:
     """Markdown text of the model card."""
     values = asdict(card)
     audio = card.layout["identity"]["settings"]["audio"]
-    test = part(card.scores, "test")
-    shown = [tables.by_corpus(card.scores), tables.by_sex(card.scores), tables.by_class(card.scores, card.labels)]
-    return template().render(
+    test = subsection(card.scores, "test")
+    shown = [
+        tables.corpus_table(card.scores),
+        tables.sex_table(card.scores),
+        tables.class_table(card.scores, card.labels),
+    ]
+    return _card_template().render(
         card=card,
         audio=audio,
         bins=card.layout["shape"][1],
-        titles=titles(card),
+        titles=_corpus_titles(card),
         test=test,
         warnings=leakage.score_warnings(card.scores),
-        protocol=wording.protocol(card.scores),
-        transductive=wording.transductive(card.scores),
-        verdict=wording.verdict(test, control=bool(card.scores.get("shuffled"))),
-        beside=grid(tables.baseline_table(card.scores, values)),
-        scores="\n\n".join(map(grid, shown)),
-        sources=grid(tables.sources(values)),
-        settings=grid(tables.parameters(settings(card), values)),
-        versions=grid(tables.versions(values, {})),
+        protocol=wording.explain_protocol(card.scores),
+        transductive=wording.explain_transductive(card.scores),
+        verdict=wording.interpret_uar(test, control=bool(card.scores.get("shuffled"))),
+        beside=markdown_table(tables.baseline_table(card.scores, values)),
+        scores="\n\n".join(map(markdown_table, shown)),
+        sources=markdown_table(tables.corpora_table(values)),
+        settings=markdown_table(tables.parameters_table(_card_settings(card), values)),
+        versions=markdown_table(tables.versions_table(values, {})),
     )
 
 
-def settings(card: Card) -> dict[str, Any]:
+def _card_settings(card: Card) -> dict[str, Any]:
     """Settings of features and training, by section of params.yaml."""
     made = card.layout["identity"]["settings"]
     return {**card.params, "split": card.split, "audio": made["audio"], "features": {card.view: made[card.view]}}
 
 
-def grid(table: Table) -> str:
+def markdown_table(table: Table) -> str:
     r"""Format a table as Markdown, its note below.
 
-    >>> print(grid(Table(caption="", head=("a", "b"), align="lr", rows=[("x|y", "1")])))
+    >>> print(markdown_table(Table(caption="", head=("a", "b"), align="lr", rows=[("x|y", "1")])))
     | a | b |
     |---|---:|
     | x\|y | 1 |
     """
     rule = "".join({"l": "---|", "r": "---:|"}[way] for way in table.align)
-    lines = [row(table.head), f"|{rule}", *(row(cells) for cells in table.rows)]
+    lines = [_markdown_row(table.head), f"|{rule}", *(_markdown_row(cells) for cells in table.rows)]
     return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
 
 
-def row(cells: tuple[str, ...]) -> str:
+def _markdown_row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def template() -> jinja2.Template:
+def _card_template() -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(
         percent=core_text.format_percent,

@@ -14,7 +14,7 @@ from pipeline.core.plotting import Figure
 from pipeline.report import figures as report_figures
 from pipeline.report import page as report_page
 from pipeline.report import wording
-from pipeline.report.tables import Values, part
+from pipeline.report.tables import Values, subsection
 from pipeline.split import leakage
 
 CONFUSION = "Confusion matrix: share of each actual emotion, in %"
@@ -51,21 +51,21 @@ def run(
         StoreError: an artefact is missing, damaged or does not fit the others; the message names the stage to run.
     """
     leaks = files.read_json(audit, stage="split")
-    card = read_card(bundle / "bundle.json")
-    scores, trained = part(card, "scores"), part(card, "training")
+    card = read_scored_card(bundle / "bundle.json")
+    scores, trained = subsection(card, "scores"), subsection(card, "training")
     found = {path.stem: core_tables.read_manifest(path) for path in manifests}
-    rows = read_heard(predictions, card["labels"])
+    rows = _read_predictions(predictions, card["labels"])
     tables = {
-        "history": read_history(bundle, card["folds"]),
+        "history": _read_histories(bundle, card["folds"]),
         "confusion": report_figures.confusion_table(rows),
         "f1_by_class": report_figures.f1_table(scores, card["labels"]),
         "uar_by_corpus": report_figures.uar_table(scores),
         "recall_by_corpus": report_figures.recall_table(scores, rows, card["labels"]),
     }
-    best = {int(k): fold["best_epoch"] for k, fold in part(trained, "folds").items() if fold.get("best_epoch")}
-    figures = draw_all(tables, card["labels"], best=best, scores=scores)
-    pictures = write_plots(tables, figures, plots, stamp=leakage.warning_stamp(scores))
-    text = report_page.page(
+    best = {int(k): fold["best_epoch"] for k, fold in subsection(trained, "folds").items() if fold.get("best_epoch")}
+    figures = _draw_figures(tables, card["labels"], best=best, scores=scores)
+    pictures = _write_plots(tables, figures, plots, stamp=leakage.warning_stamp(scores))
+    text = report_page.render_report(
         evaluation=scores,
         training=trained,
         audit=leaks,
@@ -81,7 +81,7 @@ def run(
     files.write_json({**scores, "training": lasting}, details)
 
 
-def read_card(path: Path) -> Values:
+def read_scored_card(path: Path) -> Values:
     """Read the card of an evaluated bundle, without verifying the checksums of its files.
 
     Raises:
@@ -90,18 +90,18 @@ def read_card(path: Path) -> Values:
     card: Values = files.read_json(path, stage="evaluate")
     if not card.get("labels") or "folds" not in card:
         raise StoreError(f"{path} does not name labels and folds: run 'dvc repro -f evaluate'.")
-    if text.finite_number(part(card, "scores", "test").get("uar")) is None:
+    if text.finite_number(subsection(card, "scores", "test").get("uar")) is None:
         raise StoreError(f"{path} holds no scores: run 'dvc repro -f evaluate'.")
     return card
 
 
-def read_history(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
+def _read_histories(bundle: Path, folds: Sequence[int]) -> pd.DataFrame:
     """Histories of all folds, empty for a model that is fitted in one step."""
     paths = {fold: bundle / f"fold-{fold}" / "history.csv" for fold in folds}
     return report_figures.history_table({fold: pd.read_csv(path) for fold, path in paths.items() if path.exists()})
 
 
-def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
+def _read_predictions(path: Path, classes: Sequence[str]) -> pd.DataFrame:
     """Read the predictions of the test rows, sorted by clip and fold.
 
     Raises:
@@ -116,7 +116,7 @@ def read_heard(path: Path, classes: Sequence[str]) -> pd.DataFrame:
     return rows.sort_values(["clip_id", "fold"], ignore_index=True)
 
 
-def draw_all(tables: Tables, classes: Sequence[str], *, best: Mapping[int, int], scores: Values) -> Figures:
+def _draw_figures(tables: Tables, classes: Sequence[str], *, best: Mapping[int, int], scores: Values) -> Figures:
     """Draw all figures, with a stamp where the scores need a warning."""
     stamp = leakage.warning_stamp(scores)
     uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
@@ -125,7 +125,7 @@ def draw_all(tables: Tables, classes: Sequence[str], *, best: Mapping[int, int],
         "curves": report_figures.draw_curves(tables["history"], best=best, stamp=stamp),
         "confusion": report_figures.draw_confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
         "f1_by_class": report_figures.draw_f1_by_class(
-            tables["f1_by_class"], unit=wording.counted(scores), stamp=stamp
+            tables["f1_by_class"], unit=wording.counted_unit(scores), stamp=stamp
         ),
         "uar_by_corpus": report_figures.draw_uar_by_corpus(tables["uar_by_corpus"], stamp=stamp),
         "recall_by_corpus": report_figures.draw_recall_by_corpus(
@@ -134,40 +134,40 @@ def draw_all(tables: Tables, classes: Sequence[str], *, best: Mapping[int, int],
     }
 
 
-def write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -> dict[str, bytes]:
+def _write_plots(tables: Tables, figures: Figures, folder: Path, *, stamp: str) -> dict[str, bytes]:
     """Write tables as CSV and figures as PNG; return the bytes of the PNG files."""
     with files.atomic_write(folder) as aside:
         aside.mkdir()
         for name, table in tables.items():
-            rows = report_figures.stamped(table, stamp)
+            rows = report_figures.add_stamp(table, stamp)
             rows.to_csv(aside / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         for name, figure in figures.items():
             report_figures.save_figure(figure, aside / f"{name}.png")
         return {name: (aside / f"{name}.png").read_bytes() for name in figures}
 
 
-def settings(card: Values) -> dict[str, Any]:
+def bundle_settings(card: Values) -> dict[str, Any]:
     """Settings from the card of a bundle: params.yaml may have changed since."""
-    made, view = part(card, "layout", "identity", "settings"), str(card.get("view"))
-    features = {"audio": part(made, "audio"), "features": {view: part(made, view)}}
+    made, view = subsection(card, "layout", "identity", "settings"), str(card.get("view"))
+    features = {"audio": subsection(made, "audio"), "features": {view: subsection(made, view)}}
     return {
-        **part(card, "params"),
-        "split": part(card, "split"),
-        "augment": part(card, "layout", "augment"),
+        **subsection(card, "params"),
+        "split": subsection(card, "split"),
+        "augment": subsection(card, "layout", "augment"),
         **features,
     }
 
 
 def main() -> None:
     """Report on the bundle; params.yaml only gives the names of the corpora."""
-    params = config.read()
+    params = config.read_params()
     bundle = Path("models/bundle")
     run(
         audit=Path("metrics/audit.json"),
-        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
+        manifests=[Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpus_folders(params)],
         bundle=bundle,
         predictions=Path("models/predictions.parquet"),
-        params=settings(read_card(bundle / "bundle.json")),
+        params=bundle_settings(read_scored_card(bundle / "bundle.json")),
         plots=Path("metrics/plots"),
         page=Path("metrics/report.html"),
         details=Path("metrics/details.json"),

@@ -46,9 +46,9 @@ STYLE: dict[Any, Any] = DEFAULTS | {
 }
 
 
-def sheet(height: float, *, stamp: str) -> Figure:
+def empty_figure(height: float, *, stamp: str) -> Figure:
     """Create an empty figure ``height`` inches tall, plus a band across the top where there is a stamp."""
-    lines = fold(stamp)
+    lines = _wrap_stamp(stamp)
     band = BAND_LINE * len(lines) + 0.14 if lines else 0.0
     figure = Figure(figsize=(WIDTH, height + band), facecolor="white")
     bottom = height / (height + band)
@@ -61,17 +61,17 @@ def sheet(height: float, *, stamp: str) -> Figure:
     return figure
 
 
-def fold(stamp: str) -> list[str]:
+def _wrap_stamp(stamp: str) -> list[str]:
     """Wrap a stamp into lines, one or more for each of its sentences.
 
-    >>> fold("DEMO: synthetic speech, says nothing about people · CONTAMINATED: 99 % of the rows")
+    >>> _wrap_stamp("DEMO: synthetic speech, says nothing about people · CONTAMINATED: 99 % of the rows")
     ['DEMO: synthetic speech, says nothing about people', 'CONTAMINATED: 99 % of the rows']
     """
     sentences = [stamp] if len(stamp) <= BAND_TEXT else stamp.split(" · ")
     return [line for sentence in sentences for line in textwrap.wrap(sentence, BAND_TEXT)]
 
 
-def bars(figure: Figure, values: Sequence[float], labels: Sequence[str]) -> Axes:
+def horizontal_bars(figure: Figure, values: Sequence[float], labels: Sequence[str]) -> Axes:
     """Draw horizontal bars on a scale from 0 to 1, the first one on top."""
     axes = figure.subplots()
     axes.barh(range(len(values)), values, height=0.62, color=SKY)
@@ -82,9 +82,9 @@ def bars(figure: Figure, values: Sequence[float], labels: Sequence[str]) -> Axes
     return axes
 
 
-def notice(sentence: str, *, stamp: str) -> Figure:
+def text_figure(sentence: str, *, stamp: str) -> Figure:
     """Create a figure that says why there is nothing to draw."""
-    figure = sheet(1.0, stamp=stamp)
+    figure = empty_figure(1.0, stamp=stamp)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.text(0.5, 0.5, sentence, ha="center", va="center", color=SOFT)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core import config
-from pipeline.report.wording import INTERVAL, LEAKS, counted
+from pipeline.report.wording import INTERVAL, LEAKS, counted_unit
 from pipeline.split.leakage import INFORMATION
 from pipeline.text import (
     MISSING,
@@ -38,10 +38,10 @@ class Table:
     loud: Sequence[int] = ()  # rows to emphasise
 
 
-def part(values: Values, *names: str) -> dict[str, Any]:
+def subsection(values: Values, *names: str) -> dict[str, Any]:
     """Look up a nested section, empty where it is missing or null.
 
-    >>> part({"corpus": {"tess": {"uar": 0.5}}}, "corpus", "tess"), part({"leak": None}, "leak", "x")
+    >>> subsection({"corpus": {"tess": {"uar": 0.5}}}, "corpus", "tess"), subsection({"leak": None}, "leak", "x")
     ({'uar': 0.5}, {})
     """
     found: Any = values
@@ -50,9 +50,9 @@ def part(values: Values, *names: str) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def by_corpus(evaluation: Values) -> Table:
-    corpora = part(evaluation, "corpus")
-    pooled = {"all, pooled": part(evaluation, "test")} if len(corpora) != 1 else {}  # the same with one corpus
+def corpus_table(evaluation: Values) -> Table:
+    corpora = subsection(evaluation, "corpus")
+    pooled = {"all, pooled": subsection(evaluation, "test")} if len(corpora) != 1 else {}  # the same with one corpus
     rows = [
         (
             name,
@@ -75,11 +75,11 @@ def by_corpus(evaluation: Values) -> Table:
     )
 
 
-def by_class(evaluation: Values, classes: Sequence[str]) -> Table:
-    named = ((name, part(evaluation, "class", name)) for name in classes)
+def class_table(evaluation: Values, classes: Sequence[str]) -> Table:
+    named = ((name, subsection(evaluation, "class", name)) for name in classes)
     return Table(
         caption="By emotion",
-        head=("emotion", "recall", "precision", "F1", counted(evaluation)),
+        head=("emotion", "recall", "precision", "F1", counted_unit(evaluation)),
         align="lrrrr",
         rows=[
             (
@@ -94,12 +94,12 @@ def by_class(evaluation: Values, classes: Sequence[str]) -> Table:
     )
 
 
-def by_fold(evaluation: Values, training: Values, audit: Values) -> Table:
+def fold_table(evaluation: Values, training: Values, audit: Values) -> Table:
     """Scores, test data and training of each fold."""
-    folds = part(evaluation, "folds")
+    folds = subsection(evaluation, "folds")
     rows = []
-    for name, scores in sorted(part(folds, "each").items(), key=lambda item: int(item[0])):
-        trained, held = part(training, "folds", name), part(audit, "fold", name, "count")
+    for name, scores in sorted(subsection(folds, "each").items(), key=lambda item: int(item[0])):
+        trained, held = subsection(training, "folds", name), subsection(audit, "fold", name, "count")
         sizes = format_count(held.get("test_speakers")), format_count(held.get("test_rows"))
         epochs = format_count(trained.get("epochs")), format_count(trained.get("best_epoch"))
         rows.append((name, format_percent(scores.get("uar")), *sizes, *epochs, format_percent(trained.get("val_uar"))))
@@ -113,59 +113,59 @@ def by_fold(evaluation: Values, training: Values, audit: Values) -> Table:
     )
 
 
-def by_sex(evaluation: Values) -> Table:
-    groups = part(evaluation, "group", "sex").items()
+def sex_table(evaluation: Values) -> Table:
+    groups = subsection(evaluation, "group", "sex").items()
     rows = [(name or "unknown", format_percent(s.get("uar")), format_count(s.get("clips"))) for name, s in groups]
     return Table(caption="By sex of the speaker", head=("sex", "UAR", "clips"), align="lrr", rows=rows)
 
 
-def by_speaker(evaluation: Values) -> Table:
+def speaker_table(evaluation: Values) -> Table:
     """The speakers with the highest and the lowest UAR."""
-    ends = ((name, part(evaluation, "speaker", name)) for name in ("best", "worst"))
+    ends = ((name, subsection(evaluation, "speaker", name)) for name in ("best", "worst"))
     rows = [(name, str(s["name"]), format_percent(s.get("uar"))) for name, s in ends if s.get("name")]
     return Table(caption="Best and worst speaker", head=("", "speaker", "UAR"), align="llr", rows=rows)
 
 
-def leaks(evaluation: Values, audit: Values) -> Table:
+def leak_table(evaluation: Values, audit: Values) -> Table:
     """Shares of test rows with each leak, faults first; those of evaluate override those of split."""
-    found = part(audit, "leak") | part(evaluation, "leak")
+    found = subsection(audit, "leak") | subsection(evaluation, "leak")
     total = found.pop("contaminated", None)
     names = [name for name in LEAKS if name in found] + sorted(set(found) - set(LEAKS))
-    rows = [(leak_sentence(name, found[name]), share(found[name]), weight(name)) for name in names]
-    loud = [row for row, name in enumerate(names) if weight(name) == "fault" and finite_number(found[name])]
+    rows = [(_leak_description(name, found[name]), _format_leak(found[name]), _leak_kind(name)) for name in names]
+    loud = [row for row, name in enumerate(names) if _leak_kind(name) == "fault" and finite_number(found[name])]
     return Table(
         caption="Leak audit",
         head=("Test rows that …", "share", "counts as"),
         align="lrl",
         rows=rows,
         loud=loud,
-        note=sum_of_faults(total),
+        note=_faults_sentence(total),
     )
 
 
-def sum_of_faults(total: Any) -> str:
+def _faults_sentence(total: Any) -> str:
     """Sentence on the share of test rows with any fault."""
     if finite_number(total) is None:
         return ""
     return f"{format_percent(total)} of the test rows have at least one fault." if total else "No test row has a fault."
 
 
-def leak_sentence(name: str, value: Any) -> str:
+def _leak_description(name: str, value: Any) -> str:
     """Describe a leak and, where it occurs, its remedy.
 
-    >>> leak_sentence("seen_speaker", 0.0), leak_sentence("seen_speaker", 0.5)
+    >>> _leak_description("seen_speaker", 0.0), _leak_description("seen_speaker", 0.5)
     ('come from a speaker heard in training', 'come from a speaker heard in training: split by speaker')
     """
     sentence = LEAKS.get(name, name).rstrip(".")
     return sentence if finite_number(value) else sentence.split(":")[0]
 
 
-def share(value: Any) -> str:
+def _format_leak(value: Any) -> str:
     """Format the share of a leak, or the word that evaluate gives instead."""
     return value if isinstance(value, str) else format_percent(value)
 
 
-def weight(name: str) -> str:
+def _leak_kind(name: str) -> str:
     """Classify a leak as fault or information."""
     return "information" if name in (*INFORMATION, "own_statistics") else "fault"
 
@@ -189,9 +189,9 @@ class Mark:
 
 def baseline_table(evaluation: Values, bundle: Values) -> Table:
     """Scores of the model, the svm and chance."""
-    chance = {"uar": part(evaluation, "test").get("chance")} | part(evaluation, "baseline", "chance")
-    svm = part(evaluation, "baseline", "svm")
-    scores = {f"{bundle.get('arch', '?')}, this page": part(evaluation, "test"), "svm": svm, "chance": chance}
+    chance = {"uar": subsection(evaluation, "test").get("chance")} | subsection(evaluation, "baseline", "chance")
+    svm = subsection(evaluation, "baseline", "svm")
+    scores = {f"{bundle.get('arch', '?')}, this page": subsection(evaluation, "test"), "svm": svm, "chance": chance}
     return Table(
         caption="Baselines",
         head=("model", "UAR", "95 % interval", "accuracy"),
@@ -207,7 +207,9 @@ def baseline_table(evaluation: Values, bundle: Values) -> Table:
 
 def baseline_verdict(evaluation: Values) -> str:
     """Compare the model with the svm; "" without one, or with shuffled labels."""
-    ours, theirs = (finite_number(part(evaluation, *names).get("uar")) for names in (("test",), ("baseline", "svm")))
+    ours, theirs = (
+        finite_number(subsection(evaluation, *names).get("uar")) for names in (("test",), ("baseline", "svm"))
+    )
     if ours is None or theirs is None or evaluation.get("shuffled"):
         return ""
     points = round(100 * (ours - theirs), 1)
@@ -216,16 +218,16 @@ def baseline_verdict(evaluation: Values) -> str:
 
 def baseline_marks(evaluation: Values) -> list[Mark]:
     """Marks of chance and the svm on the scale, with labels that do not overlap."""
-    chance = finite_number(part(evaluation, "test").get("chance"))
-    svm = finite_number(part(evaluation, "baseline", "svm").get("uar"))
-    first = [] if chance is None else [mark("chance", chance)]
-    return first if svm is None else [*first, mark("svm", svm, sign="▲ ", others=first)]
+    chance = finite_number(subsection(evaluation, "test").get("chance"))
+    svm = finite_number(subsection(evaluation, "baseline", "svm").get("uar"))
+    first = [] if chance is None else [_position_mark("chance", chance)]
+    return first if svm is None else [*first, _position_mark("svm", svm, sign="▲ ", others=first)]
 
 
-def mark(name: str, value: float, *, sign: str = "", others: Sequence[Mark] = ()) -> Mark:
+def _position_mark(name: str, value: float, *, sign: str = "", others: Sequence[Mark] = ()) -> Mark:
     """Position a mark and its label.
 
-    >>> mark("svm", 0.45).middle, mark("svm", 0.02).middle, mark("svm", 0.9).low
+    >>> _position_mark("svm", 0.45).middle, _position_mark("svm", 0.02).middle, _position_mark("svm", 0.9).low
     (45.0, 14, True)
     """
     middle = min(max(14, 100 * value), 86)
@@ -237,19 +239,19 @@ SYNTHETIC = {"licence": "none needed", "citation": "nothing: synthesised by the 
 EXECUTION = {"execute", "device", "store", "serve"}  # sections of params.yaml that change no result
 
 
-def quarantine(manifests: Mapping[str, pd.DataFrame], audit: Values) -> Table:
+def files_table(manifests: Mapping[str, pd.DataFrame], audit: Values) -> Table:
     """Usable files of each corpus, and why others are left out. Columns needed: status, warnings."""
     rows = [
         (
             name,
             format_count(len(files)),
             format_count((files["status"] == "ok").sum()),
-            tally(reasons(files)),
-            tally(oddities(files)),
+            _count_words(_left_out_reasons(files)),
+            _count_words(_file_warnings(files)),
         )
         for name, files in manifests.items()
     ]
-    unused = part(audit, "left_out")
+    unused = subsection(audit, "left_out")
     listed = ", ".join(f"{number:,} ({reason.replace('_', ' ')})" for reason, number in unused.items() if number)
     return Table(
         caption="Files found, used and left out",
@@ -260,113 +262,121 @@ def quarantine(manifests: Mapping[str, pd.DataFrame], audit: Values) -> Table:
     )
 
 
-def reasons(files: pd.DataFrame) -> Iterable[str]:
+def _left_out_reasons(files: pd.DataFrame) -> Iterable[str]:
     """Reasons why files are left out, one a file."""
     return (status for status in files["status"] if status != "ok")
 
 
-def oddities(files: pd.DataFrame) -> Iterable[str]:
+def _file_warnings(files: pd.DataFrame) -> Iterable[str]:
     """Warnings of the usable files."""
     usable = files.loc[files["status"] == "ok", "warnings"].dropna()
     return (word.strip() for words in usable for word in words.split(",") if word.strip())
 
 
-def tally(words: Iterable[str]) -> str:
+def _count_words(words: Iterable[str]) -> str:
     """Count words, the most frequent first.
 
-    >>> tally(["silent", "duplicate", "duplicate"])
+    >>> _count_words(["silent", "duplicate", "duplicate"])
     '2 duplicate, 1 silent'
     """
     ordered = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{number:,} {word.replace('_', ' ')}" for word, number in ordered) or "none"
 
 
-def sources(bundle: Values) -> Table:
+def corpora_table(bundle: Values) -> Table:
     """Licence and citation of each corpus, DOIs as links."""
     synthetic = set(bundle.get("synthetic") or ())
     rows = []
-    for name in part(bundle, "corpora"):
-        about = SYNTHETIC if name in synthetic else part(bundle, "corpora", name)
-        rows.append((name, addressed(about.get("licence")), addressed(about.get("citation"))))
+    for name in subsection(bundle, "corpora"):
+        about = SYNTHETIC if name in synthetic else subsection(bundle, "corpora", name)
+        rows.append((name, _link_dois(about.get("licence")), _link_dois(about.get("citation"))))
     return Table(caption="Corpora", head=("corpus", "licence", "please cite"), align="lll", rows=rows)
 
 
-def addressed(text: Any) -> str:
+def _link_dois(text: Any) -> str:
     """Replace DOIs in a text by links.
 
-    >>> addressed("doi:10.1371/journal.pone.0196391")
+    >>> _link_dois("doi:10.1371/journal.pone.0196391")
     'https://doi.org/10.1371/journal.pone.0196391'
     """
     return re.sub(r"\bdoi[: ]\s*(?=10\.)", "https://doi.org/", str(text or MISSING), flags=re.IGNORECASE)
 
 
-def parameters(params: Values, bundle: Values) -> Table:
+def parameters_table(params: Values, bundle: Values) -> Table:
     """Settings that determine the results: without execution, paths of corpora and unused models."""
     chosen = {name: value for name, value in params.items() if name not in EXECUTION}
-    chosen["data"] = {"demo": part(params, "data", "demo")} if bundle.get("synthetic") else {}
+    chosen["data"] = {"demo": subsection(params, "data", "demo")} if bundle.get("synthetic") else {}
     for section, used in (("model", bundle.get("arch")), ("features", bundle.get("view"))):
-        values = part(params, section).items()
+        values = subsection(params, section).items()
         chosen[section] = {name: value for name, value in values if name == used or not isinstance(value, Mapping)}
-    rows = [(name, plain(value)) for name, value in config.flat(chosen)]
+    rows = [(name, _format_setting(value)) for name, value in config.flatten(chosen)]
     return Table(caption="Parameters", head=("params.yaml", "value"), align="ll", rows=rows)
 
 
-def plain(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     """Format a setting as in YAML; paths on this machine are private.
 
-    >>> [plain(value) for value in (True, ["noise", "pitch"], None, "/home/me/corpus")]
+    >>> [_format_setting(value) for value in (True, ["noise", "pitch"], None, "/home/me/corpus")]
     ['true', '[noise, pitch]', 'null', '(a folder)']
     """
     if isinstance(value, list):
-        return f"[{', '.join(map(plain, value))}]"
+        return f"[{', '.join(map(_format_setting, value))}]"
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False, default=str)
     private = value.startswith("~") or any(kind(value).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
     return "(a folder)" if private else value
 
 
-def versions(bundle: Values, training: Values) -> Table:
+def versions_table(bundle: Values, training: Values) -> Table:
     """Versions of the software, the backend and the device."""
-    found = part(bundle, "versions") | {name: training[name] for name in ("backend", "device") if name in training}
+    found = subsection(bundle, "versions") | {
+        name: training[name] for name in ("backend", "device") if name in training
+    }
     rows = [(name, str(value)) for name, value in found.items()]
     return Table(caption="Computed with", head=("software", "version"), align="ll", rows=rows)
 
 
-def describe_picture(evaluation: Values, training: Values, mistakes: Table, classes: Sequence[str]) -> dict[str, str]:
+def figure_descriptions(
+    evaluation: Values, training: Values, mistakes: Table, classes: Sequence[str]
+) -> dict[str, str]:
     """Alternative texts of the figures by name."""
     worst = [f" The most frequent mistake: {a} taken for {b}, {share}." for a, b, share, *_ in mistakes.rows[:1]]
-    f1 = ", ".join(f"{row[0]} {row[3]}" for row in by_class(evaluation, classes).rows)
+    f1 = ", ".join(f"{row[0]} {row[3]}" for row in class_table(evaluation, classes).rows)
     return {
-        "uar_by_corpus": f"Bars of UAR by corpus beside chance: {', '.join(bars(evaluation))}.",
-        "recall_by_corpus": " ".join(["Matrix of recall, corpora by emotions, UAR first.", *lowest(evaluation)]),
+        "uar_by_corpus": f"Bars of UAR by corpus beside chance: {', '.join(_uar_phrases(evaluation))}.",
+        "recall_by_corpus": " ".join(
+            ["Matrix of recall, corpora by emotions, UAR first.", *_lowest_recalls(evaluation)]
+        ),
         "confusion": f"Confusion matrix of {len(classes)} emotions, rows actual, columns predicted.{''.join(worst)}",
         "f1_by_class": f"Bars of F1 by emotion: {f1}.",
-        "curves": f"Loss and share recognised in training and validation, {epochs(training)}.",
+        "curves": f"Loss and share recognised in training and validation, {_epochs_phrase(training)}.",
     }
 
 
-def bars(evaluation: Values) -> list[str]:
+def _uar_phrases(evaluation: Values) -> list[str]:
     """Describe the bars of the UAR figure, and the mark of the svm if there is one."""
-    svm = part(evaluation, "baseline", "svm")
+    svm = subsection(evaluation, "baseline", "svm")
     marked = [("svm, a mark on the pooled bar,", svm)] if finite_number(svm.get("uar")) is not None else []
-    corpora = [("pooled", part(evaluation, "test")), *marked, *part(evaluation, "corpus").items()]
+    corpora = [("pooled", subsection(evaluation, "test")), *marked, *subsection(evaluation, "corpus").items()]
     return [f"{name} {format_percent(scores.get('uar'))}" for name, scores in corpora]
 
 
-def lowest(evaluation: Values) -> list[str]:
+def _lowest_recalls(evaluation: Values) -> list[str]:
     """Describe the lowest recall in each corpus.
 
-    >>> lowest({"corpus": {"tess": {"recall": {"sad": 1, "fear": 0, "calm": None}}}})[0].split(",")[0]
+    >>> _lowest_recalls({"corpus": {"tess": {"recall": {"sad": 1, "fear": 0, "calm": None}}}})[0].split(",")[0]
     'In tess lowest: fear'
     """
-    recalls = {corpus: part(evaluation, "corpus", corpus, "recall") for corpus in part(evaluation, "corpus")}
+    recalls = {
+        corpus: subsection(evaluation, "corpus", corpus, "recall") for corpus in subsection(evaluation, "corpus")
+    }
     known = {k: {n: v for n, v in each.items() if finite_number(v) is not None} for k, each in recalls.items()}
     least = {corpus: min(each, key=each.__getitem__) for corpus, each in known.items() if each}
     return [f"In {corpus} lowest: {name}, {format_percent(known[corpus][name])}." for corpus, name in least.items()]
 
 
-def epochs(training: Values) -> str:
+def _epochs_phrase(training: Values) -> str:
     """Describe how many folds were trained, and for how many epochs at most."""
-    folds = part(training, "folds")
+    folds = subsection(training, "folds")
     most = max((fold.get("epochs") or 0 for fold in folds.values()), default=0)
     return f"{format_things(len(folds), 'fold')}, up to {most} epochs"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.split.leakage import FAULTS, contamination_warning, synthetic_corpora
+from pipeline.split.leakage import LEAK_FAULTS, contamination_warning, synthetic_corpora
 from pipeline.text import finite_number, format_percent, interval_ends
 
 MISSED = "The interval misses chance: with random labels that happens by chance once in twenty times, or by a leak."
@@ -15,7 +15,7 @@ PROTOCOLS = {
     "published": "Split as in the published systems, with copies of test clips in the training data: comparable with "
     "their numbers, but no estimate for new recordings.",
 }
-LEAKS = FAULTS | {
+LEAKS = LEAK_FAULTS | {
     "statistics": "were among the rows on which mean and SD were fitted: fit them on training rows alone.",
     "seen_statement": "say a sentence that is in the training data.",
     "unknown_speaker": "have no known speaker, who may be in the training data.",
@@ -25,7 +25,7 @@ STRANGERS = ("speaker", "corpus")  # protocols whose scores hold for unseen spea
 NORMALISED = {"train": "by the training rows", "speaker": "each speaker apart", "none": "not at all"}
 
 
-def protocol(evaluation: Mapping[str, Any]) -> str:
+def explain_protocol(evaluation: Mapping[str, Any]) -> str:
     """Explain what the protocol allows to conclude, as far as the leak audit and the corpora support it."""
     name = evaluation.get("protocol", "")
     sentence = PROTOCOLS.get(name, "")
@@ -36,7 +36,7 @@ def protocol(evaluation: Mapping[str, Any]) -> str:
     return f"{sentence.split(':')[0]}." if sentence and weaker else sentence
 
 
-def transductive(evaluation: Mapping[str, Any]) -> str:
+def explain_transductive(evaluation: Mapping[str, Any]) -> str:
     """Explain that all clips of a test speaker were used to normalise each of them; "" otherwise."""
     if not evaluation.get("transductive"):
         return ""
@@ -46,17 +46,17 @@ def transductive(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def counted(evaluation: Mapping[str, Any]) -> str:
+def counted_unit(evaluation: Mapping[str, Any]) -> str:
     """Unit of the counts: ``rows`` where a test clip has several, as in published systems, else ``clips``.
 
-    >>> counted({"test": {"rows": 576, "clips": 520}})
+    >>> counted_unit({"test": {"rows": 576, "clips": 520}})
     'rows'
     """
     test = evaluation.get("test", {})
     return "rows" if (finite_number(test.get("rows")) or 0) > (finite_number(test.get("clips")) or 0) else "clips"
 
 
-def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
+def interpret_uar(test: Mapping[str, Any], *, control: bool = False) -> str:
     """Interpret UAR and interval; in a ``control``, whose labels are shuffled, UAR should be at chance."""
     uar, chance, pair = (
         finite_number(test.get("uar")),
@@ -74,10 +74,10 @@ def verdict(test: Mapping[str, Any], *, control: bool = False) -> str:
     return f"{100 * (uar - chance):.1f} points above chance. The interval shows how far other speakers would move it."
 
 
-def several(evaluation: Mapping[str, Any]) -> str:
+def describe_ensemble(evaluation: Mapping[str, Any]) -> str:
     """Describe an ensemble of several seeds, and the UAR of a single one; "" with one seed.
 
-    >>> several({"seeds": {"count": 3, "uar_mean": 0.681, "uar_sd": 0.012}}).replace("\u00a0", " ")
+    >>> describe_ensemble({"seeds": {"count": 3, "uar_mean": 0.681, "uar_sd": 0.012}}).replace("\u00a0", " ")
     'by the mean of 3 seeds; one alone 68.1 % ± 1.2'
     """
     seeds = evaluation.get("seeds") or {}
@@ -99,10 +99,10 @@ SOFT = {
 }
 
 
-def label_source(evaluation: Mapping[str, Any]) -> str:
+def describe_label_source(evaluation: Mapping[str, Any]) -> str:
     """Describe the source of the labels, "" where it is the actors' intention alone.
 
-    >>> label_source({"labels": {"source": "intended", "soft": "voice"}})
+    >>> describe_label_source({"labels": {"source": "intended", "soft": "voice"}})
     'what the actors intended; trained on shares of listeners to the voice'
     """
     labels: Mapping[str, Any] = evaluation.get("labels") or {}

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.audio import decode
 from pipeline.core.errors import AudioError, SerError
-from pipeline.serving.inputs import Plan, hear
+from pipeline.serving.inputs import WindowPlan, prepare_inputs
 from pipeline.serving.predictor import Predictor
-from pipeline.serving.results import Answer
+from pipeline.serving.results import Prediction
 
-DENSEST = 192_000  # two channels at 96 kHz; what decodes to more is no voice, or an attack
-BYTES = 2**20  # bytes
+MAX_SAMPLES_PER_SECOND = 192_000  # two channels at 96 kHz; what decodes to more is no voice, or an attack
+MEGABYTE = 2**20  # bytes
 
 
 class TooLargeError(SerError):
@@ -46,7 +46,7 @@ class Limits:
     @property
     def size(self) -> int:
         """Bytes of a recording."""
-        return round(self.megabytes * BYTES)
+        return round(self.megabytes * MEGABYTE)
 
     def refuse_size(self, size: int) -> None:
         """Refuse more bytes than allowed.
@@ -61,15 +61,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Judged:
+class PredictedRecording:
     """A decoded recording and the prediction for it."""
 
     recording: decode.Recording
-    prediction: Answer
+    prediction: Prediction
 
 
 @dataclass
-class Desk:
+class PredictionService:
     """A predictor that threads may share.
 
     Few recordings are decoded at a time, because each takes memory; models and Matplotlib run in one thread at a time,
@@ -77,7 +77,7 @@ class Desk:
     """
 
     predictor: Predictor
-    plan: Plan
+    plan: WindowPlan
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class Desk:
         finally:
             semaphore.release()
 
-    def predict(self, data: bytes, *, name: str) -> Judged:
+    def predict(self, data: bytes, *, name: str) -> PredictedRecording:
         """Decode the bytes of a recording and predict its emotion.
 
         Raises:
@@ -125,35 +125,35 @@ class Desk:
         """
         self.limits.refuse_size(len(data))
         with self.acquire(self.decoders):
-            recording = read(data, self.limits, name=name)
-            inputs = hear(recording, self.predictor.input_settings, self.plan, name=name)
+            recording = decode_upload(data, self.limits, name=name)
+            inputs = prepare_inputs(recording, self.predictor.input_settings, self.plan, name=name)
             with self.acquire(self.lock):
-                return Judged(recording, self.predictor.predict([inputs])[0])
+                return PredictedRecording(recording, self.predictor.predict([inputs])[0])
 
 
-def read(data: bytes, limits: Limits, *, name: str) -> decode.Recording:
+def decode_upload(data: bytes, limits: Limits, *, name: str) -> decode.Recording:
     """Decode an upload within the limits.
 
     Raises:
         AudioError: it holds no usable sound, or too much.
     """
     path = name if PurePath(name).suffix else ""  # without a suffix it is the placeholder for a missing file name
-    refuse_bulk(data, limits, name=name, path=path)
-    recording = decode.decode(data, max_seconds=limits.seconds, name=name, path=path)
+    _refuse_dense(data, limits, name=name, path=path)
+    recording = decode.decode_audio(data, max_seconds=limits.seconds, name=name, path=path)
     if not len(recording.samples):
         raise AudioError("empty", f"{name} holds no samples: export it again.")
     return recording
 
 
-def refuse_bulk(data: bytes, limits: Limits, *, name: str, path: str) -> None:
+def _refuse_dense(data: bytes, limits: Limits, *, name: str, path: str) -> None:
     """Refuse a small, short recording whose many channels or high rate would fill the memory.
 
     Raises:
         AudioError: its status is ``too_long``.
     """
-    rate, channels, frames = decode.shape(data, name=name, path=path)
+    rate, channels, frames = decode.stream_info(data, name=name, path=path)
     seconds = frames / rate
-    if seconds <= limits.seconds < seconds * rate * channels / DENSEST:
+    if seconds <= limits.seconds < seconds * rate * channels / MAX_SAMPLES_PER_SECOND:
         raise AudioError(
             "too_long",
             f"{name} holds {seconds:.0f} s of {channels} channels at {rate / 1000:g} kHz, more than is decoded here: "
@@ -161,22 +161,27 @@ def refuse_bulk(data: bytes, limits: Limits, *, name: str, path: str) -> None:
         )
 
 
-ENVELOPE = 100_000  # bytes around a recording in a form
-HERE = "/gradio_api/"
-OPEN = {
+FORM_OVERHEAD = 100_000  # bytes around a recording in a form
+GRADIO_PREFIX = "/gradio_api/"
+PUBLIC_PATHS = {
     "/", "/predict", "/model", "/health", "/openapi.json", "/config", "/theme.css", "/favicon.ico", "/manifest.json",
     "/robots.txt",
     *(
-        HERE + name
+        GRADIO_PREFIX + name
         for name in ("upload", "upload_progress", "queue/join", "queue/data", "startup-events", "info", "run/predict",
                      "reset", "cancel", "app_id", "theme.css")
     ),
 }  # fmt: skip
-BELOW = ("/assets/", "/static/", f"{HERE}heartbeat/", f"{HERE}file=/")  # the last: files of the page, never a URL
+PUBLIC_PREFIXES = (
+    "/assets/",
+    "/static/",
+    f"{GRADIO_PREFIX}heartbeat/",
+    f"{GRADIO_PREFIX}file=/",
+)  # the last: files of the page, never a URL
 
 
 @dataclass
-class Gate:
+class LimitsMiddleware:
     """Middleware that serves the public paths alone and counts the bytes of each request as they arrive.
 
     The Content-Length header is not trusted.
@@ -190,16 +195,16 @@ class Gate:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        if not is_open(scope["path"]):
-            await refusal(404, "There is no such page.")(scope, receive, send)
+        if not _is_public(scope["path"]):
+            await error_response(404, "There is no such page.")(scope, receive, send)
             return
         await self._limited(scope, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on until its body exceeds the limit, and answer 413 then."""
-        body = Body(receive, send, self.limits.size + ENVELOPE)
+        body = CountedBody(receive, send, self.limits.size + FORM_OVERHEAD)
         try:
-            if stated(scope) > body.limit:
+            if _content_length(scope) > body.limit:
                 body.exceeded = True
             else:
                 await self.app(scope, body.receive, body.send)
@@ -210,11 +215,11 @@ class Gate:
             try:
                 self.limits.refuse_size(body.limit)
             except TooLargeError as error:
-                await refusal(413, str(error))(scope, receive, send)
+                await error_response(413, str(error))(scope, receive, send)
 
 
 @dataclass
-class Body:
+class CountedBody:
     """A request body that is counted while it arrives."""
 
     source: Receive
@@ -244,21 +249,21 @@ class Body:
             await self.out(message)
 
 
-def is_open(path: str) -> bool:
+def _is_public(path: str) -> bool:
     """Say whether a path is served.
 
-    >>> is_open("/predict"), is_open("/gradio_api/file=/tmp/a.wav"), is_open("/gradio_api/file=http://example.org/")
+    >>> _is_public("/predict"), _is_public("/gradio_api/file=/tmp/a.wav"), _is_public("/gradio_api/file=http://example.org/")
     (True, True, False)
     """
-    return path in OPEN or path.startswith(BELOW)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 
-def stated(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     """Read the Content-Length header; 0 where it is missing."""
     headers: dict[bytes, Any] = dict(scope["headers"])
     text = headers.get(b"content-length", b"0")
     return int(text) if text.isdigit() else 0
 
 
-def refusal(status: int, sentence: str) -> JSONResponse:
+def error_response(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"error": sentence}, status)

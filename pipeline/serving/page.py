@@ -14,17 +14,17 @@ import numpy as np
 
 from pipeline import text
 from pipeline.core.errors import SerError
-from pipeline.report.tables import part
+from pipeline.report.tables import subsection
 from pipeline.serving import pictures, results
-from pipeline.serving.inputs import Plan
-from pipeline.serving.limits import Desk, Judged, Limits
-from pipeline.serving.results import Answer, clock, emotion
+from pipeline.serving.inputs import WindowPlan
+from pipeline.serving.limits import Limits, PredictedRecording, PredictionService
+from pipeline.serving.results import Prediction, format_time, likeliest_emotion
 from pipeline.split import leakage
 from pipeline.train.bundle import Card
 
 TITLE = "Speech emotion recognition"
-MEANT = "UAR is the share of recordings classified correctly, averaged over the emotions."
-WAITING = "Upload or record a voice, or try one of the examples: the prediction appears here."
+UAR_EXPLAINED = "UAR is the share of recordings classified correctly, averaged over the emotions."
+PLACEHOLDER = "Upload or record a voice, or try one of the examples: the prediction appears here."
 NOTES = {  # the others are shown as they are
     "clipped": "It is clipped: recorded too loud, which may spoil the prediction.",
     "silence": "It is silent: there is nothing to predict.",
@@ -32,15 +32,15 @@ NOTES = {  # the others are shown as they are
 }
 
 
-def head_html(cards: Sequence[Card]) -> str:
+def header_html(cards: Sequence[Card]) -> str:
     """Write what must be read before any prediction: warnings, the purpose, the scores."""
-    banners = "".join(dict.fromkeys(banner_html(card) for card in cards))
-    lines = "".join(f"<p class='ser-score'>{score_html(card)}</p>" for card in cards)
+    banners = "".join(dict.fromkeys(_warning_html(card) for card in cards))
+    lines = "".join(f"<p class='ser-score'>{_score_html(card)}</p>" for card in cards)
     lead = "Which acted emotion does a voice resemble most? This does <b>not</b> tell what anybody feels."
     return f"{banners}<header><h1>{TITLE}</h1><p class='ser-lead'>{lead}</p>{lines}</header>"
 
 
-def banner_html(card: Card) -> str:
+def _warning_html(card: Card) -> str:
     """Write the warnings of a bundle; "" if there are none."""
     stamp = results.bundle_stamp(card)
     if not stamp:
@@ -49,20 +49,20 @@ def banner_html(card: Card) -> str:
     return f"<div class='ser-stamp' role='note'><b>{escape(stamp)}</b> {escape(sentences)}</div>"
 
 
-def score_html(card: Card) -> str:
+def _score_html(card: Card) -> str:
     """Write the score of a bundle, chance level, what UAR means, and the model's name."""
-    test = part(card.scores, "test")
+    test = subsection(card.scores, "test")
     name = f"{card.arch} on {card.view}, trained on {', '.join(card.corpora)}"
     known = results.bundle_score(card)
     chance = (
         f"; chance is {text.format_percent(test['chance'])}" if known and text.finite_number(test.get("chance")) else ""
     )
     score = f"{known}{chance}" if known else "Never evaluated: its score is unknown"
-    meant = f"<br><span>{MEANT}</span>" if known else ""
+    meant = f"<br><span>{UAR_EXPLAINED}</span>" if known else ""
     return f"<b>{escape(score)}</b>{meant}<br><span>{escape(name)}</span>"
 
 
-def limits_html(cards: Sequence[Card], allowed: Limits, plan: Plan) -> str:
+def _limits_html(cards: Sequence[Card], allowed: Limits, plan: WindowPlan) -> str:
     """Write the limits of use."""
     labels = ", ".join(cards[0].labels)
     points = [
@@ -80,93 +80,101 @@ def limits_html(cards: Sequence[Card], allowed: Limits, plan: Plan) -> str:
     return f"<section class='ser-limits'><h2>Limits</h2><ul>{items}</ul></section>"
 
 
-def waiting_html() -> str:
+def _placeholder_html() -> str:
     """Write the placeholder for the prediction."""
-    return f"<div class='ser-answer ser-empty'><p>{WAITING}</p></div>"
+    return f"<div class='ser-answer ser-empty'><p>{PLACEHOLDER}</p></div>"
 
 
-def refusal_html(sentence: str) -> str:
+def error_html(sentence: str) -> str:
     """Write why there is no prediction."""
     return f"<div class='ser-answer'><p class='ser-error' role='alert'>{escape(sentence)}</p></div>"
 
 
-def answer_html(found: Answer, picture: str, caption: str) -> str:
+def prediction_html(found: Prediction, picture: str, caption: str) -> str:
     """Write a prediction: the likeliest emotion, all probabilities, notes, the figure, the windows."""
-    parts = [verdict(found), bars(found), notes(found.notes), figure(found, picture, caption), windows(found)]
+    parts = [
+        _headline_html(found),
+        _bars_html(found),
+        _notes_html(found.notes),
+        _figure_html(found, picture, caption),
+        _windows_html(found),
+    ]
     return f"<div class='ser-answer' role='status'>{''.join(parts)}</div>"
 
 
-def verdict(found: Answer) -> str:
+def _headline_html(found: Prediction) -> str:
     """Write the likeliest emotion in large letters."""
-    name = emotion(found.labels, found.probabilities)
+    name = likeliest_emotion(found.labels, found.probabilities)
     if name is None or found.probabilities is None:
         return "<p class='ser-verdict'><span>No prediction</span></p>"
-    share = percent(float(found.probabilities.max()))
+    share = _format_probability(float(found.probabilities.max()))
     lead = "On average this sounds" if found.timeline else "This sounds"
     return (
         f"<p class='ser-verdict'><small>{lead} most like acted</small><span>{escape(name)}</span> "
-        f"<em>{share}</em></p><p class='ser-name'>{escape(found.name)} · {length(found.seconds)}</p>"
+        f"<em>{share}</em></p><p class='ser-name'>{escape(found.name)} · {_format_length(found.seconds)}</p>"
     )
 
 
-def length(seconds: float) -> str:
+def _format_length(seconds: float) -> str:
     """Write the length of a recording.
 
-    >>> length(3.47), length(75)
+    >>> _format_length(3.47), _format_length(75)
     ('3.5 s', '1:15.0 min')
     """
-    return f"{seconds:.1f} s" if seconds < 60 else f"{clock(seconds)} min"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{format_time(seconds)} min"
 
 
-def bars(found: Answer) -> str:
+def _bars_html(found: Prediction) -> str:
     """Write all probabilities as bars, the largest on top."""
     if found.probabilities is None:
         return ""
     order = np.argsort(-found.probabilities, kind="stable")
-    return f"<ol class='ser-bars'>{''.join(bar(found.labels[k], float(found.probabilities[k])) for k in order)}</ol>"
+    return (
+        f"<ol class='ser-bars'>{''.join(_bar_html(found.labels[k], float(found.probabilities[k])) for k in order)}</ol>"
+    )
 
 
-def bar(label: str, share: float) -> str:
+def _bar_html(label: str, share: float) -> str:
     """Write the bar of one emotion.
 
-    >>> bar("sad", 0.5)
+    >>> _bar_html("sad", 0.5)
     "<li><span>sad</span><i><b style='width:50.0%'></b></i><span>50 %</span></li>"
     """
     return (
         f"<li><span>{escape(label)}</span><i><b style='width:{100 * share:.1f}%'></b></i>"
-        f"<span>{percent(share)}</span></li>"
+        f"<span>{_format_probability(share)}</span></li>"
     )
 
 
-def percent(share: float) -> str:
+def _format_probability(share: float) -> str:
     """Write a probability.
 
-    >>> percent(0.004), percent(0.5)
+    >>> _format_probability(0.004), _format_probability(0.5)
     ('< 1 %', '50 %')
     """
     return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
-def notes(some: Sequence[str]) -> str:
+def _notes_html(some: Sequence[str]) -> str:
     """Write the notes on a recording as a list."""
     lines = "".join(f"<li>{escape(NOTES.get(note, f'{note[:1].upper()}{note[1:]}.'))}</li>" for note in some)
     return f"<ul class='ser-notes'>{lines}</ul>" if lines else ""
 
 
-def figure(found: Answer, picture: str, caption: str) -> str:
+def _figure_html(found: Prediction, picture: str, caption: str) -> str:
     """Write the figure; its alternative text includes the caption."""
     shown = f"Waveform and spectrogram{' and timeline' if found.timeline else ''} of the recording. {caption}"
     return f"<figure><img src='{picture}' alt='{escape(shown)}'><figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def windows(found: Answer) -> str:
+def _windows_html(found: Prediction) -> str:
     """Write the windows as a table that opens on demand; "" for a recording that was predicted whole."""
     if not found.timeline:
         return ""
     rows = "".join(
-        f"<tr><td>{clock(each.start)} – {clock(each.end)}</td><td>"
-        f"{escape(emotion(found.labels, each.probabilities) or 'no speech')}</td><td>"
-        f"{'' if each.probabilities is None else percent(float(each.probabilities.max()))}</td></tr>"
+        f"<tr><td>{format_time(each.start)} – {format_time(each.end)}</td><td>"
+        f"{escape(likeliest_emotion(found.labels, each.probabilities) or 'no speech')}</td><td>"
+        f"{'' if each.probabilities is None else _format_probability(float(each.probabilities.max()))}</td></tr>"
         for each in found.timeline
     )
     return f"<details><summary>{len(found.timeline)} windows as a table</summary><table>{rows}</table></details>"
@@ -176,10 +184,12 @@ FONTS = {
     "font": ["system-ui", "sans-serif"],
     "font_mono": ["ui-monospace", "monospace"],
 }  # of the system: none is downloaded
-API = "<p class='ser-api'>For programs: <code>POST /predict</code> takes the bytes of a recording and returns JSON.</p>"
+API_HTML = (
+    "<p class='ser-api'>For programs: <code>POST /predict</code> takes the bytes of a recording and returns JSON.</p>"
+)
 
 
-def build_page(service: Desk, examples: Mapping[str, Path]) -> gr.Blocks:
+def build_page(service: PredictionService, examples: Mapping[str, Path]) -> gr.Blocks:
     """Lay out the page.
 
     Args:
@@ -187,28 +197,28 @@ def build_page(service: Desk, examples: Mapping[str, Path]) -> gr.Blocks:
         examples: recordings to try, by the label of their button.
     """
     cards = [member.card for member in service.predictor.members]
-    answer = answering(service)
+    answer = _make_callback(service)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(service.limits.delete_after,) * 2) as page:
-        gr.HTML(head_html(cards), padding=False)
+        gr.HTML(header_html(cards), padding=False)
         with gr.Row(elem_id="columns"):
             with gr.Column():
-                voice = recorder()
-                output = gr.HTML(waiting_html(), render=False, padding=False, elem_id="answer")
-                tried(voice, output, answer, examples)
+                voice = _audio_input()
+                output = gr.HTML(_placeholder_html(), render=False, padding=False, elem_id="answer")
+                _add_examples(voice, output, answer, examples)
             with gr.Column(elem_id="out"):
                 output.render()
             with gr.Column(elem_id="limits"):
-                gr.HTML(limits_html(cards, service.limits, service.plan) + API, padding=False)
+                gr.HTML(_limits_html(cards, service.limits, service.plan) + API_HTML, padding=False)
         options: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
         gr.on([voice.upload, voice.stop_recording], answer, voice, output, **options)
-        voice.clear(waiting_html, None, output, **options)
+        voice.clear(_placeholder_html, None, output, **options)
     page.queue(
         max_size=2 * service.limits.max_requests, default_concurrency_limit=service.limits.max_requests, api_open=False
     )
     return page
 
 
-def recorder() -> gr.Audio:
+def _audio_input() -> gr.Audio:
     """Make the input for a recording, whose bytes are passed on unchanged."""
     return gr.Audio(
         sources=["upload", "microphone"],
@@ -221,7 +231,9 @@ def recorder() -> gr.Audio:
     )
 
 
-def tried(voice: gr.Audio, output: gr.HTML, answer: Callable[[str | None], str], examples: Mapping[str, Path]) -> None:
+def _add_examples(
+    voice: gr.Audio, output: gr.HTML, answer: Callable[[str | None], str], examples: Mapping[str, Path]
+) -> None:
     """Add recordings that are predicted at one click."""
     if examples:
         gr.Examples(
@@ -237,21 +249,21 @@ def tried(voice: gr.Audio, output: gr.HTML, answer: Callable[[str | None], str],
         )
 
 
-def answering(service: Desk) -> Callable[[str | None], str]:
+def _make_callback(service: PredictionService) -> Callable[[str | None], str]:
     """Make the callback that turns an uploaded file into HTML."""
 
     def answer(path: str | None) -> str:
         if path is None:
-            return waiting_html()
+            return _placeholder_html()
         try:
-            return judged(service, Path(path))
+            return _predict_html(service, Path(path))
         except SerError as error:
-            return refusal_html(str(error))
+            return error_html(str(error))
 
     return answer
 
 
-def judged(service: Desk, path: Path) -> str:
+def _predict_html(service: PredictionService, path: Path) -> str:
     """Predict a file and write the prediction.
 
     Raises:
@@ -261,23 +273,23 @@ def judged(service: Desk, path: Path) -> str:
         service.limits.refuse_size(path.stat().st_size)
         found = service.predict(path.read_bytes(), name=path.name)
         with service.acquire(service.lock):
-            figure = pictures.picture(found.recording, service.predictor.input_settings[0], found.prediction)
-            url = pictures.address(figure)
-    return answer_html(found.prediction, url, caption(service, found))
+            figure = pictures.draw_recording(found.recording, service.predictor.input_settings[0], found.prediction)
+            url = pictures.data_url(figure)
+    return prediction_html(found.prediction, url, _figure_caption(service, found))
 
 
-def caption(service: Desk, found: Judged) -> str:
+def _figure_caption(service: PredictionService, found: PredictedRecording) -> str:
     """Say which part of the recording the prediction is for."""
     if found.prediction.timeline:
         windows = f"windows of {service.plan.seconds:g} s, one every {service.plan.every:g} s"
         return f"Predicted in {windows}. Below: the stronger the colour, the likelier; grey where nobody speaks."
     if found.prediction.probabilities is None:
         return "No part of it was used."
-    start, end = pictures.sound(found.recording, service.predictor.input_settings[0], found.prediction).kept
+    start, end = pictures.used_waveform(found.recording, service.predictor.input_settings[0], found.prediction).kept
     return f"Blue: the {end - start:.1f} s given to the model. The rest was cut off."
 
 
-def look() -> dict[str, Any]:
+def theme_options() -> dict[str, Any]:
     """Return theme and CSS, as keyword arguments of ``gr.mount_gradio_app``."""
     css = resources.files("pipeline.serving").joinpath("page.css").read_text(encoding="utf-8")
     return {"theme": gr.themes.Default(primary_hue="blue", **FONTS), "css": css, "footer_links": []}

@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import text as core_text
-from pipeline.report.tables import part
+from pipeline.report.tables import subsection
 from pipeline.train.bundle import Card
 
 Array = npt.NDArray[np.float32]
-NOTHING = "–"
-BAR = 20  # characters
-WIDEST = 60  # characters to which names are padded at most
-LEAST = 0.005  # probability that is listed
+NO_PREDICTION = "–"
+BAR_WIDTH = 20  # characters
+MAX_NAME_WIDTH = 60  # characters to which names are padded at most
+MIN_LISTED = 0.005  # probability that is listed
 
 
 @dataclass(frozen=True)
-class Span:
+class SpanPrediction:
     """The prediction for a part of a recording, in s."""
 
     start: float
@@ -30,116 +30,120 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Prediction:
     """The prediction for one recording."""
 
     name: str
     seconds: float
     labels: Sequence[str]
     probabilities: Array | None  # shape (classes,), None without speech
-    timeline: Sequence[Span] = ()  # of a recording that was predicted in windows
+    timeline: Sequence[SpanPrediction] = ()  # of a recording that was predicted in windows
     notes: Sequence[str] = ()
 
 
-def emotion(labels: Sequence[str], probabilities: Array | None) -> str | None:
+def likeliest_emotion(labels: Sequence[str], probabilities: Array | None) -> str | None:
     """Name the likeliest emotion.
 
-    >>> emotion(["happy", "sad"], np.float32([0.2, 0.8])), emotion(["happy", "sad"], None)
+    >>> likeliest_emotion(["happy", "sad"], np.float32([0.2, 0.8])), likeliest_emotion(["happy", "sad"], None)
     ('sad', None)
     """
     return None if probabilities is None else labels[int(probabilities.argmax())]
 
 
-def answer_record(prediction: Answer) -> dict[str, Any]:
+def prediction_record(prediction: Prediction) -> dict[str, Any]:
     """Convert a prediction to JSON values: probabilities in six digits, times in s."""
     record = {"path": prediction.name, "seconds": round(prediction.seconds, 3)}
-    record |= judged(prediction.labels, prediction.probabilities)
+    record |= _probabilities_record(prediction.labels, prediction.probabilities)
     if prediction.timeline:
-        record["timeline"] = [window(span, prediction.labels) for span in prediction.timeline]
+        record["timeline"] = [span_record(span, prediction.labels) for span in prediction.timeline]
     return record | {"notes": list(prediction.notes)}
 
 
-def window(span: Span, labels: Sequence[str]) -> dict[str, Any]:
+def span_record(span: SpanPrediction, labels: Sequence[str]) -> dict[str, Any]:
     """Convert the prediction for a window to JSON values."""
-    return {"start": round(span.start, 3), "end": round(span.end, 3)} | judged(labels, span.probabilities)
+    return {"start": round(span.start, 3), "end": round(span.end, 3)} | _probabilities_record(
+        labels, span.probabilities
+    )
 
 
-def judged(labels: Sequence[str], probabilities: Array | None) -> dict[str, Any]:
+def _probabilities_record(labels: Sequence[str], probabilities: Array | None) -> dict[str, Any]:
     """Return emotion and probabilities, both None without speech."""
     if probabilities is None:
         return {"emotion": None, "probabilities": None}
     shares = {name: round(float(share), 6) for name, share in zip(labels, probabilities, strict=True)}
-    return {"emotion": emotion(labels, probabilities), "probabilities": shares}
+    return {"emotion": likeliest_emotion(labels, probabilities), "probabilities": shares}
 
 
-def rows(prediction: Answer) -> Iterator[list[Any]]:
+def _csv_rows(prediction: Prediction) -> Iterator[list[Any]]:
     """Yield the rows of a CSV file: the whole recording, then each of its windows."""
-    whole = Span(0.0, prediction.seconds, prediction.probabilities)
+    whole = SpanPrediction(0.0, prediction.seconds, prediction.probabilities)
     for scope, span in [("whole", whole), *(("window", span) for span in prediction.timeline)]:
         shares = (
             [""] * len(prediction.labels) if span.probabilities is None else [f"{p:.6f}" for p in span.probabilities]
         )
-        predicted = emotion(prediction.labels, span.probabilities) or ""
+        predicted = likeliest_emotion(prediction.labels, span.probabilities) or ""
         notes = "; ".join(prediction.notes) if scope == "whole" else ""
         yield [prediction.name, scope, f"{span.start:.3f}", f"{span.end:.3f}", predicted, *shares, notes]
 
 
-def table_csv(predictions: Iterable[Answer], labels: Sequence[str]) -> str:
+def predictions_csv(predictions: Iterable[Prediction], labels: Sequence[str]) -> str:
     """Write a CSV table with a header."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "part", "start", "end", "emotion", *labels, "notes"])
     for prediction in predictions:
-        writer.writerows(rows(prediction))
+        writer.writerows(_csv_rows(prediction))
     return out.getvalue()
 
 
-def answer_lines(predictions: Sequence[Answer]) -> Iterator[str]:
+def prediction_lines(predictions: Sequence[Prediction]) -> Iterator[str]:
     """Write a line for each recording, followed by its timeline."""
-    names = [printable(prediction.name) for prediction in predictions]
-    width = min(WIDEST, max(map(len, names), default=0))
+    names = [_escape_control(prediction.name) for prediction in predictions]
+    width = min(MAX_NAME_WIDTH, max(map(len, names), default=0))
     for prediction, name in zip(predictions, names, strict=True):
         notes = f"   ({'; '.join(prediction.notes)})" if prediction.notes else ""
-        yield f"{name:{width}s}  {verdict(prediction.labels, prediction.probabilities)}{notes}"
+        yield f"{name:{width}s}  {_probabilities_text(prediction.labels, prediction.probabilities)}{notes}"
         yield from (timeline_line(span, prediction.labels) for span in prediction.timeline)
 
 
-def printable(name: str) -> str:
+def _escape_control(name: str) -> str:
     r"""Escape control characters of a file name, which could change the terminal.
 
-    >>> printable("a\x1b[31mb\nc")
+    >>> _escape_control("a\x1b[31mb\nc")
     'a\\x1b[31mb\\nc'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
 
 
-def timeline_line(span: Span, labels: Sequence[str]) -> str:
+def timeline_line(span: SpanPrediction, labels: Sequence[str]) -> str:
     """Write the prediction for one window.
 
-    >>> timeline_line(Span(61.0, 64.0, None), ["sad"])
+    >>> timeline_line(SpanPrediction(61.0, 64.0, None), ["sad"])
     '    1:01.0 – 1:04.0  –'
     """
-    return f"    {clock(span.start)} – {clock(span.end)}  {verdict(labels, span.probabilities)}"
+    return f"    {format_time(span.start)} – {format_time(span.end)}  {_probabilities_text(labels, span.probabilities)}"
 
 
-def verdict(labels: Sequence[str], probabilities: Array | None) -> str:
+def _probabilities_text(labels: Sequence[str], probabilities: Array | None) -> str:
     """Write the likeliest emotion, a bar, and the two that follow.
 
-    >>> verdict(["happy", "neutral", "sad"], np.float32([0.25, 0.0, 0.75]))
+    >>> _probabilities_text(["happy", "neutral", "sad"], np.float32([0.25, 0.0, 0.75]))
     'sad       75 %  ███████████████       happy 25 %'
     """
     if probabilities is None:
-        return NOTHING
+        return NO_PREDICTION
     first, *others = np.argsort(-probabilities, kind="stable")
-    bar = "█" * round(BAR * float(probabilities[first]))
-    rest = ", ".join(f"{labels[k]} {100 * probabilities[k]:.0f} %" for k in others[:2] if probabilities[k] >= LEAST)
-    return f"{labels[first]:8s} {100 * probabilities[first]:3.0f} %  {bar:{BAR}s}  {rest}".rstrip()
+    bar = "█" * round(BAR_WIDTH * float(probabilities[first]))
+    rest = ", ".join(
+        f"{labels[k]} {100 * probabilities[k]:.0f} %" for k in others[:2] if probabilities[k] >= MIN_LISTED
+    )
+    return f"{labels[first]:8s} {100 * probabilities[first]:3.0f} %  {bar:{BAR_WIDTH}s}  {rest}".rstrip()
 
 
-def clock(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Write a position in a recording as minutes and seconds.
 
-    >>> clock(0.0), clock(3723.4)
+    >>> format_time(0.0), format_time(3723.4)
     ('0:00.0', '1:02:03.4')
     """
     minutes, rest = divmod(round(seconds, 1), 60)
@@ -147,7 +151,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-STRANGERS = {
+PROTOCOL_TEXT = {
     "speaker": "on unseen speakers",
     "corpus": "on unseen corpora",
     "random": "on clips of speakers seen in training",
@@ -165,7 +169,7 @@ def bundle_line(card: Card) -> str:
 
 def bundle_sentence(card: Card) -> str:
     """Describe the score of a bundle in a sentence: on which speakers it was measured, and any warning."""
-    test = part(card.scores, "test")
+    test = subsection(card.scores, "test")
     if core_text.finite_number(test.get("uar")) is None:
         return f"The {card.arch} was never evaluated: run 'dvc repro'."
     span = core_text.format_interval(test.get("uar_ci95"))
@@ -173,18 +177,18 @@ def bundle_sentence(card: Card) -> str:
     share = f"{core_text.format_percent(test['uar'])} of the clips of each emotion on average (UAR{known})"
     where = f"{core_text.format_things(test.get('clips'), 'clip')} of {core_text.format_speakers(test.get('speakers'))}"
     marks = f" {bundle_stamp(card)}." if bundle_stamp(card) else ""
-    text = f"The {card.arch} recognises {share}, {STRANGERS.get(card.split['protocol'], '')}: {where}.{marks}"
+    text = f"The {card.arch} recognises {share}, {PROTOCOL_TEXT.get(card.split['protocol'], '')}: {where}.{marks}"
     return text.replace("\u00a0", " ")
 
 
 def bundle_score(card: Card) -> str:
     """Write the UAR of a bundle and how it was measured; "" before evaluation."""
-    test = part(card.scores, "test")
+    test = subsection(card.scores, "test")
     if core_text.finite_number(test.get("uar")) is None:
         return ""
     span = core_text.format_interval(test.get("uar_ci95"))
     known = f" ({span})" if span != core_text.MISSING else ""
-    return f"UAR {core_text.format_percent(test['uar'])}{known} {STRANGERS.get(card.split['protocol'], '')}".strip()
+    return f"UAR {core_text.format_percent(test['uar'])}{known} {PROTOCOL_TEXT.get(card.split['protocol'], '')}".strip()
 
 
 def bundle_stamp(card: Card) -> str:
@@ -194,7 +198,7 @@ def bundle_stamp(card: Card) -> str:
 
 def bundle_record(card: Card, *, path: str) -> dict[str, Any]:
     """Describe a bundle in JSON values."""
-    test = part(card.scores, "test")
+    test = subsection(card.scores, "test")
     return {
         "path": path,
         "arch": card.arch,

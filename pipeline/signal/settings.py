@@ -10,18 +10,18 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.core import files
-from pipeline.core.config import expect
+from pipeline.core.config import check_fields
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import ORIGINAL
 
-LONGEST = 3_600  # s that can be analysed of a clip, or skipped
+MAX_SECONDS = 3_600  # s that can be analysed of a clip, or skipped
 PADS = ("signal", "features")
 STEPS = ("noise", "pitch", "stretch")
 REFERENCES = ("one", "max")
 SCALES = ("clip", "rows")  # over all values of a clip, or for each bin
-SAMPLES = 2**16  # samples
-MELS = 1024  # bands
-NARROWEST = 1.0  # Hz, least distance of fmin and fmax
+MAX_N_FFT = 2**16  # samples
+MAX_MELS = 1024  # bands
+MIN_BANDWIDTH = 1.0  # Hz, least distance of fmin and fmax
 _REPEAT = re.compile(r"#([2-9]|[1-9]\d+)$")
 Strength = float | tuple[float, float]  # a number, or the range from which it is drawn
 
@@ -38,32 +38,32 @@ class Audio:
     pad: str = "signal"  # what is padded with zeros to that length: the signal, or its views
 
     def __post_init__(self) -> None:
-        low, high = files.SAMPLE_RATES
+        low, high = files.SAMPLE_RATE_RANGE
         rules = {
             "sample_rate": (low <= self.sample_rate <= high, f"Hz from {low} to {high}"),
             "trim_db": (self.trim_db is None or 0.1 <= self.trim_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
-            "offset": (0 <= self.offset <= LONGEST, f"seconds, at least 0 and at most {LONGEST}"),
+            "offset": (0 <= self.offset <= MAX_SECONDS, f"seconds, at least 0 and at most {MAX_SECONDS}"),
             "pad": (self.pad in PADS, f"one of {', '.join(PADS)}"),
             "seconds": (
-                self.seconds * self.sample_rate >= 1 and self.seconds <= LONGEST,
-                f"seconds that make at least one sample, at most {LONGEST}",
+                self.seconds * self.sample_rate >= 1 and self.seconds <= MAX_SECONDS,
+                f"seconds that make at least one sample, at most {MAX_SECONDS}",
             ),
         }
-        expect(self, "audio", rules)
+        check_fields(self, "audio", rules)
 
 
-def bounds(strength: Strength) -> tuple[float, float]:
+def strength_range(strength: Strength) -> tuple[float, float]:
     """Return the range of a strength.
 
-    >>> bounds(0.9), bounds((0.85, 1.15))
+    >>> strength_range(0.9), strength_range((0.85, 1.15))
     ((0.9, 0.9), (0.85, 1.15))
     """
     return strength if isinstance(strength, tuple) else (strength, strength)
 
 
-def within(strength: Strength | None, low: float, high: float) -> tuple[bool, str]:
+def _check_strength(strength: Strength | None, low: float, high: float) -> tuple[bool, str]:
     """Check that a strength lies from ``low`` to ``high``; return the result and what was expected."""
-    first, last = bounds(low if strength is None else strength)
+    first, last = strength_range(low if strength is None else strength)
     return low <= first <= last <= high, f"a number or [low, high] from {low:g} to {high:g}"
 
 
@@ -80,8 +80,8 @@ class Noise:
                 f"params.yaml: augment.noise.snr_db is {self.snr_db} and peak_share is {self.peak_share}: "
                 "give one of them a strength and set the other to null."
             )
-        rules = {"snr_db": within(self.snr_db, -60, 120), "peak_share": within(self.peak_share, 0, 1)}
-        expect(self, "augment.noise", rules)
+        rules = {"snr_db": _check_strength(self.snr_db, -60, 120), "peak_share": _check_strength(self.peak_share, 0, 1)}
+        check_fields(self, "augment.noise", rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +95,20 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in self.copies:
-            steps(name)
+            variant_steps(name)
         once = len({ORIGINAL, *self.copies}) == 1 + len(self.copies)
         rules = {
             "copies": (once, f"each name once, without {ORIGINAL!r}; 'noise#2' is another draw of 'noise'"),
-            "pitch": within(self.pitch, -24, 24),
-            "stretch": within(self.stretch, 0.25, 4),
+            "pitch": _check_strength(self.pitch, -24, 24),
+            "stretch": _check_strength(self.stretch, 0.25, 4),
         }
-        expect(self, "augment", rules)
+        check_fields(self, "augment", rules)
 
 
-def steps(variant: str) -> tuple[str, ...]:
+def variant_steps(variant: str) -> tuple[str, ...]:
     """Split the name of a variant into its steps.
 
-    >>> steps("pitch+noise#2"), steps("original")
+    >>> variant_steps("pitch+noise#2"), variant_steps("original")
     (('pitch', 'noise'), ())
 
     Raises:
@@ -123,17 +123,17 @@ def steps(variant: str) -> tuple[str, ...]:
     return names
 
 
-def variants(config: Augment) -> tuple[str, ...]:
+def variant_names(config: Augment) -> tuple[str, ...]:
     """Return the names of all variants of a clip, the original first.
 
-    >>> variants(Augment(copies=("noise",)))
+    >>> variant_names(Augment(copies=("noise",)))
     ('original', 'noise')
     """
     return (ORIGINAL, *config.copies)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bands:
+class MelBands:
     """Settings that both views share, from waveform to mel bands in dB."""
 
     section: ClassVar[str]
@@ -151,36 +151,36 @@ class Bands:
         top = np.inf if self.fmax is None else self.fmax
         rules = {
             "n_fft": (
-                2 <= self.n_fft <= SAMPLES and self.n_fft % 2 == 0,
-                f"an even whole number, such as 1024, up to {SAMPLES}",
+                2 <= self.n_fft <= MAX_N_FFT and self.n_fft % 2 == 0,
+                f"an even whole number, such as 1024, up to {MAX_N_FFT}",
             ),
             "hop": (0 < self.hop <= self.n_fft, f"a whole number from 1 to n_fft ({self.n_fft})"),
             "n_mels": (
-                0 < self.n_mels <= min(self.n_fft // 2, MELS),
-                f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2}), at most {MELS}",
+                0 < self.n_mels <= min(self.n_fft // 2, MAX_MELS),
+                f"a whole number from 1 to n_fft / 2 ({self.n_fft // 2}), at most {MAX_MELS}",
             ),
             "fmin": (0 <= self.fmin < np.inf, "Hz, at least 0"),
             "fmax": (
-                self.fmin + NARROWEST <= top and self.fmax != np.inf,
-                f"null or Hz above fmin ({self.fmin}), by {NARROWEST} at least",
+                self.fmin + MIN_BANDWIDTH <= top and self.fmax != np.inf,
+                f"null or Hz above fmin ({self.fmin}), by {MIN_BANDWIDTH} at least",
             ),
             "reference": (self.reference in REFERENCES, f"one of {', '.join(REFERENCES)}"),
             "normalise": (self.normalise in (None, *SCALES), f"null or one of {', '.join(SCALES)}"),
             "limit": (self.limit is None or 0.001 <= self.limit <= 1e6, "null or a number above 0, from 0.001 to 1e6"),
             "top_db": (self.top_db is None or 0.1 <= self.top_db <= 1000, "null or dB above 0, from 0.1 to 1000"),
         }
-        expect(self, self.section, rules)
+        check_fields(self, self.section, rules)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogMel(Bands):
+class LogMel(MelBands):
     """Settings of the log-mel view. Every field changes the values, so every field is in the key."""
 
     section: ClassVar[str] = "features.logmel"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mfcc(Bands):
+class Mfcc(MelBands):
     """Settings of ZCR, RMS, MFCC, deltas and chroma, each of which can be switched off. Every field is in the key."""
 
     section: ClassVar[str] = "features.mfcc"
@@ -199,10 +199,10 @@ class Mfcc(Bands):
             "mfcc": (any_part, "true, since zcr, rms and chroma are false too and the view would be empty"),
             "deltas": (self.deltas in (0, 1, 2) if self.mfcc else not self.deltas, "0, 1 or 2, and 0 without mfcc"),
         }
-        expect(self, self.section, rules)
+        check_fields(self, self.section, rules)
 
 
-def check(config: Bands, rate: int) -> None:
+def check_band_limits(config: MelBands, rate: int) -> None:
     """Check that the bands do not reach beyond half the sample rate in Hz.
 
     Raises:

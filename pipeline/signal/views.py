@@ -16,22 +16,31 @@ import numpy.typing as npt
 
 from pipeline.dataset.functionals import delta
 from pipeline.signal.compiled import compiled
-from pipeline.signal.settings import Bands, LogMel, Mfcc, check
-from pipeline.signal.stft import Array, Sparse, band_power, decibel, frames, join, sparse, sparse_filters
+from pipeline.signal.settings import LogMel, MelBands, Mfcc, check_band_limits
+from pipeline.signal.stft import (
+    Array,
+    SparseFilters,
+    band_power,
+    frame_count,
+    join_filters,
+    power_to_db,
+    sparse_mel_filters,
+    to_sparse,
+)
 
 
-def mfcc(levels: Array, *, n_mfcc: int) -> Array:
+def _mfcc_from_log_mel(levels: Array, *, n_mfcc: int) -> Array:
     """Compute cepstral coefficients in dB from log-mel bands. Shape: ``(frames, n_mels)`` to ``(frames, n_mfcc)``.
 
     SciPy's DCT would compute all coefficients, and takes longer to import than a hundred clips to extract.
     """
     out = np.empty((len(levels), n_mfcc), np.float32)
-    sum_cosines(levels, cosines(levels.shape[1], n_mfcc), out)
+    _write_dct(levels, _dct_basis(levels.shape[1], n_mfcc), out)
     return out
 
 
 @lru_cache
-def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
+def _dct_basis(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
     """Return the basis of the orthonormal DCT-II, one coefficient per column. Shape ``(n_mels, n_mfcc)``."""
     basis: npt.NDArray[np.float64] = np.sqrt(2 / n_mels) * np.cos(
         np.pi / n_mels * np.outer(np.arange(n_mels) + 0.5, np.arange(n_mfcc))
@@ -42,7 +51,7 @@ def cosines(n_mels: int, n_mfcc: int) -> npt.NDArray[np.float64]:
 
 
 @compiled(apart=True)
-def sum_cosines(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> None:
+def _write_dct(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> None:
     """Write the matrix product of levels and basis; BLAS would round differently on another processor."""
     sums = np.empty(basis.shape[1])
     for frame in range(len(levels)):
@@ -54,16 +63,16 @@ def sum_cosines(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> No
         out[frame] = sums
 
 
-CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
+PITCH_CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
 
 
-def chroma(power: Array) -> Array:
-    """Scale the power in `pitch_classes` by the strongest of `CLASSES`. Shape ``(frames, 12)``, the same.
+def chroma_from_power(power: Array) -> Array:
+    """Scale the power in `chroma_filters` by the strongest of `PITCH_CLASSES`. Shape ``(frames, 12)``, the same.
 
     Equal temperament with A = 440 Hz; digital silence is 0 in all classes. Same numbers as
     ``librosa.feature.chroma_stft`` with ``tuning=0`` (after Ellis, Chroma feature analysis and synthesis, 2007).
 
-    >>> chroma(np.float32([[2, 1] + 10 * [0]])).round(1).tolist()[0][:3]
+    >>> chroma_from_power(np.float32([[2, 1] + 10 * [0]])).round(1).tolist()[0][:3]
     [1.0, 0.5, 0.0]
     """
     peak = power.max(axis=1, keepdims=True)
@@ -71,60 +80,60 @@ def chroma(power: Array) -> Array:
 
 
 @lru_cache
-def pitch_classes(rate: int, n_fft: int) -> Sparse:
+def chroma_filters(rate: int, n_fft: int) -> SparseFilters:
     """Make the chroma filters: a semitone wide in each octave, middle octaves weighted more."""
     from librosa.filters import chroma as filters
 
     weights: Array = filters(sr=rate, n_fft=n_fft, tuning=0.0)
-    return sparse(weights)
+    return to_sparse(weights)
 
 
-ZERO = np.float32(1e-10)  # samples from minus this on count as positive
+ZERO_THRESHOLD = np.float32(1e-10)  # samples from minus this on count as positive
 
 
-def zcr(signal: Array, *, n_fft: int, hop: int) -> Array:
+def zero_crossing_rate(signal: Array, *, n_fft: int, hop: int) -> Array:
     """Compute the share of a frame's samples at which the sign changes, ends repeated. Shape ``(frames,)``.
 
     >>> signal = np.tile(np.float32([1, 1, -1, -1]), 64)
-    >>> zcr(signal, n_fft=64, hop=64)[1].item()  # 31 of 64: the frame begins at a change
+    >>> zero_crossing_rate(signal, n_fft=64, hop=64)[1].item()  # 31 of 64: the frame begins at a change
     0.484375
     """
-    inside = framewise(count_turns, signal, n_fft=n_fft, hop=hop)
+    inside = _sum_per_frame(_count_sign_changes, signal, n_fft=n_fft, hop=hop)
     last = hop * np.arange(len(inside)) + n_fft // 2 - 1  # last sample of a frame: a change after it does not count
     last = last[last < len(signal) - 1]
-    inside[: len(last)] -= (signal[last] < -ZERO) != (signal[last + 1] < -ZERO)
+    inside[: len(last)] -= (signal[last] < -ZERO_THRESHOLD) != (signal[last + 1] < -ZERO_THRESHOLD)
     return (inside / n_fft).astype(np.float32)
 
 
 def rms(signal: Array, *, n_fft: int, hop: int) -> Array:
     """Compute the root mean square of each frame re full scale 1, zeros beyond the ends. Shape ``(frames,)``."""
-    mean: npt.NDArray[np.float64] = framewise(sum_squares, signal, n_fft=n_fft, hop=hop) / n_fft
+    mean: npt.NDArray[np.float64] = _sum_per_frame(_sum_squares, signal, n_fft=n_fft, hop=hop) / n_fft
     return np.sqrt(mean).astype(np.float32)
 
 
-def framewise(function: Callable[..., None], signal: Array, *, n_fft: int, hop: int) -> npt.NDArray[np.float64]:
+def _sum_per_frame(function: Callable[..., None], signal: Array, *, n_fft: int, hop: int) -> npt.NDArray[np.float64]:
     """Sum over centred frames what ``function`` writes for blocks of the signal. Shape ``(frames,)``."""
     size = gcd(hop, n_fft // 2)  # the largest blocks at whose edges all frames begin and end
-    blocks, sums = np.empty(-(-len(signal) // size)), np.empty(frames(len(signal), hop))
+    blocks, sums = np.empty(-(-len(signal) // size)), np.empty(frame_count(len(signal), hop))
     function(signal, size, blocks)
-    sum_frames(blocks, hop // size, n_fft // size, sums)
+    _sum_blocks_per_frame(blocks, hop // size, n_fft // size, sums)
     return sums
 
 
 @compiled
-def count_turns(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
+def _count_sign_changes(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
     """Count the sign changes from one sample to the next in each block of ``size`` samples."""
     for block in range(len(out)):
         here = signal[block * size : (block + 1) * size]
         after = signal[block * size + 1 : (block + 1) * size + 1]
         count = 0
         for i in range(len(after)):
-            count += (here[i] < -ZERO) != (after[i] < -ZERO)
+            count += (here[i] < -ZERO_THRESHOLD) != (after[i] < -ZERO_THRESHOLD)
         out[block] = count
 
 
 @compiled
-def sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
+def _sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
     """Sum the squares of each block of ``size`` samples."""
     for block in range(len(out)):
         piece = signal[block * size : (block + 1) * size]
@@ -138,7 +147,7 @@ def sum_squares(signal: Array, size: int, out: npt.NDArray[Any]) -> None:
 
 
 @compiled
-def sum_frames(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray[Any]) -> None:
+def _sum_blocks_per_frame(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray[Any]) -> None:
     """Sum ``width`` blocks around every ``step``-th one, zeros beyond the ends."""
     for frame in range(len(out)):
         total = 0.0
@@ -147,13 +156,13 @@ def sum_frames(blocks: npt.NDArray[Any], step: int, width: int, out: npt.NDArray
         out[frame] = total
 
 
-SMALLEST = 1e-8  # added to the standard deviation, so that constant values become zero
+EPSILON = 1e-8  # added to the standard deviation, so that constant values become zero
 
 
-def standardise(view: Array, by: str | None) -> Array:
+def _standardise_view(view: Array, by: str | None) -> Array:
     """Scale a view to mean 0 and standard deviation 1. Same shape, ``(frames, bins)``.
 
-    >>> standardise(np.float32([[0, 10], [2, 30]]), "rows").tolist()
+    >>> _standardise_view(np.float32([[0, 10], [2, 30]]), "rows").tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     if by is None:
@@ -161,19 +170,19 @@ def standardise(view: Array, by: str | None) -> Array:
     axis = 0 if by == "rows" else None
     exact = view.astype(np.float64)  # float32 sums would depend on the processor
     centred = exact - exact.mean(axis=axis, keepdims=True)
-    return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + SMALLEST), np.float32)
+    return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + EPSILON), np.float32)
 
 
-def limit(view: Array, largest: float | None) -> Array:
+def _clip_values(view: Array, largest: float | None) -> Array:
     """Clip to ±``largest``. Same shape.
 
-    >>> limit(np.float32([-7, 0, 6]), 5.0).tolist()
+    >>> _clip_values(np.float32([-7, 0, 6]), 5.0).tolist()
     [-5.0, 0.0, 5.0]
     """
     return view if largest is None else np.clip(view, -np.float32(largest), np.float32(largest))
 
 
-def lengthen(view: Array, frames: int) -> Array:
+def pad_frames(view: Array, frames: int) -> Array:
     """Append frames of zeros, to shape ``(frames, bins)``."""
     return np.pad(view, ((0, frames - len(view)), (0, 0))) if len(view) < frames else view
 
@@ -181,7 +190,7 @@ def lengthen(view: Array, frames: int) -> Array:
 VERSION = 3  # raise it if the same settings give other numbers, also in stft, fourier and functionals.delta
 
 
-def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dict[str, Array]:
+def compute_views(signal: Array, rate: int, configs: Mapping[str, MelBands]) -> dict[str, Array]:
     """Compute all views of a signal at ``rate`` Hz; views with equal settings share one STFT.
 
     >>> out = compute_views(np.ones(48_000, np.float32), 16_000, {"logmel": LogMel(), "mfcc": Mfcc()})
@@ -192,64 +201,65 @@ def compute_views(signal: Array, rate: int, configs: Mapping[str, Bands]) -> dic
         SettingError: a view reaches beyond half the sample rate.
     """
     for config in configs.values():
-        check(config, rate)
-    powers = summed(signal, rate, configs.values())
+        check_band_limits(config, rate)
+    powers = _band_powers(signal, rate, configs.values())
     parts = {
-        config: chroma(power) if isinstance(config, Mfcc) else levels(power, config) for config, power in powers.items()
+        config: chroma_from_power(power) if isinstance(config, Mfcc) else _power_levels(power, config)
+        for config, power in powers.items()
     }
-    return {name: scale(view(signal, config, parts), config) for name, config in configs.items()}
+    return {name: _scale_view(_assemble_view(signal, config, parts), config) for name, config in configs.items()}
 
 
-def scale(view: Array, config: Bands) -> Array:
+def _scale_view(view: Array, config: MelBands) -> Array:
     """Standardise and clip a view as its settings say. Same shape, ``(frames, bins)``."""
-    return limit(standardise(view, config.normalise), config.limit)
+    return _clip_values(_standardise_view(view, config.normalise), config.limit)
 
 
-def levels(power: Array, config: Bands) -> Array:
+def _power_levels(power: Array, config: MelBands) -> Array:
     """Convert power to dB re 1, or re the loudest value. Same shape."""
-    level = decibel(power, top_db=config.top_db)
+    level = power_to_db(power, top_db=config.top_db)
     return level - level.max() if config.reference == "max" else level
 
 
-def summed(signal: Array, rate: int, configs: Iterable[Bands]) -> dict[Bands, Array]:
+def _band_powers(signal: Array, rate: int, configs: Iterable[MelBands]) -> dict[MelBands, Array]:
     """Compute the band powers that views need: mel bands by their `LogMel`, pitch classes by their `Mfcc`."""
-    wanted: dict[tuple[int, int], dict[Bands, None]] = {}
+    wanted: dict[tuple[int, int], dict[MelBands, None]] = {}
     for config in configs:
-        wanted.setdefault((config.n_fft, config.hop), {}).update(dict.fromkeys(reductions(config)))
-    result: dict[Bands, Array] = {}
+        wanted.setdefault((config.n_fft, config.hop), {}).update(dict.fromkeys(_needed_powers(config)))
+    result: dict[MelBands, Array] = {}
     for (n_fft, hop), needed in wanted.items():
         if needed:
-            filters, ends = joint_filters(tuple(needed), rate)
+            filters, ends = _joint_filters(tuple(needed), rate)
             power = band_power(signal, filters, n_fft=n_fft, hop=hop)
             result |= dict(zip(needed, np.split(power, ends, axis=1), strict=True))
     return result
 
 
-def reductions(config: Bands) -> list[Bands]:
-    """Return what the view needs of `summed`: its mel bands, and with chroma the view itself."""
-    mel: list[Bands] = [bands(config)] if not isinstance(config, Mfcc) or config.mfcc else []
+def _needed_powers(config: MelBands) -> list[MelBands]:
+    """Return what the view needs of `_band_powers`: its mel bands, and with chroma the view itself."""
+    mel: list[MelBands] = [_log_mel_of(config)] if not isinstance(config, Mfcc) or config.mfcc else []
     return [*mel, config] if isinstance(config, Mfcc) and config.chroma else mel
 
 
 @lru_cache
-def joint_filters(wanted: tuple[Bands, ...], rate: int) -> tuple[Sparse, tuple[int, ...]]:
+def _joint_filters(wanted: tuple[MelBands, ...], rate: int) -> tuple[SparseFilters, tuple[int, ...]]:
     """Join the filters of several band powers; return where each but the first begins, too."""
     banks = [
-        pitch_classes(rate, each.n_fft)
+        chroma_filters(rate, each.n_fft)
         if isinstance(each, Mfcc)
-        else sparse_filters(rate, each.n_fft, each.n_mels, each.fmin, each.fmax)
+        else sparse_mel_filters(rate, each.n_fft, each.n_mels, each.fmin, each.fmax)
         for each in wanted
     ]
-    return join(banks), tuple(int(end) for end in np.cumsum([len(each.first) for each in banks])[:-1])
+    return join_filters(banks), tuple(int(end) for end in np.cumsum([len(each.first) for each in banks])[:-1])
 
 
-def view(signal: Array, config: Bands, parts: Mapping[Bands, Array]) -> Array:
+def _assemble_view(signal: Array, config: MelBands, parts: Mapping[MelBands, Array]) -> Array:
     """Assemble one view from log-mel bands and chroma. Shape ``(frames, bins)``."""
     if not isinstance(config, Mfcc):
-        return parts[bands(config)]
-    blocks = contours(signal, config)
+        return parts[_log_mel_of(config)]
+    blocks = _zcr_and_rms(signal, config)
     if config.mfcc:
-        cepstrum = mfcc(parts[bands(config)], n_mfcc=config.n_mfcc)
+        cepstrum = _mfcc_from_log_mel(parts[_log_mel_of(config)], n_mfcc=config.n_mfcc)
         blocks += [cepstrum, *(delta(cepstrum, order=order) for order in range(1, config.deltas + 1))]
     if config.chroma:
         blocks.append(parts[config])
@@ -257,19 +267,19 @@ def view(signal: Array, config: Bands, parts: Mapping[Bands, Array]) -> Array:
 
 
 @cache
-def bands(config: Bands) -> LogMel:
+def _log_mel_of(config: MelBands) -> LogMel:
     """Return the log-mel view on which a view is based, before any scaling by the clip."""
-    names = {field.name for field in fields(Bands)} - {"normalise", "limit"}
+    names = {field.name for field in fields(MelBands)} - {"normalise", "limit"}
     return LogMel(**{name: getattr(config, name) for name in names})
 
 
-def contours(signal: Array, config: Mfcc) -> list[Array]:
+def _zcr_and_rms(signal: Array, config: Mfcc) -> list[Array]:
     """Compute the columns before the MFCC, each of shape ``(frames, 1)``."""
-    wanted = [function for function, on in ((zcr, config.zcr), (rms, config.rms)) if on]
+    wanted = [function for function, on in ((zero_crossing_rate, config.zcr), (rms, config.rms)) if on]
     return [function(signal, n_fft=config.n_fft, hop=config.hop)[:, None] for function in wanted]
 
 
-def bin_names(config: Bands) -> tuple[str, ...]:
+def bin_names(config: MelBands) -> tuple[str, ...]:
     """Name the bins of a view, the second axis of its array.
 
     >>> bin_names(Mfcc(n_mfcc=2, deltas=1)), bin_names(LogMel())[:2]
@@ -280,10 +290,10 @@ def bin_names(config: Bands) -> tuple[str, ...]:
     head = tuple(name for name in ("zcr", "rms") if getattr(config, name))
     kinds = ("mfcc", "delta", "delta2")[: config.deltas + 1] if config.mfcc else ()
     cepstral = tuple(f"{kind}_{k:02d}" for kind in kinds for k in range(1, config.n_mfcc + 1))
-    return head + cepstral + tuple(f"chroma_{name}" for name in CLASSES if config.chroma)
+    return head + cepstral + tuple(f"chroma_{name}" for name in PITCH_CLASSES if config.chroma)
 
 
-def view_unit(config: Bands) -> str:
+def view_unit(config: MelBands) -> str:
     """Describe the unit of a view.
 
     >>> view_unit(LogMel()), view_unit(Mfcc(rms=False)), view_unit(LogMel(normalise="clip"))

@@ -3,7 +3,7 @@
 Speech differs from that of ``librosa.effects`` by up to 1 % of the peak: there, phases grow to 1e5 rad in float32,
 whose resolution is then 0.01 rad; here, each bin has a phasor of length 1.
 
-`analyse` computes the spectrum of a signal once for all its copies.
+`analyse_signal` computes the spectrum of a signal once for all its copies.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ import soxr
 
 from pipeline.core.errors import SettingError
 from pipeline.signal.compiled import compiled
-from pipeline.signal.preprocess import fit_length
-from pipeline.signal.stft import Array, frames, planes, taper
+from pipeline.signal.preprocess import fix_length
+from pipeline.signal.stft import Array, frame_count, hann_window, stft_planes
 
 VERSION = 3  # raise it if the same rate or interval gives other samples
-SMALLEST = np.finfo(np.float32).tiny  # smallest divisor
+TINY = np.finfo(np.float32).tiny  # smallest divisor
 N_FFT = 2048  # samples in a frame; the hop is a quarter of it
 Spectrum = npt.NDArray[np.complex64]
 Positions = npt.NDArray[np.float64]
@@ -38,26 +38,26 @@ class Analysis:
 
 
 @lru_cache
-def window(n_fft: int) -> Array:
+def _synthesis_window(n_fft: int) -> Array:
     """Return the synthesis window in float32, which is precise enough here. Shape ``(n_fft,)``."""
-    narrow = taper(n_fft).astype(np.float32)
+    narrow = hann_window(n_fft).astype(np.float32)
     narrow.flags.writeable = False
     return narrow
 
 
-def analyse(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
+def analyse_signal(signal: Array, *, n_fft: int = N_FFT) -> Analysis:
     """Compute magnitudes and phase advances of a signal of shape ``(samples,)``."""
-    count, size = frames(len(signal), n_fft // 4), 1 + n_fft // 2
-    real, imag = planes(signal, n_fft=n_fft, hop=n_fft // 4)
+    count, size = frame_count(len(signal), n_fft // 4), 1 + n_fft // 2
+    real, imag = stft_planes(signal, n_fft=n_fft, hop=n_fft // 4)
     magnitude, advance, start = (
         np.empty(shape, np.float32) for shape in ((count + 1, size), (2, count, size), (2, size))
     )
-    write_analysis(real, imag, magnitude, advance[0], advance[1], start[0], start[1])
+    _write_analysis(real, imag, magnitude, advance[0], advance[1], start[0], start[1])
     return Analysis(len(signal), magnitude, advance[0], advance[1], start[0], start[1])
 
 
 @compiled
-def write_analysis(
+def _write_analysis(
     real: Array, imag: Array, magnitude: Array, advance_real: Array, advance_imag: Array,
     start_real: Array, start_imag: Array,
 ) -> None:  # fmt: skip
@@ -75,10 +75,10 @@ def write_analysis(
         for f in range(len(bins_real)):
             x, y = bins_real[f], bins_imag[f]
             loud = np.sqrt(x * x + y * y)
-            share = one / max(loud, SMALLEST)
+            share = one / max(loud, TINY)
             sizes[f] = loud
-            phasor_real[f] = x * share if loud > SMALLEST else one
-            phasor_imag[f] = y * share if loud > SMALLEST else zero
+            phasor_real[f] = x * share if loud > TINY else one
+            phasor_imag[f] = y * share if loud > TINY else zero
         if frame == 0:
             start_real[:] = phasor_real
             start_imag[:] = phasor_imag
@@ -90,7 +90,7 @@ def write_analysis(
 
 
 @compiled
-def walk(
+def _write_frames(
     magnitude: Array, advance_real: Array, advance_imag: Array, real: Array, imag: Array,
     steps: Positions, out: Spectrum,
 ) -> None:  # fmt: skip
@@ -117,7 +117,7 @@ def walk(
 
 
 @compiled
-def overlap(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
+def _overlap_add(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
     """Overlap-add windowed frames, a quarter apart, into ``sound``, and divide it by the sum of squared windows.
 
     ``weight`` becomes that sum; it and ``sound`` must be zeros.
@@ -132,10 +132,10 @@ def overlap(waves: Array, taper: Array, sound: Array, weight: Array) -> None:
             into[i] += wave[i] * part[i]
             norm[i] += part[i] * part[i]
     for i in range(len(sound)):
-        sound[i] = sound[i] / weight[i] if weight[i] > SMALLEST else sound[i]
+        sound[i] = sound[i] / weight[i] if weight[i] > TINY else sound[i]
 
 
-def check(rate: float) -> None:
+def _check_rate(rate: float) -> None:
     """Check that a stretch rate is above 0.
 
     Raises:
@@ -145,26 +145,26 @@ def check(rate: float) -> None:
         raise SettingError(f"stretch rate is {rate}, expected a number above 0, such as 0.9 (slower) or 1.1 (faster).")
 
 
-def play(analysis: Analysis, rate: float) -> Array:
+def _synthesise(analysis: Analysis, rate: float) -> Array:
     """Synthesise an analysed signal ``rate`` times as fast. Shape ``(round(samples / rate),)``, at least 1.
 
     Raises:
         SettingError: the rate is not above 0.
     """
-    check(rate)
+    _check_rate(rate)
     count, n_fft = len(analysis.advance_real), 2 * (analysis.magnitude.shape[1] - 1)
     size = max(1, round(analysis.samples / rate))
     steps = np.arange(0, count, rate, dtype=np.float64)[: -(-(size + n_fft) // (n_fft // 4))]
     bins = np.empty((len(steps), analysis.magnitude.shape[1]), np.complex64)
     real, imag = analysis.start_real.copy(), analysis.start_imag.copy()
-    walk(analysis.magnitude, analysis.advance_real, analysis.advance_imag, real, imag, steps, bins)
+    _write_frames(analysis.magnitude, analysis.advance_real, analysis.advance_imag, real, imag, steps, bins)
     waves = np.asarray(np.fft.irfft(bins, n_fft), np.float32)  # float32 already, as bins are complex64
     sound, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    overlap(waves, window(n_fft), sound, weight)
+    _overlap_add(waves, _synthesis_window(n_fft), sound, weight)
     return sound
 
 
-def stretch(signal: Array, rate: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
+def time_stretch(signal: Array, rate: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
     """Change tempo ``rate`` times at the same pitch. Shape ``(samples,)`` to ``(round(samples / rate),)``, at least 1.
 
     An existing ``analysis`` of the signal saves time.
@@ -172,14 +172,14 @@ def stretch(signal: Array, rate: float, *, n_fft: int = N_FFT, analysis: Analysi
     Raises:
         SettingError: the rate is not above 0.
     """
-    check(rate)
-    return signal.copy() if rate == 1 else play(analysis or analyse(signal, n_fft=n_fft), rate)
+    _check_rate(rate)
+    return signal.copy() if rate == 1 else _synthesise(analysis or analyse_signal(signal, n_fft=n_fft), rate)
 
 
-def pitch(signal: Array, semitones: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
+def pitch_shift(signal: Array, semitones: float, *, n_fft: int = N_FFT, analysis: Analysis | None = None) -> Array:
     """Shift the pitch by ``semitones`` at the same duration. Shape ``(samples,)``, the same."""
     if semitones == 0:
         return signal.copy()
     rate = 2 ** (-semitones / 12)
-    slow = play(analysis or analyse(signal, n_fft=n_fft), rate)
-    return fit_length(soxr.resample(slow, 1 / rate, 1, quality="HQ"), len(signal))
+    slow = _synthesise(analysis or analyse_signal(signal, n_fft=n_fft), rate)
+    return fix_length(soxr.resample(slow, 1 / rate, 1, quality="HQ"), len(signal))

@@ -47,46 +47,46 @@ class FoldSet:
         return frozenset(f"{self.corpus}/{name}" for name in names)
 
 
-def groups(*folds: str) -> tuple[tuple[str, ...], ...]:
+def _test_groups(*folds: str) -> tuple[tuple[str, ...], ...]:
     """Split the test speakers of each fold, given as one string per fold.
 
-    >>> groups("01 11", "04 10")
+    >>> _test_groups("01 11", "04 10")
     (('01', '11'), ('04', '10'))
     """
     return tuple(tuple(words.split()) for words in folds)
 
 
-def each(names: str) -> tuple[tuple[str, ...], ...]:
+def _one_fold_per_speaker(names: str) -> tuple[tuple[str, ...], ...]:
     """Return one fold per speaker."""
-    return groups(*names.split())
+    return _test_groups(*names.split())
 
 
 CREMA_D_DEV = "1049 1053 1054 1055 1058 1059 1061 1062 1063 1064 1065 1066 1067 1068 1070 1075 1080 1085"
 CREMA_D_TEST = "1048 1069 1071 1074 1076 1077 1078 1079 1082 1083 1084 1086 1087 1088 1089 1090 1091"
 
-SETS = {
+FOLD_SETS = {
     "emobox_ravdess": FoldSet(
         corpus="ravdess",
-        tests=groups("01 11 20 21", "04 10 12 14", "08 09 19 23", "03 05 07 24", "02 15 16 18", "06 13 17 22"),
+        tests=_test_groups("01 11 20 21", "04 10 12 14", "08 09 19 23", "03 05 07 24", "02 15 16 18", "06 13 17 22"),
     ),
-    "emobox_savee": FoldSet(corpus="savee", tests=each("JE KL DC JK")),
+    "emobox_savee": FoldSet(corpus="savee", tests=_one_fold_per_speaker("JE KL DC JK")),
     "luna_jimenez_ravdess": FoldSet(
         corpus="ravdess",
-        tests=groups("02 05 14 15 16", "03 06 07 13 18", "10 11 12 19 20", "08 17 21 23 24", "01 04 09 22"),
+        tests=_test_groups("02 05 14 15 16", "03 06 07 13 18", "10 11 12 19 20", "08 17 21 23 24", "01 04 09 22"),
     ),
     "audeering_cremad": FoldSet(
         corpus="crema_d",
-        tests=groups(CREMA_D_TEST),
+        tests=_test_groups(CREMA_D_TEST),
         validation=tuple(CREMA_D_DEV.split()),
         others=tuple(str(n) for n in range(1001, 1092) if str(n) not in f"{CREMA_D_DEV} {CREMA_D_TEST}"),
     ),
-    "emodb_loso": FoldSet(corpus="emodb", tests=each("03 08 09 10 11 12 13 14 15 16")),
-    "tess_loso": FoldSet(corpus="tess", tests=each("OAF YAF")),
+    "emodb_loso": FoldSet(corpus="emodb", tests=_one_fold_per_speaker("03 08 09 10 11 12 13 14 15 16")),
+    "tess_loso": FoldSet(corpus="tess", tests=_one_fold_per_speaker("OAF YAF")),
 }
-NAMES = (LOSO, *SETS)
+FOLD_SET_NAMES = (LOSO, *FOLD_SETS)
 
 
-def named(name: str, speakers: pd.DataFrame, corpora: Collection[str]) -> list[Fold]:
+def named_folds(name: str, speakers: pd.DataFrame, corpora: Collection[str]) -> list[Fold]:
     """Return the folds of a named set for the available speakers.
 
     Args:
@@ -100,14 +100,14 @@ def named(name: str, speakers: pd.DataFrame, corpora: Collection[str]) -> list[F
     present = frozenset(speakers["speaker"])
     if name == LOSO:
         return [Fold(test=frozenset({speaker})) for speaker in sorted(present)]
-    fold_set = SETS[name]
-    check_corpus(name, fold_set.corpus, corpora)
-    check_speakers(name, present - fold_set.speakers)
-    check_tests(name, fold_set.folds, present)
+    fold_set = FOLD_SETS[name]
+    _check_corpus(name, fold_set.corpus, corpora)
+    _check_speakers(name, present - fold_set.speakers)
+    _check_tests(name, fold_set.folds, present)
     return fold_set.folds
 
 
-def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
+def _check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
     """Check that the clips come only from the corpus of the set."""
     others = sorted(set(corpora) - {corpus})
     if others:
@@ -118,29 +118,30 @@ def check_corpus(name: str, corpus: str, corpora: Collection[str]) -> None:
         )
 
 
-def check_speakers(name: str, unknown: Collection[str]) -> None:
+def _check_speakers(name: str, unknown: Collection[str]) -> None:
     """Check that there are no speakers outside the set."""
     if unknown:
         raise SplitError(
-            f"split.folds {name!r} does not place {listing(sorted(unknown))}", "leave the clips of these speakers out"
+            f"split.folds {name!r} does not place {_list_speakers(sorted(unknown))}",
+            "leave the clips of these speakers out",
         )
 
 
-def check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> None:
+def _check_tests(name: str, folds: Sequence[Fold], present: frozenset[str]) -> None:
     """Check that every fold has a test speaker with clips."""
     for number, fold in enumerate(folds):
         if not fold.test & present:
             raise SplitError(
-                f"split.folds {name!r}: fold {number} tests {listing(sorted(fold.test))}, and the data hold "
+                f"split.folds {name!r}: fold {number} tests {_list_speakers(sorted(fold.test))}, and the data hold "
                 "no usable clip of theirs",
                 "complete the corpus",
             )
 
 
-def listing(names: Sequence[str], most: int = 6) -> str:
+def _list_speakers(names: Sequence[str], most: int = 6) -> str:
     """List the first names and count the rest.
 
-    >>> listing(["a", "b", "c"], most=2)
+    >>> _list_speakers(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
     rest = len(names) - most

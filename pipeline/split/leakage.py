@@ -14,7 +14,7 @@ from pipeline.core.errors import StoreError
 from pipeline.core.labels import ORIGINAL
 from pipeline.text import finite_number, format_percent
 
-FAULTS = {
+LEAK_FAULTS = {
     "same_samples": "are recordings that train under another name, or the very same row: drop the duplicates.",
     "same_clip": "have a version of the same clip in training: split first, then augment the training side.",
     "same_name": "have a file of the same name, speaker and class in training: the corpus tree is there twice.",
@@ -23,9 +23,9 @@ FAULTS = {
     "validation_is_test": "also validate, so the best epoch was chosen on them: cut the validation from training.",
     "validation_speaker": "come from a speaker who also validates: cut the validation by speaker.",
 }
-SEEN = ("seen_statement", "unknown_speaker")  # information, not faults
-INFORMATION = (*SEEN, "own_statistics")  # the last one is known of a model, not of a split
-KEYS = {
+LEAK_NOTES = ("seen_statement", "unknown_speaker")  # information, not faults
+INFORMATION = (*LEAK_NOTES, "own_statistics")  # the last one is known of a model, not of a split
+LEAK_KEYS = {
     "clip": ("clip_id",),
     "row": ("variant", "clip_id"),
     "recording": ("samples_sha256",),
@@ -35,7 +35,7 @@ KEYS = {
 }
 
 
-def audit(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
+def audit_leakage(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
     """Count the rows of a split, and compute the shares of its test rows that leak.
 
     Args:
@@ -51,17 +51,17 @@ def audit(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
     Raises:
         StoreError: a fold has no test rows.
     """
-    text = sorted({name for names in KEYS.values() for name in names})
+    text = sorted({name for names in LEAK_KEYS.values() for name in names})
     rows = clips.reset_index(drop=True).fillna(dict.fromkeys(text, ""))
     parts = {str(fold): rows[rows["fold"] == fold] for fold in sorted(set(rows["fold"].tolist()))}
-    coded = codes(rows)
-    marked = {fold: marks(part, coded.loc[part.index]) for fold, part in parts.items()}
-    each = {fold: {"count": counts(part), "leak": shares(marked[fold])} for fold, part in parts.items()}
-    total = {"folds": len(parts), **counts(rows)}
-    return {"protocol": protocol, "count": total, "leak": shares(pd.concat(marked.values())), "fold": each}
+    coded = _encode_keys(rows)
+    marked = {fold: _mark_leaks(part, coded.loc[part.index]) for fold, part in parts.items()}
+    each = {fold: {"count": _count_rows(part), "leak": _leak_shares(marked[fold])} for fold, part in parts.items()}
+    total = {"folds": len(parts), **_count_rows(rows)}
+    return {"protocol": protocol, "count": total, "leak": _leak_shares(pd.concat(marked.values())), "fold": each}
 
 
-def counts(rows: pd.DataFrame) -> dict[str, int]:
+def _count_rows(rows: pd.DataFrame) -> dict[str, int]:
     """Count speakers and clips, and speakers and rows by role."""
     roles = ("train", "validation", "test")
     named = rows["speaker"][rows["speaker"] != ""]
@@ -73,10 +73,10 @@ def counts(rows: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def codes(rows: pd.DataFrame) -> pd.DataFrame:
+def _encode_keys(rows: pd.DataFrame) -> pd.DataFrame:
     """Encode the values of each of ``KEYS`` as integers; -1 if its last column is empty, which equals nothing."""
     found = {}
-    for key, names in KEYS.items():
+    for key, names in LEAK_KEYS.items():
         joined = rows[names[0]]
         for name in names[1:]:
             joined = joined + "\0" + rows[name]
@@ -84,7 +84,7 @@ def codes(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, index=rows.index)
 
 
-def marks(rows: pd.DataFrame, coded: pd.DataFrame) -> pd.DataFrame:
+def _mark_leaks(rows: pd.DataFrame, coded: pd.DataFrame) -> pd.DataFrame:
     """Mark the leaks of the test rows of one fold. Shape: ``(test rows, faults and information)``, boolean."""
     test, train, validation = (coded[rows["role"] == role] for role in ("test", "train", "validation"))
     if test.empty:
@@ -93,25 +93,25 @@ def marks(rows: pd.DataFrame, coded: pd.DataFrame) -> pd.DataFrame:
         )
     return pd.DataFrame(
         {
-            "same_samples": elsewhere(test, train, "recording") | within(test, train, "row"),
-            "same_clip": within(test, train, "clip"),
-            "same_name": elsewhere(test, train, "file"),
-            "seen_speaker": within(test, train, "speaker"),
+            "same_samples": _shares_key_with_other_clip(test, train, "recording") | _shares_key(test, train, "row"),
+            "same_clip": _shares_key(test, train, "clip"),
+            "same_name": _shares_key_with_other_clip(test, train, "file"),
+            "seen_speaker": _shares_key(test, train, "speaker"),
             "augmented_test": rows["variant"][test.index] != ORIGINAL,
-            "validation_is_test": within(test, validation, "clip") | within(test, validation, "recording"),
-            "validation_speaker": within(test, validation, "speaker"),
-            "seen_statement": within(test, train, "statement"),
+            "validation_is_test": _shares_key(test, validation, "clip") | _shares_key(test, validation, "recording"),
+            "validation_speaker": _shares_key(test, validation, "speaker"),
+            "seen_statement": _shares_key(test, train, "statement"),
             "unknown_speaker": test["speaker"] < 0,
         }
     )
 
 
-def within(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
+def _shares_key(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
     """Mark the test rows that share a key with any of the other rows. Shape: ``(test rows,)``."""
     return test[name].isin(other[name]) & (test[name] >= 0)
 
 
-def elsewhere(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
+def _shares_key_with_other_clip(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[bool]":
     """Mark the test rows that share a key with another clip among the other rows. Shape: ``(test rows,)``."""
     pairs = other[[name, "clip"]].drop_duplicates()
     holders = test[name].map(pairs[name].value_counts()).fillna(0)
@@ -119,35 +119,35 @@ def elsewhere(test: pd.DataFrame, other: pd.DataFrame, name: str) -> "pd.Series[
     return (holders > own) & (test[name] >= 0)
 
 
-def shares(marked: pd.DataFrame) -> dict[str, float]:
+def _leak_shares(marked: pd.DataFrame) -> dict[str, float]:
     """Compute the share of each mark, and ``contaminated``, the share of rows with any fault."""
-    columns = marked[[*FAULTS, *SEEN]].assign(contaminated=marked[list(FAULTS)].any(axis=1))
-    return {str(name): visible(float(column.mean())) for name, column in columns.items()}
+    columns = marked[[*LEAK_FAULTS, *LEAK_NOTES]].assign(contaminated=marked[list(LEAK_FAULTS)].any(axis=1))
+    return {str(name): _round_share(float(column.mean())) for name, column in columns.items()}
 
 
-def visible(share: float) -> float:
+def _round_share(share: float) -> float:
     """Round a share to four digits, a positive one to at least 0.0001.
 
-    >>> visible(1 / 50_000), visible(0.0)
+    >>> _round_share(1 / 50_000), _round_share(0.0)
     (0.0001, 0.0)
     """
     return max(round(share, 4), 1e-4) if share > 0 else 0.0
 
 
-def over(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
+def average_leaks(figures: Mapping[str, Any], folds: Sequence[int]) -> dict[str, float]:
     """Average the leaks of some folds, weighted by test rows; used if not all folds were trained.
 
     >>> one, two = ({"leak": {"same_clip": s}, "count": {"test_rows": n}} for s, n in ((0.0, 30), (0.4, 10)))
-    >>> over({"fold": {"0": one, "1": two}}, [0, 1]), over({"fold": {"0": one, "1": two}}, [0])
+    >>> average_leaks({"fold": {"0": one, "1": two}}, [0, 1]), average_leaks({"fold": {"0": one, "1": two}}, [0])
     ({'same_clip': 0.1}, {'same_clip': 0.0})
     """
     parts = [figures["fold"][str(fold)] for fold in folds]
     rows = np.array([part["count"]["test_rows"] for part in parts])
     leak = {name: np.array([part["leak"][name] for part in parts]) for name in parts[0]["leak"]}
-    return {name: visible(float(shares @ rows / rows.sum())) for name, shares in leak.items()}
+    return {name: _round_share(float(shares @ rows / rows.sum())) for name, shares in leak.items()}
 
 
-def fitted_on(
+def identify_fitted_rows(
     stored: npt.ArrayLike, training: npt.ArrayLike, everything: npt.ArrayLike, *, tolerance: float = 1e-3
 ) -> str:
     """Identify the rows on which the statistics of a model were fitted: ``training``, ``everything`` or ``neither``.
@@ -161,7 +161,7 @@ def fitted_on(
 
     If both are within the tolerance, the nearer one is returned, and ``training`` in a tie.
 
-    >>> fitted_on([1.0, 2.0], [1.0, 2.0], [1.5, 2.5])
+    >>> identify_fitted_rows([1.0, 2.0], [1.0, 2.0], [1.5, 2.5])
     'training'
     """
     saved, clean, leaky = (np.asarray(values, np.float64) for values in (stored, training, everything))
@@ -182,10 +182,10 @@ def synthetic_corpora(evaluation: Mapping[str, Any]) -> list[str]:
 
 def score_warnings(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the warnings about all scores, each a short stamp for figures and a sentence."""
-    return [*shuffled_warning(evaluation), *demo_warning(evaluation), *contamination_warning(evaluation)]
+    return [*_shuffled_warning(evaluation), *_demo_warning(evaluation), *contamination_warning(evaluation)]
 
 
-def shuffled_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _shuffled_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Warn that the labels were shuffled."""
     if not evaluation.get("shuffled"):
         return []
@@ -193,7 +193,7 @@ def shuffled_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("SHUFFLED labels: a control, must be chance", sentence)]
 
 
-def demo_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _demo_warning(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Warn that the speech is synthetic."""
     names = synthetic_corpora(evaluation)
     if not names:

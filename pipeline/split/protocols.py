@@ -12,28 +12,37 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import SettingError, SplitError, UnknownNameError
-from pipeline.core.labels import ORIGINAL, VOTES, Labels
+from pipeline.core.labels import ORIGINAL, VOTE_COLUMNS, Labels
 from pipeline.split import rows
-from pipeline.split.fold_sets import NAMES, Fold, named
-from pipeline.split.rows import COLUMNS, check_training, deduplicate, labelled, several, versions, with_ties, with_votes
+from pipeline.split.fold_sets import FOLD_SET_NAMES, Fold, named_folds
+from pipeline.split.rows import (
+    SPLIT_COLUMNS,
+    add_tied_clips,
+    add_variants,
+    add_votes,
+    check_training_rows,
+    deduplicate_clips,
+    join_classes,
+    label_clips,
+)
 
-DEALS = 32  # random assignments to choose the most balanced from: balanced folds that still depend on the seed
-FEWEST = 3  # speakers of a corpus with validation: at least one each for test, validation and training
+N_DRAWS = 32  # random assignments to choose the most balanced from: balanced folds that still depend on the seed
+MIN_SPEAKERS = 3  # speakers of a corpus with validation: at least one each for test, validation and training
 
 
-def roster(clips: pd.DataFrame) -> pd.DataFrame:
+def _speaker_table(clips: pd.DataFrame) -> pd.DataFrame:
     """List the named speakers: ``speaker corpus sex clips``, sorted by speaker."""
     named = clips[clips["speaker"] != ""]
     parts = {"corpus": ("corpus", "min"), "sex": ("sex", "min"), "clips": ("clip_id", "size")}
     return named.groupby("speaker", as_index=False).agg(**parts)
 
 
-def stream(seed: int, *words: str | int) -> np.random.Generator:
+def _seeded_rng(seed: int, *words: str | int) -> np.random.Generator:
     """Return an independent random generator for each purpose."""
     return np.random.default_rng([seed, *"/".join(map(str, words)).encode()])
 
 
-def spread(speakers: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[str]]:
+def _draw_test_groups(speakers: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[str]]:
     """Divide the speakers into test groups, one per fold.
 
     Each corpus is divided separately, so its groups do not depend on other corpora; its largest group then goes to the
@@ -41,9 +50,9 @@ def spread(speakers: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[s
     """
     clips = speakers.set_index("speaker")["clips"].to_dict()
     tests: list[set[str]] = [set() for _ in range(folds)]
-    order = stream(seed, "order").permutation(folds)
+    order = _seeded_rng(seed, "order").permutation(folds)
     for corpus in sorted(set(speakers["corpus"])):
-        groups = most_even(speakers[speakers["corpus"] == corpus], folds, rng=stream(seed, corpus))
+        groups = _draw_balanced_groups(speakers[speakers["corpus"] == corpus], folds, rng=_seeded_rng(seed, corpus))
         groups.sort(key=lambda group: -sum(clips[name] for name in group))
         lightest = sorted(order, key=lambda fold: sum(clips[name] for name in tests[fold]))
         for fold, group in zip(lightest, groups, strict=True):
@@ -51,7 +60,7 @@ def spread(speakers: pd.DataFrame, folds: int, *, seed: int) -> list[frozenset[s
     return [frozenset(test) for test in tests]
 
 
-def most_even(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
+def _draw_balanced_groups(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
     """Divide the speakers at random several times, and return the groups that differ least in clips."""
     clips = speakers.set_index("speaker")["clips"].to_dict()
 
@@ -59,10 +68,10 @@ def most_even(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -
         sums = [sum(int(clips[name]) for name in group) for group in groups]
         return max(sums) - min(sums)
 
-    return min((deal(speakers, folds, rng=rng) for _ in range(DEALS)), key=imbalance)
+    return min((_draw_groups(speakers, folds, rng=rng) for _ in range(N_DRAWS)), key=imbalance)
 
 
-def deal(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
+def _draw_groups(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> list[list[str]]:
     """Assign shuffled speakers, sex by sex, each to the group with the fewest speakers, then of the sex, then clips."""
     groups: list[list[str]] = [[] for _ in range(folds)]
     sexes, sums = [Counter[str]() for _ in groups], [0] * folds
@@ -75,7 +84,9 @@ def deal(speakers: pd.DataFrame, folds: int, *, rng: np.random.Generator) -> lis
     return groups
 
 
-def validators(speakers: pd.DataFrame, test: frozenset[str], *, share: float, seed: int, fold: int) -> frozenset[str]:
+def _draw_validation_speakers(
+    speakers: pd.DataFrame, test: frozenset[str], *, share: float, seed: int, fold: int
+) -> frozenset[str]:
     """Draw the validation speakers of a fold from those who do not test it.
 
     Each corpus with three or more speakers contributes ``share`` of its training speakers, but at least one, and keeps
@@ -84,13 +95,13 @@ def validators(speakers: pd.DataFrame, test: frozenset[str], *, share: float, se
     chosen: set[str] = set()
     for corpus, group in speakers.groupby("corpus"):
         rest = group[~group["speaker"].isin(test)]
-        if share and len(group) >= FEWEST:
+        if share and len(group) >= MIN_SPEAKERS:
             count = min(max(round(share * len(rest)), 1), len(rest) - 1)
-            chosen.update(sample(rest, max(count, 0), rng=stream(seed, fold, str(corpus))))
+            chosen.update(_draw_speakers(rest, max(count, 0), rng=_seeded_rng(seed, fold, str(corpus))))
     return frozenset(chosen)
 
 
-def sample(speakers: pd.DataFrame, count: int, *, rng: np.random.Generator) -> list[str]:
+def _draw_speakers(speakers: pd.DataFrame, count: int, *, rng: np.random.Generator) -> list[str]:
     """Draw speakers stratified by sex."""
     shuffled = speakers.iloc[rng.permutation(len(speakers))]
     sexes = shuffled.groupby("sex")["speaker"]
@@ -98,8 +109,8 @@ def sample(speakers: pd.DataFrame, count: int, *, rng: np.random.Generator) -> l
     return list(shuffled["speaker"].iloc[np.argsort(position, kind="stable")[:count]])
 
 
-SMALLEST = 0.001  # smallest positive share for validation; less is a typing error
-MIRRORS = 100  # largest number of times that a file can count
+MIN_VALIDATION = 0.001  # smallest positive share for validation; less is a typing error
+MAX_MIRRORS = 100  # largest number of times that a file can count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +127,17 @@ class Split:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise UnknownNameError("params.yaml: split.protocol", self.protocol, PROTOCOLS)
-        if isinstance(self.folds, str) and self.folds not in NAMES:
-            raise UnknownNameError("params.yaml: split.folds", self.folds, NAMES)
+        if isinstance(self.folds, str) and self.folds not in FOLD_SET_NAMES:
+            raise UnknownNameError("params.yaml: split.folds", self.folds, FOLD_SET_NAMES)
         if isinstance(self.folds, int) and self.folds < 2:
-            raise SettingError(f"params.yaml: split.folds is {self.folds}, expected 2 or more, or one of {NAMES}.")
-        if not 0 <= self.mirrors <= MIRRORS:
-            raise SettingError(f"params.yaml: split.mirrors is {self.mirrors}, expected 0 or more, up to {MIRRORS}.")
-        if self.protocol in BY_NUMBER and isinstance(self.folds, str):
+            raise SettingError(
+                f"params.yaml: split.folds is {self.folds}, expected 2 or more, or one of {FOLD_SET_NAMES}."
+            )
+        if not 0 <= self.mirrors <= MAX_MIRRORS:
+            raise SettingError(
+                f"params.yaml: split.mirrors is {self.mirrors}, expected 0 or more, up to {MAX_MIRRORS}."
+            )
+        if self.protocol in NUMBERED_PROTOCOLS and isinstance(self.folds, str):
             raise SettingError(
                 f"params.yaml: split.folds is {self.folds!r}, a set of speakers, and split.protocol is "
                 f"{self.protocol!r}, which does not use one: set split.folds to a number."
@@ -131,15 +146,15 @@ class Split:
 
     def check_validation(self) -> None:
         """Check the share of validation."""
-        if not (self.validation == 0 or SMALLEST <= self.validation < 1):
+        if not (self.validation == 0 or MIN_VALIDATION <= self.validation < 1):
             raise SettingError(
                 f"params.yaml: split.validation is {self.validation}, expected a share from 0 to below 1, and none "
-                f"between 0 and {SMALLEST}."
+                f"between 0 and {MIN_VALIDATION}."
             )
-        if self.protocol == "random" and self.validation > HALF:
+        if self.protocol == "random" and self.validation > MAX_VALIDATION:
             raise SettingError(
                 f"params.yaml: split.validation is {self.validation}, and split.protocol 'random' holds out "
-                f"{HALF} of what is left to train at most: set that or less."
+                f"{MAX_VALIDATION} of what is left to train at most: set that or less."
             )
 
 
@@ -164,37 +179,39 @@ def assign_splits(clips: pd.DataFrame, config: Split, *, variants: Sequence[str]
     """
     if ORIGINAL not in variants or len(set(variants)) < len(variants):
         raise SettingError(f"the variants are {list(variants)}, expected different names with {ORIGINAL!r} among them.")
-    rows.check_labels(clips, config.labels)
+    rows.check_vote_source(clips, config.labels)
     table = PROTOCOLS[config.protocol](clips, config, variants=variants, seed=seed)
     if config.labels.ties == "soft":
-        table = with_ties(table, clips, config.labels, variants)
-    table = with_votes(table, clips)
-    return shuffled(table, seed=seed) if config.shuffle else table
+        table = add_tied_clips(table, clips, config.labels, variants)
+    table = add_votes(table, clips)
+    return _shuffle_labels(table, seed=seed) if config.shuffle else table
 
 
-def shuffled(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+def _shuffle_labels(table: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Shuffle the labels and votes among the clips, ties only among ties; all rows of a clip share one label."""
-    names = [name for name in ("label", *VOTES.values()) if name in table]
+    names = [name for name in ("label", *VOTE_COLUMNS.values()) if name in table]
     clips = table.drop_duplicates("clip_id").sort_values("clip_id").set_index("clip_id")[names]
-    rng, tied = stream(seed, "shuffle"), clips["label"].isna()
+    rng, tied = _seeded_rng(seed, "shuffle"), clips["label"].isna()
     parts = [part for part in (clips[~tied], clips[tied]) if len(part)]
     permuted = pd.concat([part.iloc[rng.permutation(len(part))].set_axis(part.index) for part in parts])
     return table.assign(**{name: permuted[name].reindex(table["clip_id"]).to_numpy() for name in names})
 
 
-def by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
+def _split_by_speaker(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Split by speaker: train, validation and test are disjoint; clips without a named speaker only train."""
-    usable = labelled(deduplicate(clips)[0], config.labels)
-    folds = cut(usable, config, seed=seed)
-    parts = [usable.assign(fold=np.int32(k), role=roles(usable["speaker"], fold)) for k, fold in enumerate(folds)]
+    usable = label_clips(deduplicate_clips(clips)[0], config.labels)
+    folds = _speaker_folds(usable, config, seed=seed)
+    parts = [
+        usable.assign(fold=np.int32(k), role=_assign_roles(usable["speaker"], fold)) for k, fold in enumerate(folds)
+    ]
     for k, part in enumerate(parts):
-        check_training(k, part)
-    return versions(pd.concat(parts, ignore_index=True), variants)
+        check_training_rows(k, part)
+    return add_variants(pd.concat(parts, ignore_index=True), variants)
 
 
-def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
+def _speaker_folds(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
     """Determine the test and validation speakers of every fold."""
-    speakers = roster(clips)
+    speakers = _speaker_table(clips)
     if speakers.empty:
         raise SplitError(
             f"none of the {len(clips)} clips names its speaker, so a split by speaker has nobody to test on",
@@ -203,57 +220,59 @@ def cut(clips: pd.DataFrame, config: Split, *, seed: int) -> list[Fold]:
     corpora = set(clips["corpus"])
     requested = config.folds
     if isinstance(requested, str):
-        folds = named(requested, speakers, corpora)
+        folds = named_folds(requested, speakers, corpora)
     else:
-        folds = drawn(requested, clips, speakers, seed)
-    return [validated(fold, speakers, share=config.validation, seed=seed, number=k) for k, fold in enumerate(folds)]
+        folds = _draw_folds(requested, clips, speakers, seed)
+    return [
+        _add_validation(fold, speakers, share=config.validation, seed=seed, number=k) for k, fold in enumerate(folds)
+    ]
 
 
-def validated(fold: Fold, speakers: pd.DataFrame, *, share: float, seed: int, number: int) -> Fold:
+def _add_validation(fold: Fold, speakers: pd.DataFrame, *, share: float, seed: int, number: int) -> Fold:
     """Draw validation speakers for a fold without fixed ones."""
     if fold.validation is not None:
         return fold
-    return replace(fold, validation=validators(speakers, fold.test, share=share, seed=seed, fold=number))
+    return replace(fold, validation=_draw_validation_speakers(speakers, fold.test, share=share, seed=seed, fold=number))
 
 
-def drawn(count: int, clips: pd.DataFrame, speakers: pd.DataFrame, seed: int) -> list[Fold]:
+def _draw_folds(count: int, clips: pd.DataFrame, speakers: pd.DataFrame, seed: int) -> list[Fold]:
     """Draw a number of folds at random."""
     if count > len(speakers):
         named = "1 speaker" if len(speakers) == 1 else f"{len(speakers)} speakers"
         raise SplitError(
             f"split.folds is {count}, and the clips name {named}, of whom every fold tests one at least",
-            f"add speakers who say {several(clips['label'])}",
+            f"add speakers who say {join_classes(clips['label'])}",
         )
-    return [Fold(test=test) for test in spread(speakers, count, seed=seed)]
+    return [Fold(test=test) for test in _draw_test_groups(speakers, count, seed=seed)]
 
 
-def roles(speakers: "pd.Series[str]", fold: Fold) -> "np.ndarray[tuple[int], np.dtype[np.object_]]":
+def _assign_roles(speakers: "pd.Series[str]", fold: Fold) -> "np.ndarray[tuple[int], np.dtype[np.object_]]":
     """Return the role of each row by its speaker. Shape: ``(rows,)``."""
     validation = speakers.isin(fold.validation or ())
     return np.select([speakers.isin(fold.test), validation], ["test", "validation"], "train").astype(object)
 
 
-def by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
+def _split_by_corpus(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Leave one corpus out in each fold; only classes that all corpora have are used."""
-    usable = labelled(deduplicate(clips)[0], config.labels)
-    speakers, corpora = roster(usable), sorted(set(usable["corpus"]))
+    usable = label_clips(deduplicate_clips(clips)[0], config.labels)
+    speakers, corpora = _speaker_table(usable), sorted(set(usable["corpus"]))
     if len(corpora) < 2:
         raise SplitError(
             f"split.protocol is 'corpus', and the data hold {', '.join(corpora)} alone", "add a corpus to data.corpora"
         )
-    usable = shared(usable)
+    usable = _select_common_classes(usable)
     parts = []
     for number, corpus in enumerate(corpora):
         own = frozenset(speakers.loc[speakers["corpus"] == corpus, "speaker"])
-        validation = validators(speakers, own, share=config.validation, seed=seed, fold=number)
+        validation = _draw_validation_speakers(speakers, own, share=config.validation, seed=seed, fold=number)
         fold = Fold(test=own, validation=validation)
-        role = np.where(usable["corpus"] == corpus, "test", roles(usable["speaker"], fold))
+        role = np.where(usable["corpus"] == corpus, "test", _assign_roles(usable["speaker"], fold))
         parts.append(usable.assign(fold=np.int32(number), role=role))
-        check_training(number, parts[-1])
-    return versions(pd.concat(parts, ignore_index=True), variants)
+        check_training_rows(number, parts[-1])
+    return add_variants(pd.concat(parts, ignore_index=True), variants)
 
 
-def shared(clips: pd.DataFrame) -> pd.DataFrame:
+def _select_common_classes(clips: pd.DataFrame) -> pd.DataFrame:
     """Select the clips of classes that all corpora have.
 
     Raises:
@@ -262,56 +281,58 @@ def shared(clips: pd.DataFrame) -> pd.DataFrame:
     present = {str(corpus): set(labels) for corpus, labels in clips.groupby("corpus")["label"]}
     common = set.intersection(*present.values())
     if len(common) < 2:
-        count = f"{several(common)} alone" if common else "no class"
-        each = "; ".join(f"{corpus} has {several(labels)}" for corpus, labels in present.items())
+        count = f"{join_classes(common)} alone" if common else "no class"
+        each = "; ".join(f"{corpus} has {join_classes(labels)}" for corpus, labels in present.items())
         raise SplitError(
             f"split.protocol is 'corpus', and the corpora share {count} ({each})",
-            f"add to each corpus clips of the classes that another has ({several(clips['label'])})",
+            f"add to each corpus clips of the classes that another has ({join_classes(clips['label'])})",
         )
     return clips[clips["label"].isin(common)]
 
 
-BY_NUMBER = ("random", "published")  # protocols that need a number of folds
-HALF = 0.5  # the largest share of validation with equal parts
+NUMBERED_PROTOCOLS = ("random", "published")  # protocols that need a number of folds
+MAX_VALIDATION = 0.5  # the largest share of validation with equal parts
 
 
-def by_clip(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
+def _split_by_clip(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Split clips at random, stratified by class, without duplicates; augmented copies only train."""
-    usable = labelled(deduplicate(clips)[0], config.labels)
+    usable = label_clips(deduplicate_clips(clips)[0], config.labels)
     parts = []
-    for number, test in enumerate(strata(usable["label"], int(config.folds), "split.folds", seed=seed)):
+    for number, test in enumerate(_stratified_parts(usable["label"], int(config.folds), "split.folds", seed=seed)):
         role = np.where(test, "test", "train").astype(object)
         rest = np.flatnonzero(~test)
         if config.validation:
             setting, count = f"split.validation of fold {number}", max(2, round(1 / config.validation))
-            validation = next(iter(strata(usable["label"].iloc[rest], count, setting, seed=seed + 1 + number)))
+            validation = next(
+                iter(_stratified_parts(usable["label"].iloc[rest], count, setting, seed=seed + 1 + number))
+            )
             role[rest[validation]] = "validation"
         parts.append(usable.assign(fold=np.int32(number), role=role))
-        check_training(number, parts[-1])
-    return versions(pd.concat(parts, ignore_index=True), variants)
+        check_training_rows(number, parts[-1])
+    return add_variants(pd.concat(parts, ignore_index=True), variants)
 
 
-def as_published(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
+def _split_as_published(clips: pd.DataFrame, config: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
     """Split as published systems do: keep duplicates, augment, then split rows at random; test rows also validate.
 
     The column ``times`` is the number of copies of a recording in the corpus. Copies of a row may be in both train and
     test. With ``mirrors`` 0 each recording is used once.
     """
-    usable = labelled(clips if config.mirrors else deduplicate(clips)[0], config.labels)
+    usable = label_clips(clips if config.mirrors else deduplicate_clips(clips)[0], config.labels)
     counts = usable.get("times", pd.Series(1, index=usable.index)) * config.mirrors if config.mirrors else 1
     names = pd.DataFrame({"variant": variants, "turn": range(len(variants))})
     rows = usable.loc[usable.index.repeat(counts)].merge(names, how="cross")
     rows = rows.sort_values(["clip_id", "turn"], kind="stable", ignore_index=True)
     parts = []
-    for number, test in enumerate(strata(rows["label"], int(config.folds), "split.folds", seed=seed)):
+    for number, test in enumerate(_stratified_parts(rows["label"], int(config.folds), "split.folds", seed=seed)):
         part = rows.assign(fold=np.int32(number), role=np.where(test, "test", "train"))
         parts += [part, part[test].assign(role="validation")]
-        check_training(number, part)
+        check_training_rows(number, part)
     table = pd.concat(parts, ignore_index=True)
-    return table.sort_values(["fold", "clip_id", "turn"], kind="stable", ignore_index=True)[list(COLUMNS)]
+    return table.sort_values(["fold", "clip_id", "turn"], kind="stable", ignore_index=True)[list(SPLIT_COLUMNS)]
 
 
-def strata(
+def _stratified_parts(
     labels: "pd.Series[str]", parts: int, setting: str, *, seed: int
 ) -> "list[np.ndarray[tuple[int], np.dtype[np.bool_]]]":
     """Divide rows into parts, stratified by label; return the mask of the test rows of each part. Shape: ``(rows,)``.
@@ -326,7 +347,7 @@ def strata(
         rows = "1 row" if rare.iloc[0] == 1 else f"{rare.iloc[0]} rows"
         raise SplitError(
             f"{setting} asks for {parts} parts, and {rare.index[0]} has {rows} to cut into as many",
-            f"add clips of {several(rare.index)} until there are {parts} rows of each",
+            f"add clips of {join_classes(rare.index)} until there are {parts} rows of each",
         )
     splitter = StratifiedKFold(parts, shuffle=True, random_state=seed % 2**32)
     tests = [test for _, test in splitter.split(np.zeros(len(labels)), labels)]
@@ -334,8 +355,8 @@ def strata(
 
 
 PROTOCOLS: dict[str, Callable[..., pd.DataFrame]] = {
-    "speaker": by_speaker,
-    "corpus": by_corpus,
-    "random": by_clip,
-    "published": as_published,
+    "speaker": _split_by_speaker,
+    "corpus": _split_by_corpus,
+    "random": _split_by_clip,
+    "published": _split_as_published,
 }

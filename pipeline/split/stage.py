@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.core import config, files, tables
 from pipeline.core.labels import ORIGINAL, Labels
-from pipeline.signal.settings import Augment, variants
+from pipeline.signal.settings import Augment, variant_names
 from pipeline.split import alternatives, leakage, protocols, rows
 
 
@@ -22,42 +22,46 @@ def run(
         SettingError: the clips cannot be split as requested; the message says what they lack, and what is possible.
     """
     frames = [tables.read_manifest(path) for path in manifests]
-    clips = pd.concat([counted(frame) for frame in frames], ignore_index=True)
+    clips = pd.concat([_usable_with_copies(frame) for frame in frames], ignore_index=True)
     table = alternatives.split_or_suggest(clips, split, variants=variants, seed=seed)
     classes = [name for name in split.labels.classes if name in set(table["label"])]
-    figures = leakage.audit(evidence(table, clips), protocol=split.protocol)
-    kinds = by_kind(frames)
+    figures = leakage.audit_leakage(_join_audit_columns(table, clips), protocol=split.protocol)
+    kinds = _group_by_origin(frames)
     about = {frame["corpus"].iloc[0]: frame.attrs["about"] for frame in frames}
     synthetic = kinds["synthetic"]
     tables.write_splits(table, output, classes=classes, synthetic=synthetic, split=asdict(split), corpora=about)
     stamp = leakage.warning_stamp(figures | {"synthetic": dict.fromkeys(synthetic, True), "shuffled": split.shuffle})
-    unused = left_out(clips, table, split.labels)
+    unused = count_left_out(clips, table, split.labels)
     files.write_json({"stamp": stamp} | figures | {"left_out": unused}, audit)
-    lines = [summary(table, classes), *listening(clips, table, split.labels, unused), *gaps(table, classes)]
+    lines = [
+        _summarise_folds(table, classes),
+        *_describe_label_source(clips, table, split.labels, unused),
+        *_describe_gaps(table, classes),
+    ]
     print("\n".join([*lines, *([stamp] if stamp else [])]))
-    warn(**kinds)
+    _warn_mixed(**kinds)
     return table
 
 
-def counted(frame: pd.DataFrame) -> pd.DataFrame:
+def _usable_with_copies(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the usable clips of a manifest, with the number of copies of each recording as ``times``."""
     copies = frame.loc[frame["status"] == "duplicate", "samples_sha256"].value_counts()
     clips = tables.usable_clips(frame)
     return clips.assign(times=1 + clips["samples_sha256"].map(copies).fillna(0).astype(int))
 
 
-def evidence(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+def _join_audit_columns(table: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Join the columns needed by the audit to the splits."""
     columns = clips[["clip_id", "samples_sha256", "statement"]].copy()
     columns["name"] = [PurePath(path).stem.lower() for path in clips["path"]]
     return table.merge(columns, on="clip_id", validate="many_to_one")
 
 
-def left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[str, int]:
+def count_left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[str, int]:
     """Count the usable clips that are in no fold, each by one reason."""
     used = clips["clip_id"].isin(table["clip_id"])
-    repeated = clips["clip_id"].isin(rows.deduplicate(clips)[1]["clip_id"])
-    winners = pd.Series([len(choice) for choice in rows.choices(clips, labels)], index=clips.index)
+    repeated = clips["clip_id"].isin(rows.deduplicate_clips(clips)[1]["clip_id"])
+    winners = pd.Series([len(choice) for choice in rows.perceived_emotions(clips, labels)], index=clips.index)
     tied = (winners > 1) & (labels.ties != "intended")
     reasons = {"duplicates_across_corpora": repeated, "no_votes": winners == 0, "ties": tied, "label_scheme": ~used}
     counts = {}
@@ -67,11 +71,13 @@ def left_out(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels) -> dict[s
     return counts
 
 
-def listening(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: Mapping[str, int]) -> list[str]:
+def _describe_label_source(
+    clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: Mapping[str, int]
+) -> list[str]:
     """Describe the source of the labels and the clips left out for it; nothing for intended emotions."""
     if labels.source == "intended":
         return []
-    rated = rows.judged(clips, labels)
+    rated = rows.corpora_with_votes(clips, labels)
     others = sorted(set(clips["corpus"]) - rated)
     intended = f"; no votes in {', '.join(others)}: the intended emotion" if others else ""
     tied = table.loc[table["label"].isna(), "clip_id"].nunique()
@@ -82,7 +88,7 @@ def listening(clips: pd.DataFrame, table: pd.DataFrame, labels: Labels, unused: 
     ]
 
 
-def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
+def _summarise_folds(table: pd.DataFrame, classes: Sequence[str]) -> str:
     """Summarise the number of clips by fold and role."""
     originals = table[table["variant"] == ORIGINAL]
     counts = pd.crosstab(originals["fold"], originals["role"])
@@ -90,7 +96,7 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+def _describe_gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     """Describe the folds that lack classes in training, or validation speakers."""
     found = []
     for fold, part in table.groupby("fold"):
@@ -102,7 +108,7 @@ def gaps(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     return found
 
 
-def by_kind(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
+def _group_by_origin(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
     """Divide the corpora into synthetic and recorded ones."""
     synthetic = {frame["corpus"].iloc[0]: frame.attrs["synthetic"] for frame in frames}
     return {
@@ -111,7 +117,7 @@ def by_kind(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
     }
 
 
-def warn(*, synthetic: Sequence[str], recorded: Sequence[str]) -> None:
+def _warn_mixed(*, synthetic: Sequence[str], recorded: Sequence[str]) -> None:
     """Warn if synthetic and recorded speech would be scored together."""
     if synthetic and recorded:
         options = " ".join(f"-S '~data.corpora.{name}'" for name in synthetic)
@@ -123,12 +129,12 @@ def warn(*, synthetic: Sequence[str], recorded: Sequence[str]) -> None:
 
 def main() -> None:
     """Read params.yaml and split the corpora named there."""
-    params = config.read()
+    params = config.read_params()
     run(
-        [Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpora(params)],
+        [Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpus_folders(params)],
         Path("data/clips.parquet"),
         Path("metrics/audit.json"),
-        split=config.section(protocols.Split, params, "split"),
-        variants=variants(config.section(Augment, params, "augment")),
-        seed=config.seed(params),
+        split=config.read_section(protocols.Split, params, "split"),
+        variants=variant_names(config.read_section(Augment, params, "augment")),
+        seed=config.read_seed(params),
     )

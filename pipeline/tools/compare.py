@@ -14,12 +14,20 @@ import pandas as pd
 from scipy import special
 
 from pipeline.evaluate import metrics
-from pipeline.report.tables import part
+from pipeline.report.tables import subsection
 from pipeline.report.wording import INTERVAL
 from pipeline.split.leakage import warning_stamp
 from pipeline.text import MISSING, format_percent, format_things, interval_ends
 from pipeline.text_table import table_lines
-from pipeline.tools.runs import Run, checked, faults, rows, section, uar, value
+from pipeline.tools.runs import (
+    Run,
+    corpus_predictions,
+    corpus_score,
+    corpus_scores,
+    drop_foreign_predictions,
+    incomparable_reasons,
+    predictions_uar,
+)
 
 SEED, REPEATS = 1993, 10_000  # so many, because with few speakers the interval ends at extreme percentiles
 DIGITS = 6
@@ -32,7 +40,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ScoreDifference:
     """UAR of both runs and the interval of the second minus the first, as shares; None where unknown."""
 
     before: float | None
@@ -55,8 +63,8 @@ class Comparison:
     way: str  # paired or unpaired
     lack: str  # why it is not paired; "" if it is
     speakers: int
-    pooled: Score
-    corpora: dict[str, Score]
+    pooled: ScoreDifference
+    corpora: dict[str, ScoreDifference]
     accuracy: tuple[float | None, float | None]
     stamp: str  # warning that must precede any number
 
@@ -67,11 +75,11 @@ def compare_runs(one: Run, two: Run) -> Comparison:
     There is no verdict if protocols, labels, classes, corpora, test clips or the kind of speech differ, or if test rows
     leak from training.
     """
-    one, two = checked(one), checked(two)
-    wrong = faults(one, two)
+    one, two = drop_foreign_predictions(one), drop_foreign_predictions(two)
+    wrong = incomparable_reasons(one, two)
     way = UNPAIRED if one.lack or two.lack else PAIRED
-    shared = sorted(set(part(one.figures, "corpus")) & set(part(two.figures, "corpus")))
-    compare = beside if wrong else {PAIRED: paired, UNPAIRED: unpaired}[way]
+    shared = sorted(set(subsection(one.figures, "corpus")) & set(subsection(two.figures, "corpus")))
+    compare = _scores_only if wrong else {PAIRED: _paired_score, UNPAIRED: _unpaired_score}[way]
     pooled = compare(one, two, "")
     return Comparison(
         before=one.name,
@@ -80,61 +88,63 @@ def compare_runs(one: Run, two: Run) -> Comparison:
         faults=wrong,
         way=way,
         lack=" and ".join(filter(None, (one.lack, two.lack))),
-        speakers=int(value(two, "", "speakers") or 0),
+        speakers=int(corpus_score(two, "", "speakers") or 0),
         pooled=pooled,
         corpora={name: compare(one, two, name) for name in shared},
-        accuracy=(value(one, "", "wa"), value(two, "", "wa")),
-        stamp=" · ".join(dict.fromkeys([*warnings(one), *warnings(two)])),
+        accuracy=(corpus_score(one, "", "wa"), corpus_score(two, "", "wa")),
+        stamp=" · ".join(dict.fromkeys([*_run_warnings(one), *_run_warnings(two)])),
     )
 
 
-def warnings(run: Run) -> list[str]:
+def _run_warnings(run: Run) -> list[str]:
     """Return the warnings that must precede the numbers of one run."""
     own = f"{run.name} is standardised by each speaker's own test clips" if run.figures.get("transductive") else ""
     return [each for each in (str(run.figures.get("stamp") or warning_stamp(run.figures)), own) if each]
 
 
-def beside(one: Run, two: Run, corpus: str) -> Score:
+def _scores_only(one: Run, two: Run, corpus: str) -> ScoreDifference:
     """Return two scores without a verdict."""
-    return Score(before=value(one, corpus, "uar"), after=value(two, corpus, "uar"))
+    return ScoreDifference(before=corpus_score(one, corpus, "uar"), after=corpus_score(two, corpus, "uar"))
 
 
-def paired(one: Run, two: Run, corpus: str) -> Score:
+def _paired_score(one: Run, two: Run, corpus: str) -> ScoreDifference:
     """Compare two scores by their predictions for the same clips, of a corpus, or of all for ""."""
-    first, second = rows(one, corpus), rows(two, corpus)
-    return judged(uar(first), uar(second), redrawn(first, second))
+    first, second = corpus_predictions(one, corpus), corpus_predictions(two, corpus)
+    return _score_with_verdict(
+        predictions_uar(first), predictions_uar(second), paired_bootstrap_interval(first, second)
+    )
 
 
-def unpaired(one: Run, two: Run, corpus: str) -> Score:
+def _unpaired_score(one: Run, two: Run, corpus: str) -> ScoreDifference:
     """Compare two scores by their intervals: independent standard errors add up in squares."""
-    score = beside(one, two, corpus)
-    intervals = [interval_ends(section(run, corpus).get("uar_ci95")) for run in (one, two)]
+    score = _scores_only(one, two, corpus)
+    intervals = [interval_ends(corpus_scores(run, corpus).get("uar_ci95")) for run in (one, two)]
     if score.before is None or score.after is None:
         return score
     half = math.hypot(*((ends[1] - ends[0]) / 2 for ends in intervals if ends))  # 1.96 standard errors
     middle = score.after - score.before
-    return judged(score.before, score.after, (middle - half, middle + half) if all(intervals) else None)
+    return _score_with_verdict(score.before, score.after, (middle - half, middle + half) if all(intervals) else None)
 
 
-def judged(before: float, after: float, interval: Interval | None) -> Score:
+def _score_with_verdict(before: float, after: float, interval: Interval | None) -> ScoreDifference:
     """Make a score with the verdict of an interval; without one, no difference is shown."""
     low, high = (round(end, DIGITS) for end in interval) if interval else (None, None)
     half_width = None if low is None or high is None else round((high - low) / 2, DIGITS)
-    return Score(
+    return ScoreDifference(
         before=before,
         after=after,
         difference=round(after - before, DIGITS),
         low=low,
         high=high,
         half_width=half_width,
-        verdict=verdict(low, high),
+        verdict=_interval_verdict(low, high),
     )
 
 
-def verdict(low: float | None, high: float | None) -> str:
+def _interval_verdict(low: float | None, high: float | None) -> str:
     """Return the verdict for an interval of a difference.
 
-    >>> verdict(0.01, 0.05), verdict(-0.05, -0.01), verdict(0.0, 0.05)
+    >>> _interval_verdict(0.01, 0.05), _interval_verdict(-0.05, -0.01), _interval_verdict(0.0, 0.05)
     ('better', 'worse', 'no difference that these data can show')
     """
     if low is not None and low > 0:
@@ -142,79 +152,87 @@ def verdict(low: float | None, high: float | None) -> str:
     return WORSE if high is not None and high < 0 else NO_DIFFERENCE
 
 
-def redrawn(first: pd.DataFrame, second: pd.DataFrame) -> Interval | None:
+def paired_bootstrap_interval(first: pd.DataFrame, second: pd.DataFrame) -> Interval | None:
     """95 % interval of the second UAR minus the first, from a paired bootstrap over speakers.
 
     None with fewer than five speakers, or if the speaker of a clip is unknown.
     """
-    speakers = metrics.cast(list(first["speaker"]))
+    speakers = metrics.bootstrap_speakers(list(first["speaker"]))
     if not speakers:
         return None
-    draws = metrics.draw(len(speakers), seed=SEED, repeats=REPEATS)
-    uars = [metrics.redrawn(matrices(table, speakers), draws) for table in (first, second)]
-    end = tail(len(speakers))
+    draws = metrics.draw_speakers(len(speakers), seed=SEED, repeats=REPEATS)
+    uars = [metrics.bootstrap_uars(_speaker_matrices(table, speakers), draws) for table in (first, second)]
+    end = _expanded_percentile(len(speakers))
     low, high = np.percentile(uars[1] - uars[0], [end, 100 - end])
     return float(low), float(high)
 
 
-def matrices(table: pd.DataFrame, speakers: list[str]) -> metrics.Counts:
+def _speaker_matrices(table: pd.DataFrame, speakers: list[str]) -> metrics.Counts:
     """One confusion matrix per speaker. Shape: ``(speakers, classes, classes)``."""
-    positions = metrics.positions(list(table["speaker"]), speakers)
-    return metrics.by_speaker(list(table["label"]), list(table["predicted"]), positions)
+    positions = metrics.class_indices(list(table["speaker"]), speakers)
+    return metrics.confusion_by_speaker(list(table["label"]), list(table["predicted"]), positions)
 
 
-def tail(speakers: int) -> float:
+def _expanded_percentile(speakers: int) -> float:
     """Lower percentile of the expanded percentile interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789.
 
     It is below 2.5, which makes the interval too narrow for few speakers: 2.5 finds a difference where there is none in
     15 of 100 cases with five speakers, and in 6 of 100 with 24 speakers.
 
-    >>> [round(tail(speakers), 2) for speakers in (5, 24, 1000)]
+    >>> [round(_expanded_percentile(speakers), 2) for speakers in (5, 24, 1000)]
     [0.1, 1.73, 2.48]
     """
     z = math.sqrt(speakers / (speakers - 1)) * special.stdtrit(speakers - 1, 0.025)
     return float(100 * special.ndtr(z))
 
 
-def exit_code(found: Comparison, *, strict: bool) -> int:
+def comparison_exit_code(found: Comparison, *, strict: bool) -> int:
     """Return the exit code: 0 to pass, 1 for worse (if `strict`, for not better), 2 for not comparable."""
     if found.verdict == NOT_COMPARABLE:
         return 2
     return int(found.verdict == WORSE or (strict and found.verdict != BETTER))
 
 
-SHORT = {NO_DIFFERENCE: "no difference shown", NOT_COMPARABLE: ""}
+SHORT_VERDICTS = {NO_DIFFERENCE: "no difference shown", NOT_COMPARABLE: ""}
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:
     """Write a comparison: warnings, the table, the verdict and the method."""
     if found.stamp:
         yield from [found.stamp, ""]
-    yield from table_lines(comparison_table(found), "lrrrrl")
+    yield from table_lines(_comparison_table(found), "lrrrrl")
     yield ""
-    yield sentence(found)
+    yield _verdict_sentence(found)
     if not found.faults:
-        yield ground(found)
+        yield _method_sentence(found)
 
 
-def comparison_table(found: Comparison) -> list[tuple[str, ...]]:
+def _comparison_table(found: Comparison) -> list[tuple[str, ...]]:
     """Lay out the scores in rows; a single corpus has the pooled scores."""
     head = ("", found.before, found.after, "difference", "95 % interval", "")
-    corpora = [row(f"UAR {name}", score) for name, score in found.corpora.items()] if len(found.corpora) > 1 else []
+    corpora = (
+        [_score_row(f"UAR {name}", score) for name, score in found.corpora.items()] if len(found.corpora) > 1 else []
+    )
     accuracy = ("accuracy", *map(format_percent, found.accuracy), "", "", "for information")
-    return [head, row("UAR, pooled", found.pooled), *corpora, accuracy]
+    return [head, _score_row("UAR, pooled", found.pooled), *corpora, accuracy]
 
 
-def row(name: str, score: Score) -> tuple[str, ...]:
+def _score_row(name: str, score: ScoreDifference) -> tuple[str, ...]:
     """Write one score as table cells."""
     both = format_percent(score.before), format_percent(score.after)
-    return name, *both, points(score.difference), between(score), SHORT.get(score.verdict, score.verdict)
+    return (
+        name,
+        *both,
+        _format_points(score.difference),
+        _format_interval(score),
+        SHORT_VERDICTS.get(score.verdict, score.verdict),
+    )
 
 
-def points(difference: float | None) -> str:
+def _format_points(difference: float | None) -> str:
     """Write a difference of shares in percentage points, with its sign.
 
-    >>> points(0.0312), points(-0.0004), points(0.0), points(None)
+    >>> _format_points(0.0312), _format_points(-0.0004), _format_points(0.0), _format_points(None)
     ('+3.1', '-0.0', '0.0', '–')
     """
     if difference is None:
@@ -222,22 +240,22 @@ def points(difference: float | None) -> str:
     return f"{100 * difference:+.1f}" if difference else "0.0"
 
 
-def between(score: Score) -> str:
+def _format_interval(score: ScoreDifference) -> str:
     """Write the interval of a difference."""
-    return MISSING if score.low is None else f"{points(score.low)} to {points(score.high)}"
+    return MISSING if score.low is None else f"{_format_points(score.low)} to {_format_points(score.high)}"
 
 
-def sentence(found: Comparison) -> str:
+def _verdict_sentence(found: Comparison) -> str:
     """Write the verdict as a sentence."""
     if found.faults:
         return f"{NOT_COMPARABLE}: {'; '.join(found.faults)}."
-    figures = f"{points(found.pooled.difference)} points of UAR"
+    figures = f"{_format_points(found.pooled.difference)} points of UAR"
     if found.pooled.low is not None:
-        figures += f", 95 % interval {between(found.pooled)}"
+        figures += f", 95 % interval {_format_interval(found.pooled)}"
     return f"{found.verdict}: {found.after} against {found.before}, {figures}."
 
 
-def ground(found: Comparison) -> str:
+def _method_sentence(found: Comparison) -> str:
     """Write how the interval was computed, and about how small a difference it can show."""
     if found.pooled.half_width is None:
         return f"There is no interval: {INTERVAL}."

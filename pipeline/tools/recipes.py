@@ -17,46 +17,46 @@ from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.text_table import table_lines
 
-BARE = re.compile(r"[a-z_/][a-z0-9_/.+-]*", re.IGNORECASE | re.ASCII)  # text that needs no quotes
+BARE_TEXT = re.compile(r"[a-z_/][a-z0-9_/.+-]*", re.IGNORECASE | re.ASCII)  # text that needs no quotes
 NOT_TEXT = frozenset({"null", "true", "false", "nan", "inf"})  # unless it would be read as another type
 INTERPOLATION = re.compile(r"(\\*)\$\{")  # OmegaConf replaces it by another setting
-UNKEPT = {  # characters that do not survive `dvc exp run -S` unchanged
+CHANGED_BY_DVC = {  # characters that do not survive `dvc exp run -S` unchanged
     "${": "replaces by another setting",
     "\x85": "writes as a space",
 }
 
 
-def written(value: Any) -> str:
+def override_value(value: Any) -> str:
     """Write a value so that DVC reads back the same value of the same type.
 
-    >>> written(None), written([0.0, 0.035]), written(["noise", "pitch+noise"])
+    >>> override_value(None), override_value([0.0, 0.035]), override_value(["noise", "pitch+noise"])
     ('null', '[0.0,0.035]', '[noise,pitch+noise]')
-    >>> written(7), written("007"), written("/data/my corpus")
+    >>> override_value(7), override_value("007"), override_value("/data/my corpus")
     ('7', '"007"', '"/data/my corpus"')
-    >>> written("/data/Übung")
+    >>> override_value("/data/Übung")
     '"/data/Übung"'
     """
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(override_value, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(value) if isinstance(value, int | float) else _text(str(value))
+    return str(value) if isinstance(value, int | float) else _quote_text(str(value))
 
 
-def _text(text: str) -> str:
+def _quote_text(text: str) -> str:
     """Write text, in double quotes if it could be read as another type; single quotes are left to the shell."""
     from hydra.core.override_parser.types import Quote, QuotedString  # imported late: it takes half a second
 
-    if BARE.fullmatch(text) and text.casefold() not in NOT_TEXT:
+    if BARE_TEXT.fullmatch(text) and text.casefold() not in NOT_TEXT:
         return text
     escaped = INTERPOLATION.sub(r"\1\1\\${", text)
     return str(QuotedString(escaped, Quote.double).with_quotes())
 
 
-def corpora_override(wanted: Mapping[str, str], known: Mapping[str, str], *, drop: Iterable[str]) -> list[str]:
+def corpora_overrides(wanted: Mapping[str, str], known: Mapping[str, str], *, drop: Iterable[str]) -> list[str]:
     """Write the overrides that set the folders of ``data.corpora``.
 
-    >>> corpora_override({"tess": "/t", "mine": "/m"}, {"tess": "demo/TESS", "savee": "demo/SAVEE"}, drop=["savee"])
+    >>> corpora_overrides({"tess": "/t", "mine": "/m"}, {"tess": "demo/TESS", "savee": "demo/SAVEE"}, drop=["savee"])
     ['+data.corpora.mine=/m', 'data.corpora.tess=/t', '~data.corpora.savee']
 
     Args:
@@ -68,18 +68,20 @@ def corpora_override(wanted: Mapping[str, str], known: Mapping[str, str], *, dro
         SettingError: DVC would change the name of a folder.
     """
     for folder in wanted.values():
-        refuse_unkept(folder)
-    added = [f"+data.corpora.{name}={written(folder)}" for name, folder in wanted.items() if name not in known]
+        refuse_folder_name(folder)
+    added = [f"+data.corpora.{name}={override_value(folder)}" for name, folder in wanted.items() if name not in known]
     changed = [
-        f"data.corpora.{name}={written(folder)}" for name, folder in wanted.items() if known.get(name, folder) != folder
+        f"data.corpora.{name}={override_value(folder)}"
+        for name, folder in wanted.items()
+        if known.get(name, folder) != folder
     ]
     return [*added, *changed, *(f"~data.corpora.{name}" for name in drop)]
 
 
-def refuse_unkept(folder: str) -> None:
+def refuse_folder_name(folder: str) -> None:
     """Refuse a folder whose name ``dvc exp run -S`` would change."""
     remedy = "give the folder another name."
-    for part, effect in UNKEPT.items():
+    for part, effect in CHANGED_BY_DVC.items():
         if part in folder:
             raise SettingError(f"{folder!r} holds {part!r}, which 'dvc exp run -S' {effect}: {remedy}")
     if folder == "???":  # OmegaConf's sign for a missing value
@@ -88,10 +90,10 @@ def refuse_unkept(folder: str) -> None:
         raise SettingError(f"{folder!r} is no UTF-8 name, which DVC needs: {remedy}")
 
 
-def override_line(changes: Iterable[str], *, name: str = "", encoding: str = "utf-8") -> str:
+def experiment_command(changes: Iterable[str], *, name: str = "", encoding: str = "utf-8") -> str:
     """Write the ``dvc exp run`` command for a shell.
 
-    >>> override_line(["~data.corpora.savee"], name="mine").split()[-2:]
+    >>> experiment_command(["~data.corpora.savee"], name="mine").split()[-2:]
     ['-S', "'~data.corpora.savee'"]
 
     Args:
@@ -111,7 +113,7 @@ RUNGS: Mapping[str, Mapping[str, Any]] = {  # from the published score to one wi
     "speaker": {"split.protocol": "speaker", "train.folds": "all"},
 }
 
-FOLDS = {  # the published fold set for a single corpus
+PUBLISHED_FOLDS = {  # the published fold set for a single corpus
     "ravdess": "emobox_ravdess",
     "savee": "emobox_savee",
     "tess": "tess_loso",
@@ -121,7 +123,7 @@ FOLDS = {  # the published fold set for a single corpus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class Recipe:
     """A published system: its claim and its settings."""
 
     name: str
@@ -143,11 +145,11 @@ class Published:
         if rung not in RUNGS:
             raise UnknownNameError("rung", rung, RUNGS)
         folds = {"split.folds": self.folds if rung == "speaker" else 5}
-        return dict(config.flat(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
+        return dict(config.flatten(self.settings)) | {"split.mirrors": self.mirrors} | folds | dict(RUNGS[rung])
 
     def with_corpora(self, corpora: Sequence[str]) -> Self:
         """Return the same system for other corpora, each file once; a single corpus gets its published folds."""
-        folds = FOLDS.get(corpora[0], 5) if len(corpora) == 1 else 5
+        folds = PUBLISHED_FOLDS.get(corpora[0], 5) if len(corpora) == 1 else 5
         unchanged = set(corpora) == set(self.corpora)
         return self if unchanged else replace(self, corpora=tuple(corpora), folds=folds, mirrors=1)
 
@@ -157,7 +159,7 @@ def recipe_names() -> list[str]:
     return sorted({name.removesuffix(".yaml") for name in files if name.endswith(".yaml")} - {DEFAULTS})
 
 
-def load_recipe(name: str) -> Published:
+def load_recipe(name: str) -> Recipe:
     """Read a recipe.
 
     Raises:
@@ -165,18 +167,18 @@ def load_recipe(name: str) -> Published:
     """
     if name not in recipe_names():
         raise UnknownNameError("recipe", name, recipe_names())
-    values = read_recipe(name)
-    return Published(name=name, **values | {"corpora": tuple(values["corpora"])})
+    values = read_recipe_yaml(name)
+    return Recipe(name=name, **values | {"corpora": tuple(values["corpora"])})
 
 
-def read_recipe(name: str) -> dict[str, Any]:
+def read_recipe_yaml(name: str) -> dict[str, Any]:
     """Read the YAML file of a recipe or of the defaults."""
     text = resources.files("pipeline.tools").joinpath("published", f"{name}.yaml").read_text(encoding="utf-8")
     values: dict[str, Any] = YAML(typ="safe").load(text)
     return values
 
 
-def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: Mapping[str, str]) -> list[str]:
+def recipe_overrides(recipe: Recipe, rung: str, params: Mapping[str, Any], folders: Mapping[str, str]) -> list[str]:
     """List the overrides for ``dvc exp run -S``: the settings, and the folders of the recipe's corpora and no others.
 
     Settings that another recipe left in params.yaml, which ``-S`` changes in place, are reset.
@@ -191,40 +193,44 @@ def overrides(recipe: Published, rung: str, params: Mapping[str, Any], folders: 
         UnknownNameError: params.yaml has no such setting, or the recipe no such corpus.
     """
     settings = recipe.settings_for(rung)
-    left = {name: value for name, value in config.flat(read_recipe(DEFAULTS)) if config.get(params, name) != value}
+    left = {
+        name: value
+        for name, value in config.flatten(read_recipe_yaml(DEFAULTS))
+        if config.get_setting(params, name) != value
+    }
     wanted = settings | {name: value for name, value in left.items() if name not in settings}
     for name in wanted:
-        config.get(params, name)
+        config.get_setting(params, name)
     for name in recipe.corpora:
-        config.refuse_corpus_name(name, "--on")
+        config.check_corpus_name(name, "--on")
     for name in folders:
         if name not in recipe.corpora:
             remedy = f"To run on {name} instead, add --on {name}."
             raise UnknownNameError(f"recipe {recipe.name}: corpus", name, recipe.corpora, remedy)
     return [
-        *corpora(recipe, config.corpora(params), folders),
-        *(f"{name}={written(v)}" for name, v in wanted.items()),
+        *_recipe_corpora(recipe, config.corpus_folders(params), folders),
+        *(f"{name}={override_value(v)}" for name, v in wanted.items()),
     ]
 
 
-def corpora(recipe: Published, known: Mapping[str, str], folders: Mapping[str, str]) -> list[str]:
+def _recipe_corpora(recipe: Recipe, known: Mapping[str, str], folders: Mapping[str, str]) -> list[str]:
     """Write the overrides for the corpora of a recipe, and those that remove all others."""
     wanted = {name: folders.get(name) or known.get(name) or f"/data/{name}" for name in recipe.corpora}
-    return corpora_override(wanted, known, drop=[name for name in known if name not in recipe.corpora])
+    return corpora_overrides(wanted, known, drop=[name for name in known if name not in recipe.corpora])
 
 
-def recipe_command(recipe: Published, rung: str, changes: list[str], *, encoding: str = "utf-8") -> str:
+def recipe_command(recipe: Recipe, rung: str, changes: list[str], *, encoding: str = "utf-8") -> str:
     """Write the command that runs a recipe, in characters that `encoding` has."""
-    return override_line(changes, name=f"{recipe.name.replace('_', '-')}-{rung}", encoding=encoding)
+    return experiment_command(changes, name=f"{recipe.name.replace('_', '-')}-{rung}", encoding=encoding)
 
 
-def list_recipes() -> list[str]:
+def recipe_lines() -> list[str]:
     """Describe each recipe in a line."""
     found = [load_recipe(name) for name in recipe_names()]
     return table_lines([(each.name, f"{each.title}; claims {each.claim}") for each in found], "ll")
 
 
-def described(recipe: Published) -> list[str]:
+def describe_recipe(recipe: Recipe) -> list[str]:
     """Describe a recipe in several lines."""
     return [
         f"{recipe.name}: {recipe.title}.",
@@ -233,10 +239,10 @@ def described(recipe: Published) -> list[str]:
     ]
 
 
-def laid(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+def apply_recipe(params: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a copy of params.yaml with the settings of a recipe, as ``dvc exp run`` would write them."""
     tree = copy.deepcopy(dict(params))
-    for setting, value in config.flat(load_recipe(name).settings):
+    for setting, value in config.flatten(load_recipe(name).settings):
         *path, last = setting.split(".")
         part = tree
         for key in path:

@@ -16,7 +16,7 @@ class Cnn:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        train_layers.check("model.cnn", filters=self.filters, dropouts={"dropout": self.dropout})
+        train_layers.check_widths("model.cnn", filters=self.filters, dropouts={"dropout": self.dropout})
 
 
 def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: Statistics) -> keras.Model:
@@ -24,10 +24,10 @@ def build_cnn(shape: tuple[int, int], classes: int, config: Cnn, *, statistics: 
 
     Shape: ``(b, frames, bins)`` to ``(b, classes)``.
     """
-    patch, x = train_layers.entrance(shape, statistics)
-    x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
+    patch, x = train_layers.image_input(shape, statistics)
+    x = train_layers.conv_encoder(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
     x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)])  # (b, 2 * f' * c)
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="cnn")
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=config.dropout), name="cnn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,9 @@ class Crnn:
     dropout: float = 0.4
 
     def __post_init__(self) -> None:
-        train_layers.check("model.crnn", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
+        train_layers.check_widths(
+            "model.crnn", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout}
+        )
 
 
 def build_crnn(shape: tuple[int, int], classes: int, config: Crnn, *, statistics: Statistics) -> keras.Model:
@@ -47,12 +49,12 @@ def build_crnn(shape: tuple[int, int], classes: int, config: Crnn, *, statistics
 
     Shape: ``(b, frames, bins)`` to ``(b, classes)``.
     """
-    patch, x = train_layers.entrance(shape, statistics)
-    x = train_layers.trunk(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
+    patch, x = train_layers.image_input(shape, statistics)
+    x = train_layers.conv_encoder(x, config.filters, dropout=config.dropout)  # (b, t', f' * c)
     x = layers.Dense(2 * config.units, activation="relu")(x)  # (b, t', 2 * units)
     x = layers.Bidirectional(layers.GRU(config.units, return_sequences=True))(x)  # (b, t', 2 * units)
-    x = layers.Concatenate()([train_layers.attention(x), layers.GlobalAveragePooling1D()(x)])  # (b, 4 * units)
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn")
+    x = layers.Concatenate()([train_layers.attention_pooling(x), layers.GlobalAveragePooling1D()(x)])  # (b, 4 * units)
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=config.dropout), name="crnn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,9 @@ class Conv1d:
     def __post_init__(self) -> None:
         sizes = {"pool": self.pool, "units": self.units}
         dropouts = {f"dropouts[{number}]": rate for number, rate in enumerate(self.dropouts)}
-        train_layers.check("model.conv1d", filters=self.filters, kernels=self.kernels, dropouts=dropouts, **sizes)
+        train_layers.check_widths(
+            "model.conv1d", filters=self.filters, kernels=self.kernels, dropouts=dropouts, **sizes
+        )
         if not len(self.filters) == len(self.kernels) == len(self.dropouts):
             raise SettingError(
                 f"params.yaml: model.conv1d has {len(self.filters)} filters, {len(self.kernels)} kernels and "
@@ -78,7 +82,7 @@ class Conv1d:
 
 
 def build_conv1d(shape: tuple[int, int], classes: int, config: Conv1d, *, statistics: Statistics) -> keras.Model:
-    """Convolutions over the flattened patch (see `line`), then a dense layer.
+    """Convolutions over the flattened patch (see `flatten_patch`), then a dense layer.
 
     Shape: ``(b, frames, bins)`` to ``(b, classes)``.
 
@@ -89,18 +93,18 @@ def build_conv1d(shape: tuple[int, int], classes: int, config: Conv1d, *, statis
         raise SettingError(
             f"params.yaml: model.conv1d.contours is {config.contours}, expected 0 to the {shape[1]} bins of the view."
         )
-    patch, x = train_layers.standardised(shape, statistics)
-    x = line(x, config.contours)  # (b, t * f, 1)
+    patch, x = train_layers.standardised_input(shape, statistics)
+    x = flatten_patch(x, config.contours)  # (b, t * f, 1)
     for filters, kernel, dropout in zip(config.filters, config.kernels, config.dropouts, strict=True):
         x = layers.Conv1D(filters, kernel, padding="same", activation="relu")(x)
         x = layers.MaxPooling1D(config.pool, 2, padding="same")(layers.BatchNormalization()(x))
         x = layers.Dropout(dropout)(x)
     x = layers.Dense(config.units, activation="relu")(layers.Flatten()(x))
     x = layers.BatchNormalization()(x)
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=0.0), name="conv1d")
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=0.0), name="conv1d")
 
 
-def line(x: keras.KerasTensor, contours: int) -> keras.KerasTensor:
+def flatten_patch(x: keras.KerasTensor, contours: int) -> keras.KerasTensor:
     """Flatten a patch: contour by contour, then the other bins frame by frame.
 
     Shape: ``(b, t, f)`` to ``(b, t * f, 1)``.
@@ -124,7 +128,7 @@ class Conv2d:
 
     def __post_init__(self) -> None:
         dropouts = {"dropout": self.dropout, "dense_dropout": self.dense_dropout}
-        train_layers.check("model.conv2d", filters=self.filters, units=self.units, dropouts=dropouts)
+        train_layers.check_widths("model.conv2d", filters=self.filters, units=self.units, dropouts=dropouts)
 
 
 def build_conv2d(shape: tuple[int, int], classes: int, config: Conv2d, *, statistics: Statistics) -> keras.Model:
@@ -135,16 +139,16 @@ def build_conv2d(shape: tuple[int, int], classes: int, config: Conv2d, *, statis
     Raises:
         SettingError: the patch is too small for so many poolings.
     """
-    train_layers.check_halving("model.conv2d", len(config.filters), frames=shape[0], bins=shape[1])
-    patch, x = train_layers.entrance(shape, statistics)
+    train_layers.check_poolings("model.conv2d", len(config.filters), frames=shape[0], bins=shape[1])
+    patch, x = train_layers.image_input(shape, statistics)
     for width in config.filters:
-        x = layers.Dropout(config.dropout)(train_layers.pooled(x, width))
+        x = layers.Dropout(config.dropout)(train_layers.conv_pool_block(x, width))
     x = layers.Flatten()(x)
     for units in config.units:
         x = layers.Dense(units)(x)
         x = layers.BatchNormalization()(x) if config.normalise_dense else x
         x = layers.Dropout(config.dense_dropout)(layers.Activation("relu")(x))
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=0.0), name="conv2d")
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=0.0), name="conv2d")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +162,7 @@ class Crnn1d:
 
     def __post_init__(self) -> None:
         dropouts = {"dropout": self.dropout}
-        train_layers.check(
+        train_layers.check_widths(
             "model.crnn1d", filters=self.filters, kernel=self.kernel, units=self.units, dropouts=dropouts
         )
 
@@ -171,14 +175,14 @@ def build_crnn1d(shape: tuple[int, int], classes: int, config: Crnn1d, *, statis
     Raises:
         SettingError: the patch has too few frames for so many poolings.
     """
-    train_layers.check_halving("model.crnn1d", len(config.filters), frames=shape[0])
-    patch, x = train_layers.standardised(shape, statistics)
+    train_layers.check_poolings("model.crnn1d", len(config.filters), frames=shape[0])
+    patch, x = train_layers.standardised_input(shape, statistics)
     for width in config.filters:
         x = layers.BatchNormalization()(layers.Conv1D(width, config.kernel, padding="same")(x))
         x = layers.MaxPooling1D(2)(layers.Activation("relu")(x))
     x = layers.Bidirectional(layers.GRU(config.units, return_sequences=True))(x)  # (b, t', 2 * units)
     x = layers.GlobalAveragePooling1D()(x)
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn1d")
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=config.dropout), name="crnn1d")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +194,9 @@ class Crnn2d:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        train_layers.check("model.crnn2d", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout})
+        train_layers.check_widths(
+            "model.crnn2d", filters=self.filters, units=self.units, dropouts={"dropout": self.dropout}
+        )
 
 
 def build_crnn2d(shape: tuple[int, int], classes: int, config: Crnn2d, *, statistics: Statistics) -> keras.Model:
@@ -201,10 +207,10 @@ def build_crnn2d(shape: tuple[int, int], classes: int, config: Crnn2d, *, statis
     Raises:
         SettingError: the patch is too small for so many poolings.
     """
-    train_layers.check_halving("model.crnn2d", len(config.filters), frames=shape[0], bins=shape[1])
-    patch, x = train_layers.entrance(shape, statistics)
+    train_layers.check_poolings("model.crnn2d", len(config.filters), frames=shape[0], bins=shape[1])
+    patch, x = train_layers.image_input(shape, statistics)
     for width in config.filters:
-        x = train_layers.pooled(x, width)
+        x = train_layers.conv_pool_block(x, width)
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)  # (b, t', f' * c)
     x = layers.Bidirectional(layers.LSTM(config.units))(x)  # (b, 2 * units)
-    return keras.Model(patch, train_layers.exit_to(x, classes, dropout=config.dropout), name="crnn2d")
+    return keras.Model(patch, train_layers.classification_head(x, classes, dropout=config.dropout), name="crnn2d")

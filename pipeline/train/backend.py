@@ -35,8 +35,8 @@ def load_backend() -> None:
         raise UnknownNameError("KERAS_BACKEND", name, BACKENDS)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
     for variable in THREADS:
-        os.environ.setdefault(variable, str(machine.cores()))
-    with extras.needed(name) if name in extras.USES else nullcontext():
+        os.environ.setdefault(variable, str(machine.available_cores()))
+    with extras.require_extra(name) if name in extras.USES else nullcontext():
         backend = importlib.import_module(name)
     if name == "tensorflow":
         backend.config.list_physical_devices()  # otherwise the first operation looks for GPUs and reports failures

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dataset.inputs import Inputs, Labels
+from pipeline.dataset.inputs import Labels, ModelInputs
 from pipeline.train.backend import keras
 
 Numbers = npt.NDArray[np.int64]
 
 
-class Patches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
+class InputBatches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
     """Batches of patches without targets, in the given order. Shape: ``(batch, frames, bins)``."""
 
-    def __init__(self, inputs: Inputs, numbers: Numbers, *, batch_size: int) -> None:
+    def __init__(self, inputs: ModelInputs, numbers: Numbers, *, batch_size: int) -> None:
         super().__init__()
         self.inputs, self.numbers, self.batch_size = inputs, numbers, batch_size
 
@@ -53,7 +53,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc] # keras is untyped
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: ModelInputs,
         numbers: Numbers,
         labels: Labels,
         *,

@@ -12,10 +12,10 @@ from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import StoreError
-from pipeline.core.files import is_system
+from pipeline.core.files import is_system_file
 
 FORMAT = 5  # raise it when old bundles can no longer be read
-NAME = "bundle.json"
+CARD_FILE = "bundle.json"
 RUNTIMES = ("keras", "onnx", "litert")
 
 
@@ -45,7 +45,7 @@ class Card:
 
     def places(self, fold: int) -> list[str]:
         """Folders of the models of a fold, one a seed; their probabilities are averaged."""
-        return [place(fold, seed, self.seeds) for seed in self.seeds]
+        return [model_folder(fold, seed, self.seeds) for seed in self.seeds]
 
     @property
     def normalise(self) -> str:
@@ -53,62 +53,62 @@ class Card:
         return str(self.params["train"]["normalise"])
 
 
-def place(fold: int, seed: int, seeds: Sequence[int]) -> str:
+def model_folder(fold: int, seed: int, seeds: Sequence[int]) -> str:
     """Name of the folder of a model; the first seed has no suffix.
 
-    >>> place(0, 42, [42, 43]), place(0, 43, [42, 43])
+    >>> model_folder(0, 42, [42, 43]), model_folder(0, 43, [42, 43])
     ('fold-0', 'fold-0-seed-43')
     """
     return f"fold-{fold}" if seed == seeds[0] else f"fold-{fold}-seed-{seed}"
 
 
-def checksums(folder: Path) -> dict[str, str]:
+def file_checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below ``folder``, except the card and files that file managers create."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / NAME)
-    return {path.relative_to(folder).as_posix(): files.file_hash(path) for path in paths if not is_system(path)}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CARD_FILE)
+    return {path.relative_to(folder).as_posix(): files.file_hash(path) for path in paths if not is_system_file(path)}
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
+def card_hash(values: Mapping[str, Any]) -> str:
     """Hash of a card, without its own entry ``sha256``."""
     return files.text_hash({name: value for name, value in values.items() if name != "sha256"})
 
 
-def write(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: Card) -> None:
     values = asdict(card)
-    files.write_json(values | {"sha256": fingerprint(values)}, folder / NAME)
+    files.write_json(values | {"sha256": card_hash(values)}, folder / CARD_FILE)
 
 
-def read(folder: Path, *, stage: str = "evaluate") -> Card:
+def read_card(folder: Path, *, stage: str = "evaluate") -> Card:
     """Read the card of a bundle and verify it and every file; errors name the ``stage`` that writes the bundle.
 
     Raises:
         StoreError: the bundle is missing, of another format, incomplete or altered.
     """
-    values = files.read_json(folder / NAME, stage=stage)
+    values = files.read_json(folder / CARD_FILE, stage=stage)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise StoreError(f"{folder} is not a bundle of format {FORMAT}: train again with 'dvc repro -f train'.")
     known = {each.name for each in fields(Card)} | {"sha256"}
-    if set(values) != known or values["sha256"] != fingerprint(values):
-        raise altered(folder / NAME)
+    if set(values) != known or values["sha256"] != card_hash(values):
+        raise _altered_error(folder / CARD_FILE)
     card = Card(**{name: value for name, value in values.items() if name != "sha256"})
-    differing = sorted(set(card.files.items()) ^ set(checksums(folder).items()))
+    differing = sorted(set(card.files.items()) ^ set(file_checksums(folder).items()))
     if differing:
-        raise altered(folder / differing[0][0])
+        raise _altered_error(folder / differing[0][0])
     return card
 
 
-def is_whole(folder: Path) -> bool:
+def is_intact_bundle(folder: Path) -> bool:
     """Check whether a folder is a bundle, of any format, in which nothing was added or altered."""
     try:
-        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        if values["sha256"] != fingerprint(values) or any(path.is_symlink() for path in folder.rglob("*")):
+        values = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        if values["sha256"] != card_hash(values) or any(path.is_symlink() for path in folder.rglob("*")):
             return False
-        return bool(checksums(folder).items() <= values["files"].items())
+        return bool(file_checksums(folder).items() <= values["files"].items())
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return False
 
 
-def altered(path: Path) -> StoreError:
+def _altered_error(path: Path) -> StoreError:
     return StoreError(
         f"{path} has changed since the bundle was written: copy the whole bundle again, or make it with "
         "'dvc repro -f train'."

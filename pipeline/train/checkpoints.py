@@ -52,7 +52,7 @@ class Checkpoint:
     @property
     def candidates(self) -> list[Path]:
         """Paths where the file may lie, in order: a cache that another user has made may not be writable."""
-        return [home / self.path.name for home in files.homes(self.path.parent)]
+        return [home / self.path.name for home in files.cache_locations(self.path.parent)]
 
     def save(self, state: TrainingState) -> None:
         """Replace the checkpoint by ``state``; if it cannot be written, warn and go on, since it only saves work."""
@@ -78,7 +78,7 @@ class Checkpoint:
 
         Without a checkpoint the state has no epochs and the message is empty.
         """
-        path = next((each for each in self.candidates if files.is_allowed(each, os.R_OK)), self.path)
+        path = next((each for each in self.candidates if files.has_access(each, os.R_OK)), self.path)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
@@ -109,7 +109,7 @@ def checkpoint_path(cache: Path, key: str, network: str) -> Path:
 
 def clear_checkpoints(cache: Path, key: str) -> None:
     """Delete the checkpoints of a run that has ended."""
-    for home in files.homes(cache / FOLDER):
-        for each in files.matching(home, f"{key[:32]}-*.npz"):
+    for home in files.cache_locations(cache / FOLDER):
+        for each in files.glob_sorted(home, f"{key[:32]}-*.npz"):
             with suppress(PermissionError):  # another user's, deleted after a week by 'store gc'
                 each.unlink(missing_ok=True)

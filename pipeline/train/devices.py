@@ -18,24 +18,28 @@ from pipeline.core.errors import SettingError
 from pipeline.train.backend import keras, layers, ops
 from pipeline.train.settings import Device
 
-UNKNOWN = 8 * 2**30  # bytes of memory assumed of an accelerator whose memory cannot be read
-SHARE = 0.5  # of a device's memory that features may take: the network needs the rest
-CALL = 16  # steps per call on an accelerator, where a call costs as much as a small step
+ASSUMED_MEMORY = 8 * 2**30  # bytes of memory assumed of an accelerator whose memory cannot be read
+RESIDENT_SHARE = 0.5  # of a device's memory that features may take: the network needs the rest
+ACCELERATOR_STEPS = 16  # steps per call on an accelerator, where a call costs as much as a small step
 
 
 def holds_features(settings: Device, size: int) -> bool:
     """Decide whether features of ``size`` bytes are held on the device: on a CPU they are in its memory anyway."""
-    return (on_accelerator() and size <= SHARE * capacity()) if settings.resident is None else settings.resident
+    return (
+        (on_accelerator() and size <= RESIDENT_SHARE * memory_bytes())
+        if settings.resident is None
+        else settings.resident
+    )
 
 
 def steps_per_call(settings: Device) -> int:
     """Training steps in one call; Keras supports only 1 with torch."""
     if keras.backend.backend() == "torch":
         return 1
-    return settings.steps_per_call or (CALL if on_accelerator() else 1)
+    return settings.steps_per_call or (ACCELERATOR_STEPS if on_accelerator() else 1)
 
 
-def every() -> list[str]:
+def device_names() -> list[str]:
     """List the accelerators that the backend computes on, or the CPU's devices where there are none."""
     backend = keras.backend.backend()
     if backend == "torch":
@@ -49,34 +53,34 @@ def every() -> list[str]:
     return names
 
 
-def name() -> str:
+def device_name() -> str:
     """Name of the device, of several the first."""
-    return every()[0]
+    return device_names()[0]
 
 
 def describe_backend() -> dict[str, str]:
     """Backend, versions and device: on others the same training gives other digits."""
     backend = keras.backend.backend()
-    return {"backend": backend, "version": version(backend), "keras": version("keras"), "device": name()}
+    return {"backend": backend, "version": version(backend), "keras": version("keras"), "device": device_name()}
 
 
 def on_accelerator() -> bool:
     """Check whether the device is not a CPU."""
-    return not name().startswith("cpu")
+    return not device_name().startswith("cpu")
 
 
-def capacity() -> int:
+def memory_bytes() -> int:
     """Memory of the device in bytes."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        return int((jax.devices()[0].memory_stats() or {}).get("bytes_limit", UNKNOWN))
+        return int((jax.devices()[0].memory_stats() or {}).get("bytes_limit", ASSUMED_MEMORY))
     if backend == "torch" and on_accelerator():
         import torch
 
         return int(torch.cuda.mem_get_info()[1])
-    return UNKNOWN
+    return ASSUMED_MEMORY
 
 
 def peak_memory() -> dict[str, float]:
@@ -87,7 +91,7 @@ def peak_memory() -> dict[str, float]:
     if on_accelerator() and backend == "tensorflow":
         import tensorflow as tf
 
-        found["device"] = tf.config.experimental.get_memory_info(name())["peak"]
+        found["device"] = tf.config.experimental.get_memory_info(device_name())["peak"]
     elif on_accelerator() and backend == "jax":
         import jax
 
@@ -100,7 +104,7 @@ def peak_memory() -> dict[str, float]:
 
 
 @contextmanager
-def precision(policy: str) -> Iterator[None]:
+def dtype_policy(policy: str) -> Iterator[None]:
     """Build layers under a dtype policy of Keras, such as mixed_bfloat16."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -137,8 +141,8 @@ def data_parallel(count: int) -> Iterator[Replicas]:
         )
     with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
         if count > 1:
-            split(count)
-        names = every()
+            split_cpu(count)
+        names = device_names()
     if count == 1:
         yield Replicas(1)
         return
@@ -158,7 +162,7 @@ def data_parallel(count: int) -> Iterator[Replicas]:
         keras.distribution.set_distribution(None)
 
 
-def split(count: int) -> None:
+def split_cpu(count: int) -> None:
     """Split the CPU into several logical devices, unless something was computed on it already."""
     try:
         if keras.backend.backend() == "tensorflow":
@@ -175,43 +179,43 @@ def split(count: int) -> None:
         return
 
 
-BACKWARD = 2  # forward passes: the gradients by the inputs and by the weights cost one each
-LONG = 0.03  # s that a matrix product must take to be timed
-LARGEST = 16_384  # rows and columns of a matrix
+BACKWARD_PASSES = 2  # forward passes: the gradients by the inputs and by the weights cost one each
+SHORTEST_MATMUL = 0.03  # s that a matrix product must take to be timed
+LARGEST_MATMUL = 16_384  # rows and columns of a matrix
 ROUNDS = 3
 
 
 def training_flops(network: keras.Model) -> int:
     """Floating-point operations of a training step for each clip; a multiplication and an addition count as two."""
-    return (1 + BACKWARD) * 2 * sum(products(layer) for layer in network.layers)
+    return (1 + BACKWARD_PASSES) * 2 * sum(layer_multiplications(layer) for layer in network.layers)
 
 
-def products(layer: layers.Layer) -> int:
+def layer_multiplications(layer: layers.Layer) -> int:
     """Multiplications of a forward pass through a layer for each clip; element-wise layers are neglected."""
     if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Dense):
         return int(prod(layer.output.shape[1:-1]) * prod(layer.kernel.shape))
     if isinstance(layer, layers.Bidirectional):
         frames = int(layer.input.shape[1])
-        return sum(recurrent(part, frames) for part in (layer.forward_layer, layer.backward_layer))
+        return sum(_recurrent_multiplications(part, frames) for part in (layer.forward_layer, layer.backward_layer))
     if isinstance(layer, layers.GRU | layers.LSTM):
-        return recurrent(layer, int(layer.input.shape[1]))
+        return _recurrent_multiplications(layer, int(layer.input.shape[1]))
     return 0
 
 
-def recurrent(layer: Any, frames: int) -> int:
+def _recurrent_multiplications(layer: Any, frames: int) -> int:
     """Multiplications of a recurrent layer in one direction."""
     return int(frames * (prod(layer.cell.kernel.shape) + prod(layer.cell.recurrent_kernel.shape)))
 
 
-def matrix_rate(dtype: str = "float32") -> float:
+def matmul_rate(dtype: str = "float32") -> float:
     """Peak operations a second of the device: the fastest of a few large matrix products."""
     size = 512
-    while (seconds := product(size, dtype)) < LONG and size < LARGEST:
+    while (seconds := _matmul_seconds(size, dtype)) < SHORTEST_MATMUL and size < LARGEST_MATMUL:
         size *= 2
-    return 2 * size**3 / min([seconds, *(product(size, dtype) for _ in range(ROUNDS))])
+    return 2 * size**3 / min([seconds, *(_matmul_seconds(size, dtype) for _ in range(ROUNDS))])
 
 
-def product(size: int, dtype: str) -> float:
+def _matmul_seconds(size: int, dtype: str) -> float:
     """Seconds of one product of square matrices; the second one is timed, since the first may be compiled."""
     matrix = keras.random.normal((size, size), seed=1, dtype=dtype)
     seconds = 0.0

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.core.errors import SettingError
-from pipeline.core.labels import VOTES
+from pipeline.core.labels import VOTE_COLUMNS
 from pipeline.dataset import inputs as dataset_inputs
-from pipeline.dataset.inputs import Inputs
-from pipeline.dataset.table import Table
+from pipeline.dataset.inputs import ModelInputs
+from pipeline.dataset.table import FeatureTable
 from pipeline.train import models, svm
 from pipeline.train import settings as train_settings
 from pipeline.train.settings import Device, Train
@@ -19,10 +19,10 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class FoldData:
     """The training and validation rows of one fold, and the class of each."""
 
-    table: Table
+    table: FeatureTable
     clips: pd.DataFrame  # rows of this fold
     settings: Train
     seed: tuple[int, int]  # seed and fold, for the order of the batches; their sum seeds the weights
@@ -53,17 +53,17 @@ class Task:
         if listeners is None or arch == train_settings.SVM:
             known = labels != dataset_inputs.UNLABELLED
             return rows[known], labels[known]
-        votes = self.clips.loc[self.clips["role"] == "train", VOTES[listeners]]
-        shares = dataset_inputs.soft_targets(labels, dataset_inputs.tally_votes(votes, self.clips.attrs["classes"]))
+        votes = self.clips.loc[self.clips["role"] == "train", VOTE_COLUMNS[listeners]]
+        shares = dataset_inputs.soft_targets(labels, dataset_inputs.count_votes(votes, self.clips.attrs["classes"]))
         known = shares.any(axis=1)
         return rows[known], shares[known]
 
-    def inputs(self, arch: str) -> Inputs:
+    def inputs(self, arch: str) -> ModelInputs:
         """Prepare the rows as inputs of a model of this architecture."""
-        return models.inputs(self.table, self.clips, arch, self.settings)
+        return models.model_inputs(self.table, self.clips, arch, self.settings)
 
 
-def soft_labels(clips: pd.DataFrame, settings: Train, *, arch: str) -> list[str]:
+def soft_label_lines(clips: pd.DataFrame, settings: Train, *, arch: str) -> list[str]:
     """Describe in a line how many clips have shares of votes as targets; no line where all have one class.
 
     Raises:
@@ -78,7 +78,7 @@ def soft_labels(clips: pd.DataFrame, settings: Train, *, arch: str) -> list[str]
                 "voice, face or multimodal, or split.labels.ties to drop."
             )
         return []
-    voted = int(rows[VOTES[listeners]].notna().sum())
+    voted = int(rows[VOTE_COLUMNS[listeners]].notna().sum())
     if not voted:
         raise SettingError(
             f"train.soft_labels is {listeners!r}, and no clip of data/clips.parquet has such votes: get the tables of "
@@ -91,7 +91,7 @@ def soft_labels(clips: pd.DataFrame, settings: Train, *, arch: str) -> list[str]
     ]
 
 
-def check_shares(settings: Train, device: Device) -> None:
+def check_batch_size(settings: Train, device: Device) -> None:
     """Refuse a batch size that the devices cannot share evenly.
 
     Raises:
@@ -104,13 +104,17 @@ def check_shares(settings: Train, device: Device) -> None:
         )
 
 
-def fit_machine(data: Task, settings: svm.Svm) -> models.Machine:
+def fit_fold_svm(data: FoldData, settings: svm.SvmSettings) -> models.SvmModel:
     """Fit the SVM on the training rows, and calibrate its probabilities on the validation rows."""
     inputs, (rows, labels) = data.inputs(train_settings.SVM), data.training
     validation, truth = data.validation
-    values, own = inputs.gather(rows), models.own_statistics(train_settings.SVM, data.settings)
-    statistics = dataset_inputs.statistics_over(values) if own else dataset_inputs.neutral_statistics(values.shape[1])
+    values, own = inputs.gather(rows), models.fits_statistics(train_settings.SVM, data.settings)
+    statistics = (
+        dataset_inputs.fit_vector_statistics(values) if own else dataset_inputs.neutral_statistics(values.shape[1])
+    )
     balanced = data.settings.class_weights
     known = labels != dataset_inputs.UNLABELLED
-    fitted = svm.fit(values[known], labels[known], data.classes, settings, balanced=balanced, statistics=statistics)
-    return models.Machine(svm.calibrated(fitted, inputs.gather(validation), truth) if len(validation) else fitted)
+    fitted = svm.fit_svm(values[known], labels[known], data.classes, settings, balanced=balanced, statistics=statistics)
+    return models.SvmModel(
+        svm.calibrate_temperature(fitted, inputs.gather(validation), truth) if len(validation) else fitted
+    )

@@ -11,12 +11,12 @@ from pipeline.dataset.inputs import Statistics
 from pipeline.train.backend import keras, layers, ops
 from pipeline.train.settings import Augment
 
-WIDEST = 65_536  # units or filters of a layer
-LAYERS = 32  # of a kind
-DROPPED = 0.99  # largest dropout rate
+MAX_WIDTH = 65_536  # units or filters of a layer
+MAX_LAYERS = 32  # of a kind
+MAX_DROPOUT = 0.99  # largest dropout rate
 
 
-def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequence[int]) -> None:
+def check_widths(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequence[int]) -> None:
     """Refuse widths and dropout rates out of range; keywords are their names in params.yaml.
 
     Raises:
@@ -24,17 +24,17 @@ def check(section: str, *, dropouts: Mapping[str, float], **widths: int | Sequen
     """
     for name, width in widths.items():
         several = [width] if isinstance(width, int) else list(width)
-        if not 0 < len(several) <= LAYERS or min(several) < 1 or max(several) > WIDEST:
-            wanted = f"1 or more, up to {WIDEST}"
-            wanted = wanted if isinstance(width, int) else f"1 to {LAYERS} numbers, each {wanted}"
+        if not 0 < len(several) <= MAX_LAYERS or min(several) < 1 or max(several) > MAX_WIDTH:
+            wanted = f"1 or more, up to {MAX_WIDTH}"
+            wanted = wanted if isinstance(width, int) else f"1 to {MAX_LAYERS} numbers, each {wanted}"
             shown = width if isinstance(width, int) else several
             raise SettingError(f"params.yaml: {section}.{name} is {shown}, expected {wanted}.")
     for name, dropout in dropouts.items():
-        if not 0 <= dropout <= DROPPED:
-            raise SettingError(f"params.yaml: {section}.{name} is {dropout}, expected a share from 0 to {DROPPED}.")
+        if not 0 <= dropout <= MAX_DROPOUT:
+            raise SettingError(f"params.yaml: {section}.{name} is {dropout}, expected a share from 0 to {MAX_DROPOUT}.")
 
 
-def check_halving(section: str, times: int, **sizes: int) -> None:
+def check_poolings(section: str, times: int, **sizes: int) -> None:
     """Refuse more poolings by 2 than the size of a patch allows.
 
     Args:
@@ -54,7 +54,7 @@ def check_halving(section: str, times: int, **sizes: int) -> None:
             )
 
 
-def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def standardised_input(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Input of patches ``(b, t, f)`` and their standardised values in float32; the network stores the statistics."""
     patch = keras.Input(shape, name="patch")  # (b, t, f)
     mean, variance = statistics.mean.tolist(), statistics.variance.tolist()
@@ -63,13 +63,13 @@ def standardised(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.
     return patch, standard(patch)
 
 
-def entrance(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def image_input(shape: tuple[int, int], statistics: Statistics) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Input of patches ``(b, t, f)`` and their standardised values as images of one channel ``(b, t, f, 1)``."""
-    patch, standard = standardised(shape, statistics)
+    patch, standard = standardised_input(shape, statistics)
     return patch, layers.Reshape((*shape, 1))(standard)
 
 
-def pooled(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+def conv_pool_block(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     """Convolution with bias, batch normalisation, ReLU and pooling by 2, as in published systems.
 
     Shape: ``(b, t, f, c)`` to ``(b, t // 2, f // 2, filters)``.
@@ -78,7 +78,7 @@ def pooled(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     return layers.MaxPooling2D(2)(layers.Activation("relu")(x))
 
 
-def convolution(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
+def _conv_block(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
     """Convolution, batch normalisation and ReLU.
 
     Shape: ``(b, t, f, c)`` to ``(b, t / stride, f / stride, filters)``.
@@ -87,21 +87,21 @@ def convolution(x: keras.KerasTensor, filters: int, *, kernel: int = 3, stride: 
     return layers.Activation("relu")(layers.BatchNormalization()(x))
 
 
-def trunk(x: keras.KerasTensor, filters: Sequence[int], *, dropout: float) -> keras.KerasTensor:
+def conv_encoder(x: keras.KerasTensor, filters: Sequence[int], *, dropout: float) -> keras.KerasTensor:
     """Encode a patch as a sequence: a stem of stride 2, then a convolution for each other width, each pooled by 2.
 
     Pooling before the costly convolutions makes an epoch four times shorter on a CPU. Bins and channels are
     concatenated rather than averaged over bins, since frequency matters, unlike position in an image.
     Shape: ``(b, t, f, 1)`` to ``(b, t / 2**n, f / 2**n * filters[-1])``, where n is the number of widths + 1.
     """
-    x = layers.MaxPooling2D(2, padding="same")(convolution(x, filters[0], kernel=5, stride=2))
+    x = layers.MaxPooling2D(2, padding="same")(_conv_block(x, filters[0], kernel=5, stride=2))
     for width in filters[1:]:
-        x = layers.MaxPooling2D(2, padding="same")(convolution(x, width))
+        x = layers.MaxPooling2D(2, padding="same")(_conv_block(x, width))
         x = layers.SpatialDropout2D(dropout / 2)(x)
     return layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
 
 
-def attention(x: keras.KerasTensor) -> keras.KerasTensor:
+def attention_pooling(x: keras.KerasTensor) -> keras.KerasTensor:
     """Weighted mean over time, with learned weights. Shape: ``(b, t, c)`` to ``(b, c)``.
 
     Mirsamadi, Barsoum & Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
@@ -110,13 +110,13 @@ def attention(x: keras.KerasTensor) -> keras.KerasTensor:
     return ops.sum(ops.cast(weights, x.dtype) * x, axis=1)
 
 
-def exit_to(x: keras.KerasTensor, classes: int, *, dropout: float) -> keras.KerasTensor:
+def classification_head(x: keras.KerasTensor, classes: int, *, dropout: float) -> keras.KerasTensor:
     """Dropout and softmax. Shape: ``(b, c)`` to ``(b, classes)``, float32 under any dtype policy."""
     x = layers.Dropout(dropout)(x)
     return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
 
 
-class Roll(layers.Layer):  # type: ignore[misc] # keras is untyped
+class RandomRoll(layers.Layer):  # type: ignore[misc] # keras is untyped
     """In training, rolls each clip along time by a number of frames drawn from ``-frames`` to ``frames``.
 
     Shape: ``(b, t, f)``, the same.
@@ -136,7 +136,7 @@ class Roll(layers.Layer):  # type: ignore[misc] # keras is untyped
         return ops.take_along_axis(x, ops.expand_dims(source, -1), axis=1)
 
 
-class Spans(layers.Layer):  # type: ignore[misc] # keras is untyped
+class SpanMask(layers.Layer):  # type: ignore[misc] # keras is untyped
     """In training, sets spans of frames or bins to 0, each of a width drawn from 0 to ``widest``, at any position.
 
     These are the time and frequency masks of SpecAugment: Park et al. (2019), doi:10.21437/Interspeech.2019-2680,
@@ -162,21 +162,21 @@ class Spans(layers.Layer):  # type: ignore[misc] # keras is untyped
         return ops.where(ops.expand_dims(masked, 3 - self.axis), ops.zeros_like(x), x)
 
 
-def stack(config: Augment, *, seed: int) -> list[layers.Layer]:
+def augmentation_layers(config: Augment, *, seed: int) -> list[layers.Layer]:
     """Build the augmentation layers that the settings turn on, in order; each draws from a seed of its own."""
     found: list[layers.Layer] = []
     if config.shift:
-        found.append(Roll(config.shift, seed=seed))
+        found.append(RandomRoll(config.shift, seed=seed))
     if config.noise:
         found.append(layers.GaussianNoise(config.noise, seed=seed + 1))
     if config.time_masks:
-        found.append(Spans(1, count=config.time_masks, widest=config.time_mask, seed=seed + 2))
+        found.append(SpanMask(1, count=config.time_masks, widest=config.time_mask, seed=seed + 2))
     if config.row_masks:
-        found.append(Spans(2, count=config.row_masks, widest=config.row_mask, seed=seed + 3))
+        found.append(SpanMask(2, count=config.row_masks, widest=config.row_mask, seed=seed + 3))
     return found
 
 
-class UAR(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
+class UnweightedAverageRecall(keras.metrics.Metric):  # type: ignore[misc] # keras is untyped
     """Unweighted average recall over the classes that occurred, from one-hot targets and probabilities.
 
     Where targets are shares of votes, in training only, each clip counts for its classes by their shares. On validation

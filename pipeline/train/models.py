@@ -10,15 +10,15 @@ import pandas as pd
 
 from pipeline.core import machine
 from pipeline.core.errors import StoreError
-from pipeline.dataset.inputs import Inputs
-from pipeline.dataset.table import Table
+from pipeline.dataset.inputs import ModelInputs
+from pipeline.dataset.table import FeatureTable
 from pipeline.train import svm
 from pipeline.train.settings import SVM, Train
 
 if TYPE_CHECKING:
     from pipeline.train.backend import keras
 
-NETWORK, MACHINE = "model.keras", "svm.npz"
+NETWORK_FILE, SVM_FILE = "model.keras", "svm.npz"
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
@@ -30,18 +30,18 @@ class Model(Protocol):
     def size(self) -> int:
         """Number of parameters."""
 
-    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
+    def probabilities(self, inputs: ModelInputs, numbers: Numbers) -> Array:
         """Predict rows of a table. Shape: ``(rows,)`` to ``(rows, classes)``."""
 
-    def hear(self, values: Array) -> Array:
-        """Predict a few clips with low latency. Shape: ``(clips, ...)``, as `inputs` prepares them."""
+    def predict(self, values: Array) -> Array:
+        """Predict a few clips with low latency. Shape: ``(clips, ...)``, as `model_inputs` prepares them."""
 
     def save(self, folder: Path) -> None:
         """Write the model's file into an existing folder."""
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkModel:
     """A Keras network."""
 
     network: "keras.Model"
@@ -50,46 +50,46 @@ class Network:
     def size(self) -> int:
         return int(self.network.count_params())
 
-    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
+    def probabilities(self, inputs: ModelInputs, numbers: Numbers) -> Array:
         from pipeline.train import batches  # late: an svm is trained and evaluated without Keras
 
-        feed = batches.Patches(inputs, numbers, batch_size=128)
+        feed = batches.InputBatches(inputs, numbers, batch_size=128)
         return np.asarray(self.network.predict(feed, verbose=0), np.float32)
 
-    def hear(self, values: Array) -> Array:
+    def predict(self, values: Array) -> Array:
         return np.asarray(self.network.predict_on_batch(values), np.float32)
 
     def save(self, folder: Path) -> None:
-        self.network.save(folder / NETWORK)
+        self.network.save(folder / NETWORK_FILE)
 
 
 @dataclass(frozen=True)
-class Machine:
+class SvmModel:
     """A support vector machine on functionals."""
 
-    fitted: svm.Machine
+    fitted: svm.FittedSvm
 
     @property
     def size(self) -> int:
         return self.fitted.size
 
-    def probabilities(self, inputs: Inputs, numbers: Numbers) -> Array:
-        return self.hear(inputs.gather(numbers))
+    def probabilities(self, inputs: ModelInputs, numbers: Numbers) -> Array:
+        return self.predict(inputs.gather(numbers))
 
-    def hear(self, values: Array) -> Array:
+    def predict(self, values: Array) -> Array:
         return self.fitted.probabilities(values)
 
     def save(self, folder: Path) -> None:
-        self.fitted.save(folder / MACHINE)
+        self.fitted.save(folder / SVM_FILE)
 
 
-def inputs(table: Table, clips: pd.DataFrame, arch: str, settings: Train) -> Inputs:
+def model_inputs(table: FeatureTable, clips: pd.DataFrame, arch: str, settings: Train) -> ModelInputs:
     """Prepare the rows of one fold, ``clips``, as inputs of a model of this architecture."""
-    found = Inputs(table, "functionals" if arch == SVM else settings.statistics)
+    found = ModelInputs(table, "functionals" if arch == SVM else settings.statistics)
     return found.by_speaker(clips) if settings.normalise == "speaker" else found
 
 
-def own_statistics(arch: str, settings: Train) -> bool:
+def fits_statistics(arch: str, settings: Train) -> bool:
     """Check whether a model standardises its inputs by mean and variance of its training rows.
 
     The SVM does even with ``normalise`` none, since its kernel needs features of one scale, unless each speaker is
@@ -98,7 +98,7 @@ def own_statistics(arch: str, settings: Train) -> bool:
     return settings.normalise != "speaker" if arch == SVM else settings.normalise == "train"
 
 
-def load_model_files(folder: Path, arch: str) -> Model:
+def load_model(folder: Path, arch: str) -> Model:
     """Load a model: the bundle's own by its architecture, or the ``svm`` baseline in the folder of the first seed.
 
     Raises:
@@ -106,18 +106,18 @@ def load_model_files(folder: Path, arch: str) -> Model:
     """
     try:
         if arch == SVM:
-            return Machine(svm.load(folder / MACHINE))
+            return SvmModel(svm.load_svm(folder / SVM_FILE))
         from pipeline.train.backend import keras  # late: an svm is loaded without Keras
 
         with machine.suppress_stderr():  # TensorFlow reports each GPU when it is first used
-            return Network(keras.saving.load_model(folder / NETWORK, compile=False, safe_mode=True))
+            return NetworkModel(keras.saving.load_model(folder / NETWORK_FILE, compile=False, safe_mode=True))
     except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise StoreError(f"{folder} holds no model that may be loaded ({first}): copy or train it again.") from error
 
 
 @dataclass(frozen=True)
-class Fold:
+class TrainedFold:
     """The model of one fold and seed, its history, and the SVM baseline on the same rows."""
 
     model: Model
@@ -125,7 +125,7 @@ class Fold:
     baseline: Model | None = None  # with the first seed alone, and only beside networks
 
 
-def write_fold(folder: Path, trained: Fold) -> None:
+def write_trained_fold(folder: Path, trained: TrainedFold) -> None:
     """Write the models and the history of one fold and seed into a folder of a bundle."""
     folder.mkdir(parents=True, exist_ok=True)
     trained.model.save(folder)

@@ -12,64 +12,64 @@ from pipeline.train import architectures
 from pipeline.train.backend import keras
 from pipeline.train.settings import SVM
 
-WEIGHTS = 2**28  # largest number of weights: 1 GiB, and the optimizer stores them three times
+MAX_WEIGHTS = 2**28  # largest number of weights: 1 GiB, and the optimizer stores them three times
 
 
 @dataclass(frozen=True)
-class Arch:
+class Architecture:
     """The settings of an architecture and the function that builds its network."""
 
     config: type[Any]
     build: Callable[..., keras.Model]
 
 
-ARCHS: Mapping[str, Arch] = {
-    "cnn": Arch(architectures.Cnn, architectures.build_cnn),
-    "crnn": Arch(architectures.Crnn, architectures.build_crnn),
-    "conv1d": Arch(architectures.Conv1d, architectures.build_conv1d),
-    "crnn1d": Arch(architectures.Crnn1d, architectures.build_crnn1d),
-    "conv2d": Arch(architectures.Conv2d, architectures.build_conv2d),
-    "crnn2d": Arch(architectures.Crnn2d, architectures.build_crnn2d),
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "cnn": Architecture(architectures.Cnn, architectures.build_cnn),
+    "crnn": Architecture(architectures.Crnn, architectures.build_crnn),
+    "conv1d": Architecture(architectures.Conv1d, architectures.build_conv1d),
+    "crnn1d": Architecture(architectures.Crnn1d, architectures.build_crnn1d),
+    "conv2d": Architecture(architectures.Conv2d, architectures.build_conv2d),
+    "crnn2d": Architecture(architectures.Crnn2d, architectures.build_crnn2d),
 }
 
 
-def arch(name: str) -> Arch:
+def find_architecture(name: str) -> Architecture:
     """Look up an architecture.
 
     Raises:
-        UnknownNameError: the name is none of `ARCHS`.
+        UnknownNameError: the name is none of `ARCHITECTURES`.
     """
-    if str(name) not in ARCHS:  # a list could not be looked up
-        raise UnknownNameError("params.yaml: model.arch", name, [*ARCHS, SVM])
-    return ARCHS[name]
+    if str(name) not in ARCHITECTURES:  # a list could not be looked up
+        raise UnknownNameError("params.yaml: model.arch", name, [*ARCHITECTURES, SVM])
+    return ARCHITECTURES[name]
 
 
-def check(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
+def check_network(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
     """Refuse settings with which the network cannot be built, before anything is trained.
 
     Raises:
         SettingError: a setting cannot work, or the network has too many weights.
     """
     size = count_weights(params, shape, classes, statistics=statistics)
-    if size > WEIGHTS:
+    if size > MAX_WEIGHTS:
         raise SettingError(
-            f"params.yaml: model.{config.get(params, 'model.arch')} makes a network of {size:,} weights on {shape[0]} "
-            f"frames of {shape[1]} bins, more than {WEIGHTS:,}: make its layers narrower."
+            f"params.yaml: model.{config.get_setting(params, 'model.arch')} makes a network of {size:,} weights on {shape[0]} "
+            f"frames of {shape[1]} bins, more than {MAX_WEIGHTS:,}: make its layers narrower."
         )
 
 
 def count_weights(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> int:
-    """Count the weights of the network that `build` builds, without allocating them."""
+    """Count the weights of the network that `build_network` builds, without allocating them."""
 
     def count() -> int:
         with keras.StatelessScope(initialize_variables=False):
-            return int(build(params, shape, classes, statistics=statistics).count_params())
+            return int(build_network(params, shape, classes, statistics=statistics).count_params())
 
     with ThreadPoolExecutor(1) as thread:  # uninitialised variables and names of layers are global to a thread in Keras
         return thread.submit(count).result()
 
 
-def build(
+def build_network(
     params: Mapping[str, Any],
     shape: tuple[int, int],
     classes: int,
@@ -85,7 +85,7 @@ def build(
     """
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    name = config.get(params, "model.arch")
-    chosen = arch(name)
-    settings = config.section(chosen.config, params, f"model.{name}")
+    name = config.get_setting(params, "model.arch")
+    chosen = find_architecture(name)
+    settings = config.read_section(chosen.config, params, f"model.{name}")
     return chosen.build(shape, classes, settings, statistics=statistics)

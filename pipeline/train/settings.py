@@ -9,17 +9,17 @@ import pandas as pd
 
 from pipeline.core import config
 from pipeline.core.errors import SettingError, UnknownNameError
-from pipeline.core.labels import LISTENERS
+from pipeline.core.labels import MODALITIES
 
 MONITORS = {"uar": "max", "accuracy": "max", "loss": "min"}
-WORDS = {
+CHOICES = {
     "normalise": ("train", "speaker", "none"),
     "statistics": ("rows", "cells"),
     "optimizer": ("adamw", "adam"),
     "schedule": ("plateau", "steps", "constant"),
     "monitor": tuple(MONITORS),
     "keep": ("best", "last"),
-    "soft_labels": (*LISTENERS, None),
+    "soft_labels": (*MODALITIES, None),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 RANGES = {
@@ -59,7 +59,7 @@ class Augment:
     mixup: float = 0.0  # alpha: each clip is mixed with another by a share drawn from Beta(alpha, alpha); 0 = never
 
     def __post_init__(self) -> None:
-        check("train.augment", self, AUGMENT_RANGES)
+        _check_ranges("train.augment", self, AUGMENT_RANGES)
         if 0 < self.mixup < SMALLEST_MIXUP:
             raise SettingError(
                 f"params.yaml: train.augment.mixup is {self.mixup}, expected 0, or {SMALLEST_MIXUP} and more."
@@ -93,10 +93,10 @@ class Train:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        for name, known in WORDS.items():
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UnknownNameError(f"params.yaml: train.{name}", getattr(self, name), filter(None, known))
-        check("train", self, RANGES)
+        _check_ranges("train", self, RANGES)
         self._check_seeds()
         if self.schedule == "steps" and self.lowest_rate > self.learning_rate:
             raise SettingError(
@@ -107,10 +107,10 @@ class Train:
     def _check_seeds(self) -> None:
         if self.seeds is None:
             return
-        if not self.seeds or not all(map(config.is_seed, self.seeds)) or len(set(self.seeds)) < len(self.seeds):
+        if not self.seeds or not all(map(config.is_valid_seed, self.seeds)) or len(set(self.seeds)) < len(self.seeds):
             raise SettingError(
-                f"params.yaml: train.seeds is {config.shown(list(self.seeds))}, expected whole numbers from 0 on, "
-                f"up to {config.LARGEST}, each once, or null."
+                f"params.yaml: train.seeds is {config.short_repr(list(self.seeds))}, expected whole numbers from 0 on, "
+                f"up to {config.LARGEST_INTEGER}, each once, or null."
             )
 
     def chosen(self, folds: Sequence[int]) -> list[int]:
@@ -146,10 +146,10 @@ class Device:
     steps_per_call: int | None = None  # training steps compiled into one call; None: 1 on a CPU, else 16
 
     def __post_init__(self) -> None:
-        check("device", self, DEVICE_RANGES)
+        _check_ranges("device", self, DEVICE_RANGES)
 
 
-def check(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+def _check_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Refuse settings out of range; None is always allowed.
 
     Raises:
@@ -174,13 +174,13 @@ VIEWS = ("logmel", "mfcc")  # that models can take
 SVM = "svm"  # the one value of model.arch that is not a network
 
 
-def view_of(params: Mapping[str, Any]) -> str:
+def model_view(params: Mapping[str, Any]) -> str:
     """Read the view that models take.
 
     Raises:
         UnknownNameError: ``model.features`` is none of `VIEWS`.
     """
-    name = config.text(params, "model.features")
+    name = config.read_text_setting(params, "model.features")
     if name not in VIEWS:
         raise UnknownNameError("params.yaml: model.features", name, VIEWS)
     return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.core import config, files, machine, tables
-from pipeline.core.dependencies import files_reached
+from pipeline.core.dependencies import dependency_files
 from pipeline.dataset import inputs
 from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import Statistics
@@ -42,37 +42,40 @@ def run(
         SettingError: a setting cannot work.
     """
     clips = tables.read_splits(source)
-    settings, arch = config.section(Train, params, "train"), config.text(params, "model.arch")
-    device = config.section(Device, params, "device")
-    chosen, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), seeds_of(settings, params, arch)
-    layout, stamp = dataset_table.layout_of(shards), str(files.read_json(audit, stage="split")["stamp"])
-    with open_trainer(params, settings, device) as trainer, files.atomic_write(output) as part:
-        check(clips, layout.shape, settings, device, params)
-        table, own_key = dataset_table.open_table(shards, cache / "unpacked"), key(source, shards, params, cache)
-        print_header(clips, table, settings, arch, trainer, stamp)
+    settings, arch = config.read_section(Train, params, "train"), config.read_text_setting(params, "model.arch")
+    device = config.read_section(Device, params, "device")
+    chosen, seeds = settings.chosen(sorted(clips["fold"].unique().tolist())), _model_seeds(settings, params, arch)
+    layout, stamp = dataset_table.read_layout(shards), str(files.read_json(audit, stage="split")["stamp"])
+    with _open_trainer(params, settings, device) as trainer, files.atomic_write(output) as part:
+        _check_settings(clips, layout.shape, settings, device, params)
+        table, own_key = (
+            dataset_table.open_table(shards, cache / "unpacked"),
+            checkpoint_key(source, shards, params, cache),
+        )
+        _print_header(clips, table, settings, arch, trainer, stamp)
         done: dict[tuple[int, int], dict[str, Any]] = {}
         statistics: dict[str, Any] = {}
         for fold, seed in [(fold, seed) for fold in chosen for seed in seeds]:
             print(f"fold {fold}, seed {seed} ({len(done) + 1} of {len(chosen) * len(seeds)})", flush=True)
-            data = folds.Task(table=table, clips=clips[clips["fold"] == fold], settings=settings, seed=(seed, fold))
-            name = bundle.place(fold, seed, seeds)
+            data = folds.FoldData(table=table, clips=clips[clips["fold"] == fold], settings=settings, seed=(seed, fold))
+            name = bundle.model_folder(fold, seed, seeds)
             checkpoint = checkpoints.checkpoint_path(cache, own_key, name)
-            trained, own = train_one(data, params, trainer, checkpoint, first=seed == seeds[0])
-            models.write_fold(part / name, trained)
+            trained, own = _train_fold(data, params, trainer, checkpoint, first=seed == seeds[0])
+            models.write_trained_fold(part / name, trained)
             statistics[str(fold)] = {"mean": own.mean.tolist(), "variance": own.variance.tolist()}
             rows, size = len(data.targets(arch)[0]), trained.model.size
             validated = len(data.validation[0])
-            done[fold, seed] = training_figures(trained.history, settings, rows=rows, validated=validated)
-        figures = summary(params, settings, trainer, size, fold_figures(done), stamp)
-        bundle.write(part, card(part, clips, table, params, statistics, seeds, figures))
-        files.write_json(training_headline(figures), metrics)
+            done[fold, seed] = _model_metrics(trained.history, settings, rows=rows, validated=validated)
+        figures = _training_summary(params, settings, trainer, size, _metrics_by_fold(done), stamp)
+        bundle.write_card(part, _bundle_card(part, clips, table, params, statistics, seeds, figures))
+        files.write_json(_headline_metrics(figures), metrics)
     checkpoints.clear_checkpoints(cache, own_key)
 
 
 @contextmanager
-def open_trainer(params: Mapping[str, Any], settings: Train, device: Device) -> Iterator["FoldTrainer | None"]:
+def _open_trainer(params: Mapping[str, Any], settings: Train, device: Device) -> Iterator["FoldTrainer | None"]:
     """Yield the trainer of networks, which share batches over devices; None for the svm."""
-    if config.get(params, "model.arch") == SVM:
+    if config.get_setting(params, "model.arch") == SVM:
         yield None
         return
     # Late: Keras and its backend take seconds to import, and the svm needs neither.
@@ -83,7 +86,7 @@ def open_trainer(params: Mapping[str, Any], settings: Train, device: Device) -> 
         yield FoldTrainer(params, settings, device, replicas)
 
 
-def check(
+def _check_settings(
     clips: pd.DataFrame, shape: tuple[int, int], settings: Train, device: Device, params: Mapping[str, Any]
 ) -> None:
     """Refuse settings that cannot work with these clips and patches of this shape, before any features are read.
@@ -91,25 +94,27 @@ def check(
     Raises:
         SettingError: a setting cannot work, or not with another one.
     """
-    arch = config.get(params, "model.arch")
-    svm.read_settings(params)
+    arch = config.get_setting(params, "model.arch")
+    svm.svm_settings(params)
     if arch != SVM:
         from pipeline.train import registry  # late: an svm is trained without Keras
 
-        registry.check(params, shape, len(clips.attrs["classes"]), statistics=inputs.neutral_statistics(shape[1]))
-    folds.soft_labels(clips, settings, arch=arch)
-    folds.check_shares(settings, device)
+        registry.check_network(
+            params, shape, len(clips.attrs["classes"]), statistics=inputs.neutral_statistics(shape[1])
+        )
+    folds.soft_label_lines(clips, settings, arch=arch)
+    folds.check_batch_size(settings, device)
 
 
-def seeds_of(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:
+def _model_seeds(settings: Train, params: Mapping[str, Any], arch: str) -> list[int]:
     """Seeds of the models of a fold; nothing in an svm is random, so it has one."""
-    seeds = settings.seeds or (config.seed(params),)
+    seeds = settings.seeds or (config.read_seed(params),)
     return list(seeds[:1] if arch == SVM else seeds)
 
 
-def print_header(
+def _print_header(
     clips: pd.DataFrame,
-    table: dataset_table.Table,
+    table: dataset_table.FeatureTable,
     settings: Train,
     arch: str,
     trainer: "FoldTrainer | None",
@@ -123,39 +128,39 @@ def print_header(
         where += f", {settings.precision}"
     print(
         f"{arch} on {table.layout.view}{where}",
-        *folds.soft_labels(clips, settings, arch=arch),
+        *folds.soft_label_lines(clips, settings, arch=arch),
         *([stamp] if stamp else []),
         sep="\n",
     )
 
 
-def train_one(
-    data: folds.Task, params: Mapping[str, Any], trainer: "FoldTrainer | None", checkpoint: Path, *, first: bool
-) -> tuple[models.Fold, Statistics]:
+def _train_fold(
+    data: folds.FoldData, params: Mapping[str, Any], trainer: "FoldTrainer | None", checkpoint: Path, *, first: bool
+) -> tuple[models.TrainedFold, Statistics]:
     """Train the model of one fold and seed, and with the first seed its baseline.
 
     Returns:
         The models, and the statistics that standardise the inputs of the first.
     """
     if trainer is None:
-        model = folds.fit_machine(data, svm.read_settings(params))
-        return models.Fold(model, pd.DataFrame()), Statistics(model.fitted.mean, model.fitted.variance)
-    baseline = folds.fit_machine(data, svm.read_settings(params)) if first else None
-    network, history, statistics = trainer.train(data, config.get(params, "model.arch"), checkpoint)
-    return models.Fold(network, history, baseline), statistics
+        model = folds.fit_fold_svm(data, svm.svm_settings(params))
+        return models.TrainedFold(model, pd.DataFrame()), Statistics(model.fitted.mean, model.fitted.variance)
+    baseline = folds.fit_fold_svm(data, svm.svm_settings(params)) if first else None
+    network, history, statistics = trainer.train(data, config.get_setting(params, "model.arch"), checkpoint)
+    return models.TrainedFold(network, history, baseline), statistics
 
 
-def key(source: Path, shards: Sequence[Path], params: Mapping[str, Any], cache: Path) -> str:
+def checkpoint_key(source: Path, shards: Sequence[Path], params: Mapping[str, Any], cache: Path) -> str:
     """Hash all that the training depends on: settings, splits, features, code."""
-    code = [files.file_hash(path) for path in files_reached("pipeline.train.stage")]
-    rows = [dataset_table.shard_hash(path, cache / "unpacked") for path in shards]
-    return files.text_hash(stage_params(params), files.file_hash(source), rows, code)
+    code = [files.file_hash(path) for path in dependency_files("pipeline.train.stage")]
+    rows = [dataset_table.cached_shard_hash(path, cache / "unpacked") for path in shards]
+    return files.text_hash(_stage_params(params), files.file_hash(source), rows, code)
 
 
-def card(
+def _bundle_card(
     folder: Path,
     clips: pd.DataFrame,
-    table: dataset_table.Table,
+    table: dataset_table.FeatureTable,
     params: Mapping[str, Any],
     statistics: Mapping[str, Any],
     seeds: Sequence[int],
@@ -164,7 +169,7 @@ def card(
     """Build the card of the bundle."""
     backend = {"backend": figures["backend"]} if "backend" in figures else {}
     return bundle.Card(
-        arch=config.get(params, "model.arch"),
+        arch=config.get_setting(params, "model.arch"),
         view=table.layout.view,
         labels=clips.attrs["classes"],
         folds=[int(fold) for fold in statistics],
@@ -176,20 +181,24 @@ def card(
         statistics=statistics,
         stamp=figures["stamp"],
         training=figures,
-        params=stage_params(params),
+        params=_stage_params(params),
         versions={name: version(name) for name in PACKAGES} | backend,
-        files=bundle.checksums(folder),
+        files=bundle.file_checksums(folder),
     )
 
 
-def stage_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def _stage_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that this stage depends on, and no others: those could be newer than the bundle."""
-    arch, view = config.get(params, "model.arch"), config.get(params, "model.features")
-    model = {"arch": arch, "features": view, **{name: config.get(params, f"model.{name}") for name in (arch, SVM)}}
+    arch, view = config.get_setting(params, "model.arch"), config.get_setting(params, "model.features")
+    model = {
+        "arch": arch,
+        "features": view,
+        **{name: config.get_setting(params, f"model.{name}") for name in (arch, SVM)},
+    }
     return {"seed": params["seed"], "train": params["train"], "model": model}
 
 
-def summary(
+def _training_summary(
     params: Mapping[str, Any],
     settings: Train,
     trainer: "FoldTrainer | None",
@@ -199,8 +208,8 @@ def summary(
 ) -> dict[str, Any]:
     """Metrics of all folds, ``each``, and what trained them; ``speed`` differs from run to run."""
     found: dict[str, Any] = {
-        "arch": config.get(params, "model.arch"),
-        "view": config.get(params, "model.features"),
+        "arch": config.get_setting(params, "model.arch"),
+        "view": config.get_setting(params, "model.features"),
         "stamp": stamp,
     }
     if trainer is not None:
@@ -215,12 +224,12 @@ def summary(
 
 def main() -> None:
     """Read params.yaml and train."""
-    keep_freed()
-    params = config.read()
-    view = train_settings.view_of(params)
+    keep_freed_memory()
+    params = config.read_params()
+    view = train_settings.model_view(params)
     run(
         Path("data/clips.parquet"),
-        [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpora(params)],
+        [Path(f"features/{view}/{corpus}.parquet") for corpus in config.corpus_folders(params)],
         Path("metrics/audit.json"),
         output=Path("models/trained"),
         metrics=Path("metrics/train.json"),
@@ -229,24 +238,24 @@ def main() -> None:
     )
 
 
-SCORES = ("uar", "accuracy", "val_uar", "val_accuracy", "val_loss")
+EPOCH_METRICS = ("uar", "accuracy", "val_uar", "val_accuracy", "val_loss")
 
 
-def training_figures(history: pd.DataFrame, settings: Train, *, rows: int, validated: int) -> dict[str, Any]:
+def _model_metrics(history: pd.DataFrame, settings: Train, *, rows: int, validated: int) -> dict[str, Any]:
     """Metrics of one model at its best epoch; an svm has no epochs, only the numbers of rows."""
     counts = {"train_rows": rows, "validation_rows": validated}
     if history.empty:
         return counts
     best = best_epoch(history, settings)
     row = history[history["epoch"] == best].iloc[0]
-    scores = {name: round(float(row[name]), 4) for name in SCORES if name in history}
+    scores = {name: round(float(row[name]), 4) for name in EPOCH_METRICS if name in history}
     return counts | {"epochs": len(history), "best_epoch": best} | scores
 
 
-def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
+def _metrics_by_fold(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str, Any]:
     """Group the metrics by fold: those of the first seed and, with several, mean, SD and those of each seed.
 
-    >>> fold_figures({(0, 1): {"val_uar": 0.5}, (0, 2): {"val_uar": 0.75}})["0"]["val_uar_sd"]
+    >>> _metrics_by_fold({(0, 1): {"val_uar": 0.5}, (0, 2): {"val_uar": 0.75}})["0"]["val_uar_sd"]
     0.1768
     """
     found: dict[str, Any] = {}
@@ -254,14 +263,14 @@ def fold_figures(done: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[str,
         seeds = {seed: dict(each) for (other, seed), each in done.items() if other == fold}
         found[str(fold)] = next(iter(seeds.values()))
         if len(seeds) > 1:
-            found[str(fold)] = found[str(fold)] | spread(seeds)
+            found[str(fold)] = found[str(fold)] | _metrics_over_seeds(seeds)
     return found
 
 
-def training_headline(figures: Mapping[str, Any]) -> dict[str, float]:
+def _headline_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
     """Content of ``metrics/train.json``: the mean validation UAR over folds, nothing without validation rows.
 
-    >>> training_headline({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
+    >>> _headline_metrics({"folds": {"0": {"val_uar": 0.5}, "1": {"val_uar": 0.6, "val_uar_mean": 0.7}, "2": {}}})
     {'val_uar': 0.6}
     """
     each = [fold.get("val_uar_mean", fold.get("val_uar")) for fold in figures["folds"].values()]
@@ -269,7 +278,7 @@ def training_headline(figures: Mapping[str, Any]) -> dict[str, float]:
     return {"val_uar": round(sum(known) / len(known), 4)} if known else {}
 
 
-def spread(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def _metrics_over_seeds(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and SD of the validation UAR over seeds, if there is one, and the metrics of each seed."""
     values = pd.Series([each["val_uar"] for each in seeds.values() if "val_uar" in each], dtype=float)
     both = {"val_uar_mean": values.mean(), "val_uar_sd": values.std(ddof=1)} if len(values) else {}
@@ -282,7 +291,7 @@ LARGEST = 2**31 - 1  # bytes
 STEP = 2**26  # bytes taken from the system at once
 
 
-def keep_freed() -> bool:
+def keep_freed_memory() -> bool:
     """Have the C library keep freed memory for this process; return whether it accepted.
 
     By default glibc returns large blocks to the system at once and requests them again, and the kernel clears and maps

@@ -25,7 +25,7 @@ TEMPERATURES = (0.01, 100.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Svm:
+class SvmSettings:
     """Settings of the SVM, section ``model.svm`` of params.yaml."""
 
     c: float = 1.0  # cost of a training error: C of scikit-learn's `SVC`
@@ -38,13 +38,13 @@ class Svm:
             )
 
 
-def read_settings(params: Mapping[str, Any]) -> Svm:
+def svm_settings(params: Mapping[str, Any]) -> SvmSettings:
     """Read the section ``model.svm``."""
-    return config.section(Svm, params, f"model.{SVM}")
+    return config.read_section(SvmSettings, params, f"model.{SVM}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class FittedSvm:
     """A fitted SVM. Shapes: d features, v support vectors, k classes among the training clips."""
 
     mean: Array  # (d,), of the training rows
@@ -64,7 +64,7 @@ class Machine:
         Shape: ``(clips, d)`` to ``(clips, classes)``.
         """
         out = np.zeros((len(values), int(self.classes)), np.float32)
-        out[:, self.columns] = softmax(self.scores(values) / float(self.temperature))
+        out[:, self.columns] = _softmax(self.scores(values) / float(self.temperature))
         return out
 
     def scores(self, values: Array) -> Floats:
@@ -84,7 +84,7 @@ class Machine:
 
     def kernel(self, values: Array) -> Floats:
         """Radial kernel of clips and support vectors. Shape: ``(clips, d)`` to ``(clips, v)``."""
-        rows = standard(values, self.mean, self.variance)
+        rows = _standardise(values, self.mean, self.variance)
         distances = (
             np.square(rows).sum(axis=1)[:, None] - 2 * rows @ self.vectors.T + np.square(self.vectors).sum(axis=1)
         )
@@ -105,15 +105,15 @@ class Machine:
         np.savez(path, **asdict(self))
 
 
-def load(path: Path) -> Machine:
+def load_svm(path: Path) -> FittedSvm:
     """Load an SVM from an npz file, without pickles: nothing in it can run code."""
     with np.load(path, allow_pickle=False) as arrays:
-        return Machine(**arrays)
+        return FittedSvm(**arrays)
 
 
-def fit(
-    values: Array, labels: Integers, classes: int, settings: Svm, *, balanced: bool, statistics: Statistics
-) -> Machine:
+def fit_svm(
+    values: Array, labels: Integers, classes: int, settings: SvmSettings, *, balanced: bool, statistics: Statistics
+) -> FittedSvm:
     """Fit an SVM with a radial kernel (scikit-learn's `SVC`, gamma "scale").
 
     Args:
@@ -126,16 +126,16 @@ def fit(
     """
     from sklearn.svm import SVC  # late: loading a model needs no scikit-learn
 
-    rows = standard(values, statistics.mean, statistics.variance)
+    rows = _standardise(values, statistics.mean, statistics.variance)
     variance = rows.var()
     svc = SVC(C=settings.c, kernel="rbf", class_weight="balanced" if balanced else None).fit(rows, labels)
-    return Machine(
+    return FittedSvm(
         mean=statistics.mean,
         variance=statistics.variance,
         vectors=svc.support_vectors_,
         counts=svc.n_support_.astype(np.int64),
-        weights=libsvm(svc.dual_coef_, len(svc.classes_)),
-        intercepts=libsvm(svc.intercept_, len(svc.classes_)),
+        weights=_libsvm_sign(svc.dual_coef_, len(svc.classes_)),
+        intercepts=_libsvm_sign(svc.intercept_, len(svc.classes_)),
         columns=svc.classes_.astype(np.int64),
         classes=np.array(classes, np.int64),
         gamma=np.array(1 / (values.shape[1] * variance) if variance else 1.0),
@@ -143,27 +143,27 @@ def fit(
     )
 
 
-def libsvm(values: Floats, classes: int) -> Floats:
+def _libsvm_sign(values: Floats, classes: int) -> Floats:
     """Undo the change of sign that scikit-learn makes for two classes: above 0 is for the first, as in libsvm."""
     return -values if classes == 2 else values
 
 
-def standard(values: Array, mean: Array, variance: Array) -> Floats:
+def _standardise(values: Array, mean: Array, variance: Array) -> Floats:
     """Standardise features. Shape: ``(clips, d)``, unchanged."""
     return (values.astype(np.float64) - mean) / np.sqrt(variance.astype(np.float64))
 
 
-def softmax(scores: Floats) -> Floats:
+def _softmax(scores: Floats) -> Floats:
     """Turn the scores of each clip into probabilities.
 
-    >>> softmax(np.array([[0.0, 0.0]])).tolist()
+    >>> _softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
     """
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def calibrated(fitted: Machine, values: Array, labels: Integers) -> Machine:
+def calibrate_temperature(fitted: FittedSvm, values: Array, labels: Integers) -> FittedSvm:
     """Fit the temperature by the likelihood of validation clips; the predicted classes stay the same.
 
     Guo et al. (2017), On calibration of modern neural networks, section 4.2. Clips of classes without training clips
@@ -177,7 +177,7 @@ def calibrated(fitted: Machine, values: Array, labels: Integers) -> Machine:
     scores, truth = fitted.scores(values[known]), np.searchsorted(fitted.columns, labels[known])
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        found = softmax(scores / np.exp(log_temperature))[np.arange(len(truth)), truth]
+        found = _softmax(scores / np.exp(log_temperature))[np.arange(len(truth)), truth]
         return float(-np.log(np.maximum(found, 1e-300)).mean())
 
     low, high = np.log(TEMPERATURES)

@@ -13,21 +13,21 @@ import pandas as pd
 
 from pipeline.core.errors import SettingError
 from pipeline.dataset import inputs as dataset_inputs
-from pipeline.dataset.inputs import Inputs, Statistics
+from pipeline.dataset.inputs import ModelInputs, Statistics
 from pipeline.train import batches, devices, layers, models, registry
 from pipeline.train.backend import keras, ops
 from pipeline.train.callbacks import BackupAndRestore, EpochLines, ProgressBar
 from pipeline.train.checkpoints import Checkpoint, TrainingState
-from pipeline.train.folds import Task
-from pipeline.train.layers import UAR, Accuracy
+from pipeline.train.folds import FoldData
+from pipeline.train.layers import Accuracy, UnweightedAverageRecall
 from pipeline.train.settings import MONITORS, Augment, Device, Train
 
 Table = npt.NDArray[np.float16] | npt.NDArray[np.float32]
-SMALLEST = 1e-7  # a smaller SD counts as this, as in keras.layers.Normalization
+SMALLEST_SD = 1e-7  # a smaller SD counts as this, as in keras.layers.Normalization
 VALIDATION_BATCH = 128  # rows of a validation batch
 
 
-class Learner(keras.Model):  # type: ignore[misc] # keras is untyped
+class TrainingModel(keras.Model):  # type: ignore[misc] # keras is untyped
     """A network with standardisation, augmentation and mixup before it, as it is trained.
 
     What differs between folds (mean and SD, the table) are variables, so one compiled step serves all of them; the
@@ -46,7 +46,7 @@ class Learner(keras.Model):  # type: ignore[misc] # keras is untyped
         self.mean = self._constant(np.zeros(statistics, np.float32), "mean")
         self.deviation = self._constant(np.ones(statistics, np.float32), "deviation")
         self.table = None if table is None else self._constant(table, "table")
-        self.augmentation = layers.stack(augment, seed=0)
+        self.augmentation = layers.augmentation_layers(augment, seed=0)
         self.built = True
 
     def _constant(self, values: npt.NDArray[Any], name: str) -> Any:
@@ -79,7 +79,7 @@ class Learner(keras.Model):  # type: ignore[misc] # keras is untyped
         for own, other in zip(self.network.variables, fresh.variables, strict=True):
             own.assign(other)
         self.mean.assign(statistics.mean)
-        self.deviation.assign(np.maximum(np.sqrt(statistics.variance), SMALLEST))
+        self.deviation.assign(np.maximum(np.sqrt(statistics.variance), SMALLEST_SD))
         for number, layer in enumerate(self.augmentation):
             layer.seed_generator.state.assign(np.array([seed, number], np.uint32))
         for variable, value in zip(self.optimizer.variables, self.initial, strict=True):
@@ -105,7 +105,7 @@ class Learner(keras.Model):  # type: ignore[misc] # keras is untyped
         self.network.set_weights(weights)
 
 
-def synchronise(network: keras.Model) -> None:
+def _synchronise_batch_norm(network: keras.Model) -> None:
     """Synchronise batch normalisation over all devices of TensorFlow, as JAX does anyway."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -113,17 +113,17 @@ def synchronise(network: keras.Model) -> None:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingResult:
     """History and speed of a training."""
 
     history: pd.DataFrame  # a row an epoch
     rate: float | None  # clips a second, None where a checkpoint held all epochs
 
 
-def build_learner(
+def build_training_model(
     build: Callable[[], keras.Model], statistics: tuple[int, ...], config: Train, *, table: Any = None,
     replicas: devices.Replicas | None = None, steps: int = 1,
-) -> Learner:  # fmt: skip
+) -> TrainingModel:  # fmt: skip
     """Build and compile the model that trains all folds and seeds.
 
     Args:
@@ -135,12 +135,12 @@ def build_learner(
         steps: training steps in one call.
     """
     replicas = replicas or devices.Replicas(1)
-    with devices.precision(config.precision), replicas.scope():
+    with devices.dtype_policy(config.precision), replicas.scope():
         network = build()
         if replicas.strategy is not None:
-            synchronise(network)
-        made = Learner(network, statistics, augment=config.augment, table=table)
-        compile_for(made, config, classes=network.output_shape[-1], steps=steps)
+            _synchronise_batch_norm(network)
+        made = TrainingModel(network, statistics, augment=config.augment, table=table)
+        compile_model(made, config, classes=network.output_shape[-1], steps=steps)
         made.build_optimizer()
     return made
 
@@ -155,13 +155,13 @@ def fit_network(
     resume: TrainingState | None = None,
     save: Callable[[TrainingState], None] | None = None,
     write: Callable[[str], object] | None = None,
-) -> Course:
+) -> TrainingResult:
     """Train ``model`` in place, and restore the weights of its best epoch.
 
     Without validation it trains for ``config.epochs`` epochs and has the weights of the last one.
 
     Args:
-        model: compiled by `compile_for`.
+        model: compiled by `compile_model`.
         training: batches; ``start(epoch)`` prepares those of an epoch, counted from 0.
         validation: batches.
         config: settings of the training.
@@ -178,8 +178,8 @@ def fit_network(
         SettingError: the training diverged.
     """
     resume = resume or TrainingState()
-    others = schedules(config, validated=validation is not None)
-    others += judges(config) if validation is not None else []
+    others = learning_rate_schedule(config, validated=validation is not None)
+    others += early_stopping(config) if validation is not None else []
     backup, lines = BackupAndRestore(resume, others, save), EpochLines(rows, config.epochs, write=write)
     bars = [ProgressBar(len(training))] if write is not None and sys.stderr.isatty() else []
     model.fit(
@@ -197,10 +197,10 @@ def fit_network(
         ],
         verbose=0,
     )
-    return Course(table_of(backup.rows, config), lines.rate)
+    return TrainingResult(_history_table(backup.rows, config), lines.rate)
 
 
-def table_of(rows: Sequence[dict[str, float]], config: Train) -> pd.DataFrame:
+def _history_table(rows: Sequence[dict[str, float]], config: Train) -> pd.DataFrame:
     """Turn the logs of the epochs into a history.
 
     Raises:
@@ -217,17 +217,17 @@ def table_of(rows: Sequence[dict[str, float]], config: Train) -> pd.DataFrame:
     return history
 
 
-def compile_for(model: keras.Model, config: Train, *, classes: int, steps: int = 1) -> None:
+def compile_model(model: keras.Model, config: Train, *, classes: int, steps: int = 1) -> None:
     """Compile with loss, optimizer and metrics."""
     model.compile(
-        optimizer=optimizer(config),
+        optimizer=build_optimizer(config),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing, dtype="float32"),
-        metrics=[UAR(classes), Accuracy()],
+        metrics=[UnweightedAverageRecall(classes), Accuracy()],
         steps_per_execution=steps,
     )
 
 
-def optimizer(config: Train) -> keras.optimizers.Optimizer:
+def build_optimizer(config: Train) -> keras.optimizers.Optimizer:
     """Build the optimizer; in float16 it scales the loss, since small gradients would underflow."""
     if config.optimizer == "adam":
         found = keras.optimizers.Adam(config.learning_rate)
@@ -236,7 +236,7 @@ def optimizer(config: Train) -> keras.optimizers.Optimizer:
     return keras.optimizers.LossScaleOptimizer(found) if config.precision == "mixed_float16" else found
 
 
-def judges(config: Train) -> list[keras.callbacks.Callback]:
+def early_stopping(config: Train) -> list[keras.callbacks.Callback]:
     """Early stopping by a validation metric, which restores the weights of the best epoch."""
     return [
         keras.callbacks.EarlyStopping(
@@ -248,10 +248,10 @@ def judges(config: Train) -> list[keras.callbacks.Callback]:
     ]
 
 
-def schedules(config: Train, *, validated: bool) -> list[keras.callbacks.Callback]:
+def learning_rate_schedule(config: Train, *, validated: bool) -> list[keras.callbacks.Callback]:
     """Learning rate schedule; that by validation loss needs validation rows."""
     if config.schedule == "steps":
-        return [keras.callbacks.LearningRateScheduler(lambda epoch, _: rate_at(config, epoch))]
+        return [keras.callbacks.LearningRateScheduler(lambda epoch, _: _step_decay(config, epoch))]
     if config.schedule == "constant" or not validated:
         return []
     return [
@@ -261,10 +261,10 @@ def schedules(config: Train, *, validated: bool) -> list[keras.callbacks.Callbac
     ]
 
 
-def rate_at(config: Train, epoch: int) -> float:
+def _step_decay(config: Train, epoch: int) -> float:
     """Learning rate of an epoch, counted from 0, under step decay.
 
-    >>> [rate_at(Train(learning_rate=1.0, reduce_after=2, reduce_by=0.5), epoch) for epoch in range(5)]
+    >>> [_step_decay(Train(learning_rate=1.0, reduce_after=2, reduce_by=0.5), epoch) for epoch in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     return max(config.learning_rate * config.reduce_by ** (epoch // config.reduce_after), config.lowest_rate)
@@ -278,24 +278,24 @@ class FoldTrainer:
     settings: Train
     device: Device
     replicas: devices.Replicas
-    model: Learner | None = None
+    model: TrainingModel | None = None
     rates: list[float] = field(default_factory=list)  # clips a second, of each network trained by this process
 
     @property
     def backend(self) -> dict[str, str]:
         return devices.describe_backend()
 
-    def train(self, data: Task, arch: str, path: Path) -> tuple[models.Network, pd.DataFrame, Statistics]:
+    def train(self, data: FoldData, arch: str, path: Path) -> tuple[models.NetworkModel, pd.DataFrame, Statistics]:
         """Train the network of one fold and seed, from its checkpoint at ``path`` if there is one.
 
         Returns:
             The network, its history with a row an epoch, and the statistics that standardise its inputs.
         """
         inputs, shape = data.inputs(arch), data.table.layout.shape
-        own = models.own_statistics(arch, self.settings)
+        own = models.fits_statistics(arch, self.settings)
         statistics = inputs.measure(data.training[0]) if own else dataset_inputs.neutral_statistics(shape[1])
         seed = network_seed(data.seed)
-        fresh = registry.build(self.params, shape, data.classes, statistics=statistics, seed=seed)
+        fresh = registry.build_network(self.params, shape, data.classes, statistics=statistics, seed=seed)
         model = self._prepare(data, inputs, statistics)
         model.restart(fresh, statistics, seed=seed)
         checkpoint = Checkpoint(path, self.backend)
@@ -310,15 +310,15 @@ class FoldTrainer:
         if result.rate is not None:
             self.rates.append(result.rate)
         fresh.set_weights(model.get_weights())
-        return models.Network(fresh), result.history, statistics
+        return models.NetworkModel(fresh), result.history, statistics
 
-    def _prepare(self, data: Task, inputs: Inputs, statistics: Statistics) -> Learner:
+    def _prepare(self, data: FoldData, inputs: ModelInputs, statistics: Statistics) -> TrainingModel:
         """Build the model for the first network, and put the fold's features on the device if they are held there."""
         shape, resident = data.table.layout.shape, devices.holds_features(self.device, inputs.size)
         if self.model is None:
             neutral = dataset_inputs.neutral_statistics(shape[1])
-            self.model = build_learner(
-                lambda: registry.build(self.params, shape, data.classes, statistics=neutral),
+            self.model = build_training_model(
+                lambda: registry.build_network(self.params, shape, data.classes, statistics=neutral),
                 statistics.mean.shape,
                 self.settings,
                 table=inputs.everything() if resident else None,
@@ -329,7 +329,9 @@ class FoldTrainer:
             self.model.table.assign(inputs.everything())
         return self.model
 
-    def _batches(self, data: Task, inputs: Inputs, arch: str) -> tuple[batches.Batches, batches.Batches | None]:
+    def _batches(
+        self, data: FoldData, inputs: ModelInputs, arch: str
+    ) -> tuple[batches.Batches, batches.Batches | None]:
         """Training batches and, where the fold has validation rows, validation batches."""
         config, parts = self.settings, self.replicas.count
         (rows, labels), (validation, truth) = data.targets(arch), data.validation
@@ -350,7 +352,7 @@ class FoldTrainer:
         if self.model is None:
             return {}
         kind = self.settings.precision.removeprefix("mixed_")
-        flops, peak = devices.training_flops(self.model.network), devices.matrix_rate(kind) * self.replicas.count
+        flops, peak = devices.training_flops(self.model.network), devices.matmul_rate(kind) * self.replicas.count
         found: dict[str, Any] = {
             "gigaflops_per_clip": round(flops / 1e9, 4),
             "matrix_gigaflops_per_second": round(peak / 1e9, 1),

@@ -20,7 +20,7 @@ from pipeline.core import config, files
 from pipeline.core.errors import StoreError
 from pipeline.dataset import shards
 from pipeline.extract import cache
-from pipeline.extract.storage import REFERENCES, Place, Reference, Store, filesystem, reached
+from pipeline.extract.storage import REFERENCES, Reference, Storage, StorageSettings, filesystem, storage_errors
 
 UNPACKED, TRAINING = "unpacked", "training"
 FORMS = {  # folder and name of each kind of file
@@ -47,15 +47,15 @@ class Item:
     shared: bool = False
 
 
-def place(params: Mapping[str, Any]) -> Place:
+def storage_from_params(params: Mapping[str, Any]) -> Storage:
     """Return the storage of the clip cache. Without a section ``store`` the environment decides."""
-    return config.build(Store, params.get("store", {}), "store").storage
+    return config.build_dataclass(StorageSettings, params.get("store", {}), "store").storage
 
 
-def kind(partition: str, name: str) -> str:
+def file_kind(partition: str, name: str) -> str:
     """Return the kind of a file, empty if it is none of this program.
 
-    >>> kind("references", "271a413bd339c5709fdceaec41f14f11.json"), kind("references", "notes.txt")
+    >>> file_kind("references", "271a413bd339c5709fdceaec41f14f11.json"), file_kind("references", "notes.txt")
     ('note', '')
     """
     path = f"{partition}/{name}"
@@ -64,36 +64,42 @@ def kind(partition: str, name: str) -> str:
     return found and ("unfinished" if whole != path else found)
 
 
-def is_drawer(name: str) -> bool:
+def _is_cache_folder(name: str) -> bool:
     """Say whether a folder is one of a clip cache."""
     return name not in (UNPACKED, TRAINING) and any(
         re.fullmatch(form.partition("/")[0], name) for form in FORMS.values()
     )
 
 
-def here(storage: Place) -> list[Item]:
+def local_items(storage: Storage) -> list[Item]:
     """List the files of the clip cache on this machine."""
-    return [item for root in storage.roots for path in inside(root) if is_drawer(path.name) for item in scan(path)]
+    return [
+        item
+        for root in storage.roots
+        for path in _list_folder(root)
+        if _is_cache_folder(path.name)
+        for item in _scan_folder(path)
+    ]
 
 
 def unpacked_items() -> list[Item]:
     """List the files of training, which all clip caches of this machine share: unpacked shards and checkpoints."""
-    folders = [home for name in (UNPACKED, TRAINING) for home in files.homes(files.cache_folder() / name)]
-    return [item for folder in folders for item in scan(folder)]
+    folders = [home for name in (UNPACKED, TRAINING) for home in files.cache_locations(files.cache_folder() / name)]
+    return [item for folder in folders for item in _scan_folder(folder)]
 
 
-def scan(folder: Path) -> list[Item]:
+def _scan_folder(folder: Path) -> list[Item]:
     """List the files of this program in one folder; files deleted meanwhile are left out."""
     found = []
-    for path in inside(folder):
-        if what := kind(folder.name, path.name):
+    for path in _list_folder(folder):
+        if what := file_kind(folder.name, path.name):
             with suppress(FileNotFoundError, PermissionError):
                 status = path.stat()
                 found.append(Item(what, folder.name, path.name, str(path), status.st_size, status.st_mtime))
     return found
 
 
-def inside(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     """List a folder in order; empty if it does not exist or this user may not read it."""
     try:
         return sorted(folder.iterdir())
@@ -101,13 +107,13 @@ def inside(folder: Path) -> list[Path]:
         return []
 
 
-def closed(storage: Place) -> list[str]:
+def unreadable_note_folders(storage: Storage) -> list[str]:
     """List the folders of notes that this user may not read."""
     folders = [root / REFERENCES for root in storage.roots]
-    return [str(folder) for folder in folders if folder.exists() and not files.is_allowed(folder, os.R_OK | os.X_OK)]
+    return [str(folder) for folder in folders if folder.exists() and not files.has_access(folder, os.R_OK | os.X_OK)]
 
 
-def shared(storage: Place) -> list[Item]:
+def shared_items(storage: Storage) -> list[Item]:
     """List the files of the shared storage, if there is one.
 
     Raises:
@@ -115,16 +121,16 @@ def shared(storage: Place) -> list[Item]:
     """
     if not storage.remote:
         return []
-    with reached(storage.url):
+    with storage_errors(storage.url):
         system, root = filesystem(storage.url)
         system.invalidate_cache()
-        folders = [entry["name"].rstrip("/") for entry in entries(system, root) if entry["type"] == "directory"]
-        ours = [folder for folder in folders if is_drawer(folder.rpartition("/")[2])]
-        found = [item(storage, entry) for folder in ours for entry in entries(system, folder)]
+        folders = [entry["name"].rstrip("/") for entry in _list_shared(system, root) if entry["type"] == "directory"]
+        ours = [folder for folder in folders if _is_cache_folder(folder.rpartition("/")[2])]
+        found = [_shared_item(storage, entry) for folder in ours for entry in _list_shared(system, folder)]
     return [each for each in found if each.kind]
 
 
-def entries(system: Any, path: str) -> list[dict[str, Any]]:
+def _list_shared(system: Any, path: str) -> list[dict[str, Any]]:
     """List a folder of a shared storage, in order."""
     try:
         return sorted(system.ls(path, detail=True), key=lambda entry: str(entry["name"]))
@@ -132,17 +138,17 @@ def entries(system: Any, path: str) -> list[dict[str, Any]]:
         return []
 
 
-def item(storage: Place, entry: dict[str, Any]) -> Item:
+def _shared_item(storage: Storage, entry: dict[str, Any]) -> Item:
     """Convert an entry of an fsspec listing."""
     folder, name = entry["name"].rsplit("/", 2)[-2:]
     path = f"{storage.url.rstrip('/')}/{folder}/{name}"
-    return Item(kind(folder, name), folder, name, path, entry["size"] or 0, moment(entry), shared=True)
+    return Item(file_kind(folder, name), folder, name, path, entry["size"] or 0, written_time(entry), shared=True)
 
 
-def moment(entry: dict[str, Any]) -> float:
+def written_time(entry: dict[str, Any]) -> float:
     """Return when an entry was written, in s since 1970, or now if unknown; file systems have different keys for it.
 
-    >>> moment({"name": "bucket/ser/x", "LastModified": "1970-01-02T00:00:00+00:00"})
+    >>> written_time({"name": "bucket/ser/x", "LastModified": "1970-01-02T00:00:00+00:00"})
     86400.0
     """
     keys = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
@@ -153,7 +159,7 @@ def moment(entry: dict[str, Any]) -> float:
     return time.time()
 
 
-def content(storage: Place, item: Item) -> Iterator[bytes]:
+def read_pieces(storage: Storage, item: Item) -> Iterator[bytes]:
     """Yield the bytes of a file in pieces.
 
     Raises:
@@ -164,30 +170,30 @@ def content(storage: Place, item: Item) -> Iterator[bytes]:
         with Path(item.path).open("rb") as file:
             yield from iter(partial(file.read, 2**20), b"")
         return
-    with reached(storage.url):
+    with storage_errors(storage.url):
         system, root = filesystem(storage.url)
         with system.open(f"{root}/{item.drawer}/{item.name}", "rb") as file:
             yield from iter(partial(file.read, 2**20), b"")
 
 
-def read_notes(storage: Place, items: Iterable[Item]) -> Notes:
+def read_notes(storage: Storage, items: Iterable[Item]) -> Notes:
     """Read the notes among these files; of a local copy and one in the shared storage the newer one counts."""
     found: Notes = {}
     for item in items:
         if item.kind == "note":
-            new, old = note(storage, item), found.get(item.name)
+            new, old = _read_note(storage, item), found.get(item.name)
             found[item.name] = new if old is None or (new and new.written > old.written) else old
     return found
 
 
-def note(storage: Place, item: Item) -> Reference | None:
+def _read_note(storage: Storage, item: Item) -> Reference | None:
     """Read one note; None if it is unreadable."""
     with suppress(OSError):
-        return parse(b"".join(content(storage, item)))
+        return parse_note(b"".join(read_pieces(storage, item)))
     return None
 
 
-def parse(text: bytes) -> Reference | None:
+def parse_note(text: bytes) -> Reference | None:
     """Parse a note; None if it is invalid."""
     try:
         return Reference(**json.loads(text))
@@ -195,17 +201,17 @@ def parse(text: bytes) -> Reference | None:
         return None
 
 
-def living(found: Notes) -> list[Reference]:
+def existing_shards(found: Notes) -> list[Reference]:
     """Return the notes of shards that exist; a shard that this user may not see counts as existing."""
-    return [reference for reference in found.values() if reference and is_alive(reference)]
+    return [reference for reference in found.values() if reference and _may_exist(reference)]
 
 
-def dead_owners(found: Notes) -> set[str]:
+def notes_of_gone_shards(found: Notes) -> set[str]:
     """Return the names of notes of shards that are gone."""
-    return {name for name, reference in found.items() if reference and not is_alive(reference)}
+    return {name for name, reference in found.items() if reference and not _may_exist(reference)}
 
 
-def is_alive(reference: Reference) -> bool:
+def _may_exist(reference: Reference) -> bool:
     """Say whether a shard exists, or may exist."""
     try:
         return reference.alive
@@ -213,11 +219,11 @@ def is_alive(reference: Reference) -> bool:
         return True
 
 
-WORKSPACE = "features/*/*.parquet"  # shards in the folder that holds params.yaml
+WORKSPACE_SHARDS = "features/*/*.parquet"  # shards in the folder that holds params.yaml
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardSummary:
     """A shard made from a partition."""
 
     path: str
@@ -228,7 +234,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Drawer:
+class PartitionSummary:
     """Summary of the segments of one view and identity, on this machine or in the shared storage. Sizes in bytes."""
 
     name: str
@@ -241,11 +247,11 @@ class Drawer:
     unused: int  # bytes of segments from which no existing shard was made
     first_written: float  # s since 1970
     last_written: float
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardSummary, ...]
 
 
 @dataclass(frozen=True)
-class Unpacked:
+class UnpackedFile:
     """A file unpacked for training."""
 
     path: str
@@ -260,46 +266,46 @@ class Inventory:
 
     url: str  # of the shared storage; empty if there is none
     folder: str
-    drawers: tuple[Drawer, ...]
-    unpacked: tuple[Unpacked, ...]
+    drawers: tuple[PartitionSummary, ...]
+    unpacked: tuple[UnpackedFile, ...]
     leftovers: tuple[Item, ...]  # on this machine: unfinished files, locks, notes of shards that are gone
 
 
-def take_inventory(storage: Place) -> Inventory:
+def take_inventory(storage: Storage) -> Inventory:
     """List and summarise everything, without reading tensors.
 
     Raises:
         StoreError: the shared storage cannot be reached.
     """
-    own, training = here(storage), unpacked_items()
-    items = [*own, *shared(storage)]
+    own, training = local_items(storage), unpacked_items()
+    items = [*own, *shared_items(storage)]
     found = read_notes(storage, items)
     return Inventory(
         url=storage.url if storage.remote else "",
         folder=str(storage.folder),
-        drawers=tuple(drawers(items, found)),
-        unpacked=tuple(unpacked(training, storage)),
-        leftovers=tuple(leftovers([*own, *training], found)),
+        drawers=tuple(_summarise_partitions(items, found)),
+        unpacked=tuple(unpacked_files(training, storage)),
+        leftovers=tuple(_leftover_items([*own, *training], found)),
     )
 
 
-def drawers(items: Sequence[Item], found: Notes) -> list[Drawer]:
+def _summarise_partitions(items: Sequence[Item], found: Notes) -> list[PartitionSummary]:
     """Summarise the segments by partition, those of this machine first."""
     grouped: dict[tuple[bool, str], list[Item]] = {}
     for item in items:
         if item.kind == "segment":
             grouped.setdefault((item.shared, item.drawer), []).append(item)
     notes = [note for note in found.values() if note]
-    return [drawer(group, notes) for _, group in sorted(grouped.items())]
+    return [_summarise_partition(group, notes) for _, group in sorted(grouped.items())]
 
 
-def drawer(items: Sequence[Item], notes: Sequence[Reference]) -> Drawer:
+def _summarise_partition(items: Sequence[Item], notes: Sequence[Reference]) -> PartitionSummary:
     """Summarise one partition."""
     name, shared = items[0].drawer, items[0].shared
-    opened = [] if shared else [open_segment(item) for item in items]
-    own = [shard(note) for note in notes if note.drawer == name]
-    used = {segment for note in notes if note.drawer == name and is_alive(note) for segment in note.segments}
-    return Drawer(
+    opened = [] if shared else [_segment_identity(item) for item in items]
+    own = [_summarise_shard(note) for note in notes if note.drawer == name]
+    used = {segment for note in notes if note.drawer == name and _may_exist(note) for segment in note.segments}
+    return PartitionSummary(
         name=name,
         shared=shared,
         identity=next((identity for identity, _ in filter(None, opened)), {}),
@@ -314,23 +320,25 @@ def drawer(items: Sequence[Item], notes: Sequence[Reference]) -> Drawer:
     )
 
 
-def open_segment(item: Item) -> tuple[dict[str, Any], int] | None:
+def _segment_identity(item: Item) -> tuple[dict[str, Any], int] | None:
     """Read identity and number of rows of a segment; None if it is damaged."""
     try:
-        table = cache.open_segment(Path(item.path))
+        table = cache.open_segment_table(Path(item.path))
         about = json.loads(table.schema.metadata[b"ser"])
     except (StoreError, ValueError):
         return None
     return {key: value for key, value in about.items() if key != "shape"}, table.num_rows
 
 
-def shard(note: Reference) -> Shard:
+def _summarise_shard(note: Reference) -> ShardSummary:
     """Describe the shard of a note."""
-    alive, local = is_alive(note), note.machine == platform.node()
-    return Shard(note.shard, note.machine, note.written, alive, clips(Path(note.shard)) if alive and local else None)
+    alive, local = _may_exist(note), note.machine == platform.node()
+    return ShardSummary(
+        note.shard, note.machine, note.written, alive, _count_clips(Path(note.shard)) if alive and local else None
+    )
 
 
-def clips(path: Path) -> int | None:
+def _count_clips(path: Path) -> int | None:
     """Count the clips of a shard; None if it cannot be read from here."""
     try:
         file, layout = shards.open_shard(path)
@@ -339,28 +347,28 @@ def clips(path: Path) -> int | None:
     return int(file.metadata.num_rows) // max(1, len(layout.augment))
 
 
-def unpacked(items: Sequence[Item], storage: Place) -> list[Unpacked]:
+def unpacked_files(items: Sequence[Item], storage: Storage) -> list[UnpackedFile]:
     """Find the shards to which unpacked files belong."""
     found = [item for item in items if item.kind == "unpacked"]
-    owners = hashes(storage) if found else {}
-    return [Unpacked(item.path, item.size, item.written, owners.get(item.name.partition("-")[0])) for item in found]
+    owners = _known_shard_hashes(storage) if found else {}
+    return [UnpackedFile(item.path, item.size, item.written, owners.get(item.name.partition("-")[0])) for item in found]
 
 
-def hashes(storage: Place) -> dict[str, str]:
+def _known_shard_hashes(storage: Storage) -> dict[str, str]:
     """Hash all shards known on this machine: those below the current folder, and those with notes.
 
     All clip caches of this machine are searched for notes, because their shards are unpacked into one folder.
     """
-    caches = [home.parent for home in files.homes(files.cache_folder() / "clips")]
+    caches = [home.parent for home in files.cache_locations(files.cache_folder() / "clips")]
     own = [folder for cache in caches for folder in (cache / "clips", *sorted(cache.glob("mirror/*")))]
     folders = dict.fromkeys([*storage.roots, *own])
-    notes = read_notes(storage, [item for folder in folders for item in scan(folder / REFERENCES)])
-    known = [Path(note.shard) for note in living(notes)]
-    paths = dict.fromkeys([*(path.absolute() for path in Path().glob(WORKSPACE)), *known])
-    return {found: str(path) for path in paths if (found := shard_hash(path))}
+    notes = read_notes(storage, [item for folder in folders for item in _scan_folder(folder / REFERENCES)])
+    known = [Path(note.shard) for note in existing_shards(notes)]
+    paths = dict.fromkeys([*(path.absolute() for path in Path().glob(WORKSPACE_SHARDS)), *known])
+    return {found: str(path) for path in paths if (found := _shard_hash(path))}
 
 
-def shard_hash(path: Path) -> str:
+def _shard_hash(path: Path) -> str:
     """Hash a shard; empty if it does not exist."""
     try:
         return files.file_hash(path)
@@ -368,7 +376,7 @@ def shard_hash(path: Path) -> str:
         return ""
 
 
-def leftovers(items: Iterable[Item], found: Notes) -> list[Item]:
+def _leftover_items(items: Iterable[Item], found: Notes) -> list[Item]:
     """List what nobody needs any more, or only while an extraction runs."""
-    dead = dead_owners(found)
+    dead = notes_of_gone_shards(found)
     return [item for item in items if item.kind in ("unfinished", "lock") or item.name in dead]
