@@ -1,0 +1,113 @@
+"""Several devices that share each batch learn what one learns: proved on two halves of a CPU."""
+
+import importlib.util
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.core.errors import SettingError
+from pipeline.train import devices
+from pipeline.train.devices import Device
+from tests.paths import ROOT
+from tests.training import artefacts
+
+BACKENDS = ("tensorflow", "jax")
+RUN = """
+import json, sys
+from pathlib import Path
+from pipeline.train import stage
+from tests.training import params
+base, count = Path(sys.argv[1]), int(sys.argv[2])
+values = params(arch=sys.argv[4], **{"epochs": 4, "folds": "first", "learning_rate": 3e-3} | json.loads(sys.argv[5]))
+values["model"]["cnn"] |= {"dropout": 0.0}
+values["model"]["crnn1d"] |= {"filters": [4, 4], "units": 4, "dropout": 0.0}
+values["device"] = {"count": count, "resident": sys.argv[3] == "resident"}
+name = "-".join(sys.argv[2:5])
+stage.run(
+    base / "clips.parquet", [base / "own.parquet"], base / "audit.json", output=base / name,
+    metrics=base / f"{name}.json", params=values, cache=base / "cache",
+)
+"""
+
+
+def train_on(backend, base, count, feed="mapped", arch="cnn", **settings):
+    """Train in a process of its own, since a CPU is divided only once; give its history and its figures."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed here: 'make test-backends' has an environment for each backend")
+    places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    words = [sys.executable, "-c", RUN, str(base), str(count), feed, arch, json.dumps(settings)]
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": places}
+    done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = f"{count}-{feed}-{arch}"
+    return pd.read_csv(base / name / "fold-0/history.csv"), json.loads((base / name / "bundle.json").read_text())[
+        "training"
+    ]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("feed", "arch"), [("mapped", "cnn"), ("resident", "crnn1d")])
+def test_two_devices_have_the_losses_of_one(tmp_path, backend, feed, arch):
+    base = artefacts(tmp_path)
+    one, alone = train_on(backend, base, 1, feed, arch)
+    two, both = train_on(backend, base, 2, feed, arch)
+    assert (alone["devices"], both["devices"]) == (1, 2)
+    assert one["loss"].nunique() == 4
+    for column in ("loss", "val_loss"):
+        assert np.abs(one[column] - two[column]).max() < 1e-4, column
+    pd.testing.assert_frame_equal(one[["val_uar", "val_accuracy"]], two[["val_uar", "val_accuracy"]])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rows_that_cannot_be_shared_are_passed_over_or_weigh_nothing(tmp_path, backend):
+    """72 rows in batches of 30 leave 12; with 3 devices, 12 rows to judge by are even, with 5 neither is."""
+    base = artefacts(tmp_path)
+    one, _ = train_on(backend, base, 1, batch_size=30, learning_rate=1e-9)
+    five, _ = train_on(backend, base, 5, batch_size=30, learning_rate=1e-9)
+    assert np.abs(one["val_loss"] - five["val_loss"]).max() < 1e-4
+    pd.testing.assert_frame_equal(one[["val_uar", "val_accuracy"]], five[["val_uar", "val_accuracy"]])
+
+
+def test_what_cannot_be_is_said(monkeypatch):
+    monkeypatch.setattr(devices, "split", lambda _: None)  # or this process would have 64 devices from here on
+    with pytest.raises(SettingError, match=r"device\.count is 0, expected 1 or more"):
+        Device(count=0)
+    with pytest.raises(SettingError, match=r"device\.steps_per_call is 0"):
+        Device(steps_per_call=0)
+    with pytest.raises(SettingError, match=r"device\.count is 64, and "), devices.spread(64):
+        raise AssertionError
+
+
+def test_the_device_is_named():
+    assert devices.name().split(":")[0] in {"cpu", "gpu", "cuda", "tpu", "mps"}
+
+
+def test_features_stay_where_they_are_on_a_cpu():
+    if devices.on_accelerator():
+        pytest.skip("there is an accelerator here")
+    assert not Device().keeps(1)
+    assert Device(resident=True).keeps(2**60)
+
+
+def test_features_go_to_an_accelerator_that_holds_them(monkeypatch):
+    monkeypatch.setattr(devices, "name", lambda: "gpu:0")
+    monkeypatch.setattr(devices, "capacity", lambda: 1000)
+    assert Device().keeps(500)
+    assert not Device().keeps(501)
+    assert not Device(resident=False).keeps(1)
+
+
+def test_several_steps_are_one_call_where_the_backend_has_such_calls(monkeypatch):
+    torch = keras.backend.backend() == "torch"
+    assert Device(steps_per_call=8).steps == (1 if torch else 8)
+    monkeypatch.setattr(devices, "name", lambda: "gpu:0")
+    assert Device().steps == (1 if torch else devices.CALL)
