@@ -218,24 +218,6 @@ def test_the_program_itself(clips):
     assert Path("f.csv").read_bytes() == Path("g.csv").read_bytes()
 
 
-COMMANDS = [[], ["extract"], ["inspect"], ["corpora"], ["compare"]]
-
-
-@pytest.mark.parametrize("words", [[*command, "--help"] for command in COMMANDS])
-def test_help_imports_nothing_heavy(words):
-    """What takes its time to start: no stopwatch, which a busy machine would stop too late."""
-    script = (
-        "import sys; from pipeline.cli.main import main\n"
-        f"try: main({words})\n"
-        "except SystemExit: print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    heavy = {"numpy", "scipy", "pandas", "pyarrow", "matplotlib", "joblib", "numba", "librosa", "soundfile", "sklearn"}
-    heavy |= {"dvc", "fsspec"}
-    assert done.stdout.startswith("Usage:")
-    assert not heavy & set(done.stdout.splitlines()[-1].split())
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A clip cache with a segment that a shard needs and one that none does, both old; and its folder."""

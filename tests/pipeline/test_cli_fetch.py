@@ -177,14 +177,6 @@ def test_an_unknown_corpus_is_one_sentence(emodb):
     assert "corpus 'cremad' is unknown, did you mean 'crema_d'?" in result.stderr
 
 
-def test_help_imports_nothing_heavy():
-    script = "import sys; from pipeline.cli.main import main\ntry: main(['corpora', 'fetch', '--help'])\n"
-    script += "except SystemExit: print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.startswith("Usage:")
-    assert not {"pandas", "pooch", "requests", "tqdm", "filelock"} & set(done.stdout.splitlines()[-1].split())
-
-
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -364,16 +364,6 @@ def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path)
     assert "which nobody has of a single recording" in transductive
 
 
-def test_help_starts_in_a_blink_and_without_keras(bundle):
-    script = (
-        "import sys; from pipeline.cli.main import main\n"
-        "try: main(['predict', '--help'])\n"
-        "except SystemExit: print(*{'keras', 'tensorflow', 'pandas', 'numpy', 'soundfile'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.splitlines()[-1] == ""
-
-
 def test_the_table_is_for_people(bundle, tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(1), RATE)
     soundfile.write(tmp_path / "b.wav", noise(5), RATE)

@@ -26,40 +26,46 @@ import json, sys
 from pathlib import Path
 from pipeline.train import stage
 from tests.training import params
-base, count = Path(sys.argv[1]), int(sys.argv[2])
-values = params(arch=sys.argv[4], **{"epochs": 4, "folds": "first", "learning_rate": 3e-3} | json.loads(sys.argv[5]))
-values["model"]["cnn"] |= {"dropout": 0.0}
-values["model"]["crnn1d"] |= {"filters": [4, 4], "units": 4, "dropout": 0.0}
-values["device"] = {"count": count, "resident": sys.argv[3] == "resident"}
-name = "-".join(sys.argv[2:5])
-stage.run(
-    base / "clips.parquet", [base / "own.parquet"], base / "audit.json", output=base / name,
-    metrics=base / f"{name}.json", params=values, cache=base / "cache",
-)
+base, count, jobs = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+for name, (feed, arch, settings) in jobs.items():
+    values = params(arch=arch, **{"epochs": 4, "folds": "first", "learning_rate": 3e-3} | settings)
+    values["model"]["cnn"] |= {"dropout": 0.0}
+    values["model"]["crnn1d"] |= {"filters": [4, 4], "units": 4, "dropout": 0.0}
+    values["device"] = {"count": count, "resident": feed == "resident"}
+    stage.run(
+        base / "clips.parquet", [base / "own.parquet"], base / "audit.json", output=base / f"{count}-{name}",
+        metrics=base / f"{count}-{name}.json", params=values, cache=base / "cache",
+    )
 """
+UNEVEN = {"batch_size": 30, "learning_rate": 1e-9}
+JOBS = {"mapped": ("mapped", "cnn", {}), "resident": ("resident", "crnn1d", {}), "uneven": ("mapped", "cnn", UNEVEN)}
+COUNTS = {1: list(JOBS), 2: ["mapped", "resident"], 5: ["uneven"]}
 
 
-def train_on(backend, base, count, feed="mapped", arch="cnn", **settings):
-    """Train in a process of its own, since a CPU is divided only once; give its history and its figures."""
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed here: 'make test-backends' has an environment for each backend")
+@pytest.fixture(scope="module", params=BACKENDS)
+def trained(request, tmp_path_factory):
+    """A folder with all trainings, a process for each number of devices, since a CPU is divided only once."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed here: 'make test-backends' has an environment for each backend")
+    base = artefacts(tmp_path_factory.mktemp("devices"))
     places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    words = [sys.executable, "-c", RUN, str(base), str(count), feed, arch, json.dumps(settings)]
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": places}
-    done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    name = f"{count}-{feed}-{arch}"
-    return pd.read_csv(base / name / "fold-0/history.csv"), json.loads((base / name / "bundle.json").read_text())[
-        "training"
-    ]
+    environment = os.environ | {"KERAS_BACKEND": request.param, "PYTHONPATH": places}
+    for count, names in COUNTS.items():
+        words = [sys.executable, "-c", RUN, str(base), str(count), json.dumps({name: JOBS[name] for name in names})]
+        done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return base
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("feed", "arch"), [("mapped", "cnn"), ("resident", "crnn1d")])
-def test_two_devices_have_the_losses_of_one(tmp_path, backend, feed, arch):
-    base = artefacts(tmp_path)
-    one, alone = train_on(backend, base, 1, feed, arch)
-    two, both = train_on(backend, base, 2, feed, arch)
+def told(base, count, name):
+    """The history of a training and its figures."""
+    folder = base / f"{count}-{name}"
+    return pd.read_csv(folder / "fold-0/history.csv"), json.loads((folder / "bundle.json").read_text())["training"]
+
+
+@pytest.mark.parametrize("name", ["mapped", "resident"])
+def test_two_devices_have_the_losses_of_one(trained, name):
+    (one, alone), (two, both) = told(trained, 1, name), told(trained, 2, name)
     assert (alone["devices"], both["devices"]) == (1, 2)
     assert one["loss"].nunique() == 4
     for column in ("loss", "val_loss"):
@@ -67,12 +73,9 @@ def test_two_devices_have_the_losses_of_one(tmp_path, backend, feed, arch):
     pd.testing.assert_frame_equal(one[["val_uar", "val_accuracy"]], two[["val_uar", "val_accuracy"]])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_that_cannot_be_shared_are_passed_over_or_weigh_nothing(tmp_path, backend):
+def test_rows_that_cannot_be_shared_are_passed_over_or_weigh_nothing(trained):
     """72 rows in batches of 30 leave 12; with 3 devices, 12 rows to judge by are even, with 5 neither is."""
-    base = artefacts(tmp_path)
-    one, _ = train_on(backend, base, 1, batch_size=30, learning_rate=1e-9)
-    five, _ = train_on(backend, base, 5, batch_size=30, learning_rate=1e-9)
+    (one, _), (five, _) = told(trained, 1, "uneven"), told(trained, 5, "uneven")
     assert np.abs(one["val_loss"] - five["val_loss"]).max() < 1e-4
     pd.testing.assert_frame_equal(one[["val_uar", "val_accuracy"]], five[["val_uar", "val_accuracy"]])
 
