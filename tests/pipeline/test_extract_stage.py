@@ -25,18 +25,11 @@ from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import augment, extractor, preprocess, views
 from pipeline.signal.settings import Audio, Augment, variants
 from tests.paths import ROOT
+from tests.sounds import phrase
 
 RATE = 16_000
 PARAMS = config.read(ROOT / "params.yaml")
 SETTINGS = extractor.from_params(PARAMS)
-
-
-def speechlike(number: int, seconds: float = 1.5) -> np.ndarray:
-    """A vibrato tone with harmonics between silences, another one for each number."""
-    t = np.arange(round(seconds * RATE)) / RATE
-    phase = 2 * np.pi * (120 + 7 * number) * t + 2 * np.sin(2 * np.pi * 5 * t)
-    sound = sum(np.sin(k * phase) / k for k in range(1, 12)) * np.sin(np.pi * t / seconds) ** 2
-    return np.concatenate([np.zeros(4000), 0.2 * sound, np.zeros(4000)])
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def corpus(tmp_path):
         path = folder / f"Actor_{number % 2 + 1:02}/03-01-05-01-01-0{number % 2 + 1}-{number % 2 + 1:02}.wav"
         path = path.with_name(f"03-01-0{number + 1}-01-01-01-{number % 2 + 1:02}.wav")
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, speechlike(number), RATE)
+        soundfile.write(path, phrase(number, 1.5), RATE)
     ingest_stage.run("ravdess", folder, tmp_path / "ravdess.parquet", limits=measure.Limits())
     return folder
 
@@ -241,7 +234,7 @@ def test_what_killed_processes_left_of_a_shard_goes_after_an_hour(corpus):
 
 def test_a_new_clip_is_the_only_one_extracted(corpus, capsys):
     extracted(corpus)
-    soundfile.write(corpus / "Actor_01/03-01-07-01-01-01-01.wav", speechlike(9), RATE)
+    soundfile.write(corpus / "Actor_01/03-01-07-01-01-01-01.wav", phrase(9, 1.5), RATE)
     ingest_stage.run("ravdess", corpus, corpus.parent / "ravdess.parquet", limits=measure.Limits())
     extracted(corpus)
     assert "7 clips × 4 rows, 6 from the clip cache, 1 to extract" in capsys.readouterr().out
@@ -352,7 +345,7 @@ def damaged(data: bytes, place: str) -> bytes:
 def test_a_changed_file_is_named_and_loses_nothing_else(corpus):
     victim = corpus / "Actor_01/03-01-03-01-01-01-01.wav"
     whole = victim.read_bytes()
-    soundfile.write(victim, speechlike(30), RATE)
+    soundfile.write(victim, phrase(30, 1.5), RATE)
     with pytest.raises(SerError, match="1 of 6 clips could not be read.*03-01-03.*changed since it was ingested"):
         extracted(corpus)
     assert not [path for path in (corpus.parent / "features").rglob("*") if path.is_file()]
@@ -408,7 +401,7 @@ def test_real_clips_equal_librosa_from_file_to_view(corpora):
 def test_what_is_made_together_changes_no_number(tmp_path, seconds):
     """The vocoder may take over the spectrum of a view; it must not matter whether that view is wanted."""
     path = tmp_path / "x.wav"
-    soundfile.write(path, speechlike(3), RATE)
+    soundfile.write(path, phrase(3, 1.5), RATE)
     features = replace(SETTINGS.features, logmel=views.LogMel(n_fft=2048, hop=512))
     settings = replace(
         SETTINGS, features=features, audio=replace(SETTINGS.audio, seconds=seconds),

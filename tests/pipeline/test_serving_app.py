@@ -29,18 +29,13 @@ from pipeline.serving.inputs import hear
 from pipeline.serving.limits import ENVELOPE, BusyError, Desk, Gate, Limits, TooLargeError, read
 from pipeline.serving.predictor import Predictor, open_all
 from pipeline.serving.results import Answer, Span
+from tests.sounds import buzz
 
 pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
 
 RATE = 16_000
 MB = 2**20
 SMALL = Limits(megabytes=1, seconds=30, at_once=2, upload=3)
-
-
-def voice(seconds: float = 2.0) -> np.ndarray:
-    """A buzz that comes and goes."""
-    time_ = np.arange(round(seconds * RATE)) / RATE
-    return 0.3 * np.sign(np.sin(2 * np.pi * (150 + 30 * np.sin(5 * time_)) * time_)) * np.abs(np.sin(4 * time_))
 
 
 def wav(samples: np.ndarray, rate: int = RATE, **more: Any) -> bytes:
@@ -108,7 +103,7 @@ def own_answer(predictor: Predictor, data: bytes, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 9.0])
 def test_the_api_answers_what_the_predictor_does(port, predictor, seconds):
-    data = wav(voice(seconds))
+    data = wav(buzz(seconds))
     status, told = ask(port, "/predict", data)
     own = own_answer(predictor, data, "The recording")
     card = predictor.members[0].card
@@ -121,7 +116,7 @@ def test_the_api_answers_what_the_predictor_does(port, predictor, seconds):
 
 
 def test_a_form_answers_the_same_and_keeps_the_name(port):
-    data = wav(voice())
+    data = wav(buzz(2))
     body, kind = form("my <b>.wav", data)
     _, bare = ask(port, "/predict", data)
     status, told = ask(port, "/predict", body, Content_Type=kind)
@@ -135,7 +130,7 @@ def test_the_model_says_how_good_it_is_and_what_may_be_asked(port, predictor):
     assert ask(port, "/health") == (200, {"status": "ok"})
 
 
-WHOLE = wav(voice())
+WHOLE = wav(buzz(2))
 BAD = {
     "empty": (b"", 422, "has no bytes"),
     "text": (b"no sound at all", 422, "is no audio"),
@@ -247,7 +242,7 @@ def test_a_recording_that_does_not_arrive_frees_its_place(port, desk):
 
 def test_answers_are_the_same_for_many_at_once(predictor, tmp_path):
     desk = Desk(predictor, predictor.plan())
-    clips = [wav(voice(seconds)) for seconds in (1, 2, 7, 3, 1.5, 8)]
+    clips = [wav(buzz(seconds)) for seconds in (1, 2, 7, 3, 1.5, 8)]
     alone = [own_answer(predictor, clip, "The recording") for clip in clips]
     found: dict[int, Any] = {}
 
@@ -324,7 +319,7 @@ def test_the_timeline_is_coloured_by_probability_and_grey_where_nobody_speaks():
 
 def test_the_picture_has_a_panel_more_for_a_long_recording(desk):
     for seconds, panels in ((2, 2), (8, 3)):
-        judged = desk.judge(wav(voice(seconds)), name="x")
+        judged = desk.judge(wav(buzz(seconds)), name="x")
         figure = pictures.picture(judged.recording, desk.predictor.hearings[0], judged.answer)
         assert len(figure.axes) == panels
         assert {axes.get_xlim() for axes in figure.axes} == {(0.0, float(seconds))}

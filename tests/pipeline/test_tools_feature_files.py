@@ -25,19 +25,12 @@ from pipeline.signal.settings import variants
 from pipeline.tools import feature_files
 from pipeline.tools.find_audio import find_audio_files
 from tests.paths import ROOT
+from tests.sounds import phrase
 
 RATE = 16_000
 SETTINGS = extractor.from_params(config.read(ROOT / "params.yaml"))
 VARIANTS = variants(SETTINGS.augment)
 FORMATS = ("parquet", "npz", "csv")
-
-
-def speechlike(number: int, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
-    """A vibrato tone with harmonics between silences, another one for each number."""
-    t = np.arange(round(seconds * rate)) / rate
-    phase = 2 * np.pi * (120 + 7 * number) * t + 2 * np.sin(2 * np.pi * 5 * t)
-    sound = sum(np.sin(k * phase) / k for k in range(1, 12)) * np.sin(np.pi * t / seconds) ** 2
-    return np.concatenate([np.zeros(rate // 4), 0.2 * sound, np.zeros(rate // 4)])
 
 
 @pytest.fixture
@@ -48,10 +41,10 @@ def folder(tmp_path):
         path = top / f"Actor_{number % 2 + 1:02}/03-01-0{number}-01-01-01-{number % 2 + 1:02}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         if number == 2:
-            sound = speechlike(number, rate=48_000)
+            sound = phrase(number, 1.0, rate=48_000)
             soundfile.write(path.with_suffix(".flac"), np.stack([sound, 0 * sound], axis=1), 48_000)
         else:
-            soundfile.write(path, speechlike(number, 4.0 if number == 3 else 1.0), RATE)
+            soundfile.write(path, phrase(number, 4.0 if number == 3 else 1.0), RATE)
     return top
 
 
@@ -216,7 +209,7 @@ def test_names_full_of_signs_and_files_of_the_system(tmp_path, monkeypatch):
 
 def test_awkward_names_survive_all_formats(tmp_path):
     name = 'a, "b"\'s ö $1.wav'
-    soundfile.write(tmp_path / name, speechlike(3), RATE)
+    soundfile.write(tmp_path / name, phrase(3, 1.0), RATE)
     for suffix in FORMATS:
         exported([tmp_path / name], tmp_path / f"f.{suffix}")
     assert loaded(tmp_path / "f.parquet")[0]["clip_id"].tolist() == [name]

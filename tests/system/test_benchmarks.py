@@ -34,17 +34,10 @@ from pipeline.dataset import shards
 from pipeline.dataset import table as dataset_table
 from pipeline.extract import worker
 from pipeline.serving.predictor import open_all
+from tests.sounds import hiss, phrase
 
 RATE = 48_000
 CLIPS = 9
-
-
-def speechlike(number, seconds=3.4):
-    """A vibrato tone with harmonics over a floor of noise, another one for each number."""
-    t = np.arange(round(seconds * RATE)) / RATE
-    phase = 2 * np.pi * (120 + 7 * number) * t + 2 * np.sin(2 * np.pi * 5 * t)
-    sound = sum(np.sin(k * phase) / k for k in range(1, 12)) * np.sin(np.pi * t / seconds) ** 2
-    return 0.2 * sound + 1e-3 * np.random.default_rng(number).standard_normal(t.size)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +47,11 @@ def job(tmp_path_factory):
     folder = scratch / "RAVDESS/Actor_01"
     folder.mkdir(parents=True)
     for number in range(CLIPS):
-        soundfile.write(folder / f"03-01-0{number % 8 + 1}-01-01-0{number // 8 + 1}-01.wav", speechlike(number), RATE)
+        soundfile.write(
+            folder / f"03-01-0{number % 8 + 1}-01-01-0{number // 8 + 1}-01.wav",
+            phrase(number, 3.4, silence=0, rate=RATE) + hiss(round(3.4 * RATE), level=1e-3, seed=number),
+            RATE,
+        )
     taken = corpus.take("ravdess", folder.parent, scratch, clips=8, workers=1)
     return corpus.Job(
         corpora=(taken,), scratch=scratch, workers=1, rounds=2, rows=40, csv_rows=24, batches=4, sizes=(4, 20)

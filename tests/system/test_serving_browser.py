@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-RATE = 16_000
+from tests.sounds import RATE, buzz
+
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--use-fake-device-for-media-stream",
@@ -109,9 +110,7 @@ def browser(request: pytest.FixtureRequest, programs: tuple[str, str], page: str
 
 
 def clip(path: Path, seconds: float) -> Path:
-    times = np.arange(round(seconds * RATE)) / RATE
-    buzz = np.sign(np.sin(2 * np.pi * (150 + 30 * np.sin(5 * times)) * times))
-    soundfile.write(path, 0.3 * buzz * np.abs(np.sin(4 * times)), RATE)
+    soundfile.write(path, buzz(seconds), RATE)
     return path
 
 

@@ -1,13 +1,10 @@
 """Trimming against librosa, the rest against what it promises."""
 
-import os
 from dataclasses import fields, replace
-from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
-import soundfile
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,29 +14,16 @@ from pipeline.core.errors import SettingError
 from pipeline.signal import preprocess
 from pipeline.signal.preprocess import condition, fit_length, trim
 from pipeline.signal.settings import Audio
+from tests.sounds import hiss, real_clips
 
 RATE = 16_000
 
 
-def hiss(samples, *, level, seed=0):
-    return (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-
 def word(before, loud, after, *, floor=1e-4):
     """A loud noise between two stretches of quiet noise, or of digital silence where the floor is 0."""
-    return np.concatenate([hiss(before, level=floor), hiss(loud, level=0.1, seed=1), hiss(after, level=floor, seed=2)])
-
-
-def real_clips():
-    root = os.environ.get("SER_CORPORA")
-    if not root:
-        pytest.skip("SER_CORPORA names no folder with RAVDESS and EmoDB")
-    for corpus in ("RAVDESS", "EmoDB"):
-        paths = sorted(p for p in (Path(root) / corpus).rglob("*") if p.suffix in {".wav", ".flac"})
-        assert len(paths) >= 6, f"{root}/{corpus} holds too few clips"
-        for path in paths[:: len(paths) // 6][:6]:
-            signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            yield soxr.resample(signal.mean(axis=1), rate, RATE)
+    return np.concatenate(
+        [hiss(before, level=floor, seed=0), hiss(loud, level=0.1, seed=1), hiss(after, level=floor, seed=2)]
+    )
 
 
 @pytest.mark.parametrize("top_db", [10, 30, 60])
@@ -54,7 +38,8 @@ def test_trim_equals_librosa(shape, floor, top_db):
 
 def test_trim_equals_librosa_on_real_clips():
     lengths = []
-    for signal in real_clips():
+    for sound, rate in real_clips(6):
+        signal = soxr.resample(sound, rate, RATE)
         ours = trim(signal, top_db=30)
         np.testing.assert_array_equal(ours, librosa.effects.trim(signal, top_db=30)[0])
         lengths.append((len(ours), len(signal)))
@@ -105,13 +90,13 @@ def test_condition_counts_seconds_at_its_own_rate():
 
 
 def test_a_short_clip_stays_short():
-    assert condition(hiss(1000, level=0.1), Audio(trim_db=None)).shape == (1000,)
+    assert condition(hiss(1000), Audio(trim_db=None)).shape == (1000,)
 
 
 @pytest.mark.parametrize(("samples", "offset"), [(0, 0.0), (0, 1.0), (8000, 0.5), (8000, 2.0), (1, 0.1)])
 def test_nothing_left_becomes_one_zero(samples, offset):
     for trim_db in (30.0, None):
-        assert condition(hiss(samples, level=0.1), Audio(offset=offset, trim_db=trim_db)).tolist() == [0]
+        assert condition(hiss(samples), Audio(offset=offset, trim_db=trim_db)).tolist() == [0]
 
 
 OTHER = {"sample_rate": 8000, "trim_db": 10.0, "wiener": True, "offset": 0.25, "seconds": 1.0}

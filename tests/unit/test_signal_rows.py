@@ -7,17 +7,10 @@ from scipy.signal import savgol_filter
 
 from pipeline.dataset import functionals
 from pipeline.signal import stft, views
+from tests.sounds import hiss, tone
 
 RATE = 16_000
 CUTS = [(16_000, 1024, 256), (22_050, 2048, 512), (48_000, 4096, 1000), (8000, 400, 160)]
-
-
-def tone(hertz, *, rate=RATE, seconds=1.0):
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def hiss(samples):
-    return (0.1 * np.random.default_rng(5).standard_normal(samples)).astype(np.float32)
 
 
 def vowel(samples):
@@ -144,16 +137,16 @@ def strongest(signal, *, rate=RATE, n_fft=4096):
 @pytest.mark.parametrize("rate", [16_000, 22_050, 48_000])
 @pytest.mark.parametrize("octave", [-1, 0, 1, 2, 3])
 def test_concert_pitch_is_an_a_in_every_octave(octave, rate):
-    assert strongest(tone(440 * 2.0**octave, rate=rate), rate=rate, n_fft=8192) == "a"
+    assert strongest(tone(rate, hertz=440 * 2.0**octave, rate=rate), rate=rate, n_fft=8192) == "a"
 
 
 @pytest.mark.parametrize("step", range(12))
 def test_each_semitone_is_the_next_class(step):
-    assert strongest(tone(440 * 2 ** (step / 12))) == views.CLASSES[(9 + step) % 12]
+    assert strongest(tone(RATE, hertz=440 * 2 ** (step / 12))) == views.CLASSES[(9 + step) % 12]
 
 
 def test_a_chord_is_its_notes():
-    chord = tone(261.63) + tone(329.63) + tone(392.00)
+    chord = sum(tone(RATE, hertz=hertz) for hertz in (261.63, 329.63, 392.00))
     shares = shares_of(spectrum(chord, n_fft=4096, hop=1024), RATE, 4096)[8]
     assert {views.CLASSES[k] for k in np.argsort(shares)[-3:]} == {"c", "e", "g"}
 

@@ -1,13 +1,10 @@
 """Stretch and pitch against librosa in double precision, against librosa as people run it, and against physics."""
 
-import os
 import warnings
-from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
-import soundfile
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,15 +12,12 @@ from hypothesis import strategies as st
 from pipeline.core.errors import SettingError
 from pipeline.signal import vocoder
 from pipeline.signal.vocoder import pitch, stretch
+from tests.sounds import real_clips, tone
 
 RATE = 16_000
 RATES = [0.25, 0.8, 0.97, 1.15, 2.0]
 SEMITONES = [-12.0, -2.0, 0.7, 3.3]
 LENGTHS = [1, 2, 100, 511, 512, 1023, 2047, 2048, 5000, 20_011]
-
-
-def tone(samples, *, hertz=440.0, level=0.5):
-    return (level * np.sin(2 * np.pi * hertz * np.arange(samples) / RATE)).astype(np.float32)
 
 
 def voice(samples):
@@ -40,19 +34,6 @@ def voice_with_gaps(samples):
     for start, stop in ((0, 0.15), (0.4, 0.6), (0.9, 1)):
         signal[round(start * samples) : round(stop * samples)] = 0
     return signal
-
-
-def real_clips():
-    root = os.environ.get("SER_CORPORA")
-    if not root:
-        pytest.skip("SER_CORPORA names no folder with RAVDESS and EmoDB")
-    for corpus in ("RAVDESS", "EmoDB"):
-        paths = sorted(p for p in (Path(root) / corpus).rglob("*") if p.suffix in {".wav", ".flac"})
-        assert len(paths) >= 6, f"{root}/{corpus} holds too few clips"
-        for path in paths[:: len(paths) // 6][:6]:
-            signal, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            assert np.ptp(signal) > 0.01
-            yield soxr.resample(signal.mean(axis=1), rate, RATE)[: 3 * RATE]
 
 
 def theirs(effect, signal, **options):
@@ -92,7 +73,8 @@ def test_pitch_equals_librosa_in_double_precision(sound, semitones, n_fft):
 
 
 def test_real_clips_equal_librosa_within_a_hundredth():
-    for signal in real_clips():
+    for sound, rate in real_clips(6):
+        signal = soxr.resample(sound, rate, RATE)[: 3 * RATE]
         double = signal.astype(np.float64)
         for rate in (0.85, 1.15):
             ours = stretch(signal, rate)
