@@ -316,3 +316,21 @@ def test_experiments_in_temporary_workspaces_and_queues(project):
     assert models["temp-crnn"]["arch"] == "crnn"
     assert models["queued-mfcc"]["features"] == "mfcc"
     assert all(set(data["metrics"]["metrics/train.json"]["data"]) == {"val_uar"} for data in found.values())
+
+
+def test_a_second_clone_trains_without_extracting_anything(project, bucket, tmp_path):
+    pytest.importorskip("dvc_s3", reason="DVC cannot reach S3")
+    other = Project(tmp_path / "other")
+    other.base.mkdir()
+    project.run("git", "clone", "-q", str(project.folder), str(other.folder))
+    for each in (project, other):
+        each.run("dvc", "remote", "add", "-d", "shared", "s3://ser/dvc")
+    project.run("dvc", "push")
+    other.run("dvc", "pull")
+    assert other.outdated() == set()
+    assert other.stages("repro") == set()
+    assert other.change("model.arch=crnn") == {"train", "evaluate", "report"}
+    assert json.loads((other.folder / "metrics/details.json").read_text())["training"]["arch"] == "crnn"
+    assert not (other.cache / "clips").exists()
+    for path in project.folder.glob("features/*/*.parquet"):
+        assert (other.folder / path.relative_to(project.folder)).read_bytes() == path.read_bytes()

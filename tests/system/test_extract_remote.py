@@ -1,64 +1,11 @@
 """A shared place on S3: another machine decodes nothing, damage is made good, and what breaks off is sent later."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.paths import ROOT
+from tests.buckets import objects
 
 CLIPS = 24
 URL = "s3://ser/store"
-SERVER = """
-from moto.server import ThreadedMotoServer
-import logging, sys
-logging.getLogger("werkzeug").disabled = True
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-print("http://{}:{}".format(*server.get_host_and_port()), flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """A client of an S3 server with the bucket ``ser``; child processes reach it by the environment."""
-    pytest.importorskip("moto.server", reason="moto plays the S3 server")
-    boto3 = pytest.importorskip("boto3", reason="it comes with moto")
-    child = subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_ENDPOINT_URL", child.stdout.readline().strip())
-        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-            file = tmp_path_factory.mktemp("aws") / name
-            file.touch()
-            patch.setenv(name, str(file))
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="ser")
-        yield client
-    child.communicate()
-
-
-@pytest.fixture
-def bucket(s3):
-    """The bucket, empty."""
-    for name in objects(s3):
-        s3.delete_object(Bucket="ser", Key=name)
-    return s3
-
-
-def objects(s3, below: str = "") -> dict[str, bytes]:
-    """What lies in the bucket."""
-    listed = s3.list_objects_v2(Bucket="ser", Prefix=below).get("Contents", ())
-    return {each["Key"]: s3.get_object(Bucket="ser", Key=each["Key"])["Body"].read() for each in listed}
 
 
 def shared(s3) -> dict[str, bytes]:
@@ -198,33 +145,3 @@ def test_workers_of_a_cluster_meet_in_the_bucket(bucket, workplaces, whole, tmp_
     assert place.shards() == whole.shards()
     assert set(shared(bucket)) == set(whole.segments())
     assert shared(bucket) == mirrored(place) == mirrored(mate)
-
-
-def dvc_project(folder: Path):
-    """The project of the tests of DVC, which are no package."""
-    spec = importlib.util.spec_from_file_location("dvc_tests", ROOT / "tests/system/test_dvc.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Project(folder)
-
-
-def test_a_second_clone_trains_without_extracting_anything(bucket, tmp_path):
-    pytest.importorskip("dvc_s3", reason="DVC cannot reach S3")
-    one, two = dvc_project(tmp_path / "one"), dvc_project(tmp_path / "two")
-    one.clone()
-    one.shrink()
-    one.run("git", "init", "-q")
-    one.run("dvc", "remote", "add", "-d", "shared", "s3://ser/dvc")
-    assert "extract@ravdess" in one.stages("repro")
-    one.commit()
-    one.run("dvc", "push")
-    two.base.mkdir()
-    one.run("git", "clone", "-q", str(one.folder), str(two.folder))
-    two.run("dvc", "pull")
-    assert two.outdated() == set()
-    assert two.stages("repro") == set()
-    assert two.change("model.arch=crnn") == {"train", "evaluate", "report"}
-    assert json.loads((two.folder / "metrics/details.json").read_text())["training"]["arch"] == "crnn"
-    assert not (two.cache / "clips").exists()
-    for path in one.folder.glob("features/*/*.parquet"):
-        assert (two.folder / path.relative_to(one.folder)).read_bytes() == path.read_bytes()
