@@ -26,6 +26,7 @@ from pipeline.train import stage as train_stage
 from pipeline.train.batches import Batches
 from pipeline.train.settings import Augment, Train
 from pipeline.train.trainer import Learner
+from tests.bundles import SMALL
 from tests.training import SHAPE, artefacts, params
 
 EVEN = np.ones(3, np.float32)
@@ -271,10 +272,10 @@ def test_half_precision_is_of_the_layers_alone(name, policy):
     """What goes in and comes out, softmax and weights are float32; the work between is not."""
     from pipeline.train import devices
 
-    settings = {"conv1d": {"contours": 0}, "conv2d": {"filters": (4, 4)}}
+    settings = SMALL | {"conv1d": SMALL["conv1d"] | {"contours": 0}, "conv2d": {"filters": (4, 4), "units": (4,)}}
     arch = registry.arch(name)
     with devices.precision(policy):
-        network = arch.build((48, 16), 3, arch.config(**settings.get(name, {})), statistics=sixteen())
+        network = arch.build((48, 16), 3, arch.config(**settings[name]), statistics=sixteen())
     assert keras.config.dtype_policy().name == "float32"
     half = policy.removeprefix("mixed_")
     assert {weight.dtype for weight in network.trainable_weights} == {"float32"}
@@ -285,7 +286,7 @@ def test_half_precision_is_of_the_layers_alone(name, policy):
     patches = np.random.default_rng(0).normal(size=(4, 48, 16)).astype(np.float32)
     out = network(patches)
     assert keras.backend.standardize_dtype(out.dtype) == "float32"
-    whole = arch.build((48, 16), 3, arch.config(**settings.get(name, {})), statistics=sixteen())
+    whole = arch.build((48, 16), 3, arch.config(**settings[name]), statistics=sixteen())
     whole.set_weights(network.get_weights())
     difference = np.abs(ops.convert_to_numpy(out) - ops.convert_to_numpy(whole(patches))).max()
     assert difference < 0.05
