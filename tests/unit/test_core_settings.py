@@ -1,6 +1,7 @@
 """Every setting of params.yaml with values beyond reason: refused by the first stage that reads it, or by none."""
 
 import copy
+import functools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -36,8 +37,11 @@ WILD = [
 ANY_TEXT = {"store.url", "execute.scheduler"}  # an address, which only its owner can judge
 
 
+plan = functools.cache(takes.plan)  # most changes are of something else
+
+
 def reads_demo(params):
-    return takes.plan(config.section(stage.Demo, params, "data.demo").clips, config.seed(params))
+    return plan(config.section(stage.Demo, params, "data.demo").clips, config.seed(params))
 
 
 def reads_ingest(params):
