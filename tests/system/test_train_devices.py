@@ -39,18 +39,21 @@ for name, (feed, arch, settings) in jobs.items():
 """
 UNEVEN = {"batch_size": 30, "learning_rate": 1e-9}
 JOBS = {"mapped": ("mapped", "cnn", {}), "resident": ("resident", "crnn1d", {}), "uneven": ("mapped", "cnn", UNEVEN)}
-COUNTS = {1: list(JOBS), 2: ["mapped", "resident"], 5: ["uneven"]}
+PROCESSES = [(1, list(JOBS)), (2, ["mapped"]), (2, ["resident"]), (5, ["uneven"])]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def trained(request, tmp_path_factory):
-    """A folder with all trainings, a process for each number of devices, since a CPU is divided only once."""
+    """A folder with all trainings: those on one device in a process, each other in its own.
+
+    A CPU is divided only once, and collectives of a second network on several devices would meet those of the first.
+    """
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed here: 'make test-backends' has an environment for each backend")
     base = artefacts(tmp_path_factory.mktemp("devices"))
     places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"KERAS_BACKEND": request.param, "PYTHONPATH": places}
-    for count, names in COUNTS.items():
+    for count, names in PROCESSES:
         words = [sys.executable, "-c", RUN, str(base), str(count), json.dumps({name: JOBS[name] for name in names})]
         done = subprocess.run(words, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
