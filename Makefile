@@ -1,8 +1,11 @@
 # Two commands do everything on a machine with Python 3.11 to 3.13, git and make: `make repro` and `make test`.
 .DEFAULT_GOAL := help
-BACKEND_TESTS := tests/test_networks.py tests/test_stages_train.py tests/test_serving_bundle.py tests/test_backends.py \
-  tests/test_training_learner.py tests/test_training_resume.py tests/test_training_devices.py
-.PHONY: help repro test test-backend test-backends lint bench lock clean tracked
+PYTEST = python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+TESTS := tests/system tests/pipeline tests/unit pipeline
+BACKEND_TESTS := tests/system/test_backends.py tests/system/test_train_devices.py tests/system/test_train_resume.py \
+  tests/pipeline/test_serving_bundle.py tests/pipeline/test_train_networks.py tests/pipeline/test_train_stage.py \
+  tests/pipeline/test_train_trainer.py
+.PHONY: help repro test test-all test-backend test-backends lint bench lock clean tracked
 SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -10,7 +13,8 @@ export DVC_NO_ANALYTICS := 1
 
 help:
 	@echo "make repro  set up everything, run the whole pipeline on the demo corpora, say how good the model is"
-	@echo "make test   set up everything, run the tests"
+	@echo "make test   set up everything, run the quick tests: tests/unit and the examples in the code"
+	@echo "make test-all  run all tests: stages and commands, DVC, kills, several users, servers, a browser"
 	@echo "make test-backends  networks, training and bundles on TensorFlow, JAX and torch, each in its own environment"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure side by side with the usual ways"
@@ -25,7 +29,7 @@ tracked:
 	echo "DVC needs a git repository that knows this folder, and a ZIP brings none. Make one in it, then run make again:" >&2; \
 	echo "  git init -q && git add -A && git commit -qm 'As downloaded'" >&2; exit 1
 
-ifneq (,$(filter repro test test-backend test-backends,$(MAKECMDGOALS)))
+ifneq (,$(filter repro test test-all test-backend test-backends,$(MAKECMDGOALS)))
 .venv/.ready: | tracked
 endif
 
@@ -46,7 +50,11 @@ repro: .venv/.ready
 	@echo "The report, with pictures: metrics/report.html"
 
 test: .venv/.ready
-	python -m pytest -n auto --dist loadfile
+	$(PYTEST)
+
+# The longest files come first, or one of them would end long after all others.
+test-all: .venv/.ready
+	$(PYTEST) $(TESTS)
 
 # Backends come beside TensorFlow, so that a bundle can be held against it.
 .venv-%/.ready: pyproject.toml constraints.txt .venv/.ready
@@ -56,12 +64,12 @@ test: .venv/.ready
 
 # On the backend that KERAS_BACKEND names, in the usual environment.
 test-backend: .venv/.ready
-	python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+	$(PYTEST) $(BACKEND_TESTS)
 
 test-backends: .venv/.ready .venv-jax/.ready .venv-torch/.ready
-	.venv/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
-	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n auto --dist loadfile $(BACKEND_TESTS)
+	.venv/bin/$(PYTEST) $(BACKEND_TESTS)
+	KERAS_BACKEND=jax .venv-jax/bin/$(PYTEST) $(BACKEND_TESTS)
+	KERAS_BACKEND=torch .venv-torch/bin/$(PYTEST) $(BACKEND_TESTS)
 
 lint: .venv/.ready
 	ruff check .

@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks import untrained
 from pipeline.core import config
 from pipeline.train.settings import SVM
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 LABELS = ("angry", "happy", "neutral", "sad")
 SMALL: dict[str, dict[str, Any]] = {  # settings that make a network of each kind tiny
     "cnn": {"filters": [4, 4]},

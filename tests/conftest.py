@@ -20,8 +20,8 @@ import soundfile
 
 from pipeline.core import config
 from pipeline.tools import recipes
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 RATE = 48_000
 
 # A cache of machine code for each test process: two that compile one of librosa's functions for different types at the

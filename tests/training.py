@@ -12,8 +12,8 @@ from pipeline.core import config, files, tables
 from pipeline.dataset import shards
 from pipeline.signal.settings import Audio, LogMel
 from pipeline.split.rows import SPLIT_COLUMNS
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 CLASSES = ["angry", "happy", "sad"]
 SHAPE = (24, 12)
 LAYOUT = shards.Layout(

@@ -50,10 +50,10 @@ def check_network(params: Mapping[str, Any], shape: tuple[int, int], classes: in
     Raises:
         SettingError: a setting cannot work, or the network has too many weights.
     """
-    size = count_weights(params, shape, classes, statistics=statistics)
+    arch, size = config.get_setting(params, "model.arch"), count_weights(params, shape, classes, statistics=statistics)
     if size > MAX_WEIGHTS:
         raise SettingError(
-            f"params.yaml: model.{config.get_setting(params, 'model.arch')} makes a network of {size:,} weights on {shape[0]} "
+            f"params.yaml: model.{arch} makes a network of {size:,} weights on {shape[0]} "
             f"frames of {shape[1]} bins, more than {MAX_WEIGHTS:,}: make its layers narrower."
         )
 
