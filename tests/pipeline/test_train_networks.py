@@ -102,7 +102,7 @@ def test_a_line_has_contours_whole_and_the_rest_frame_by_frame(contours, order):
 def test_a_line_of_uneven_settings_is_refused():
     with pytest.raises(SettingError, match="5 filters, 2 kernels and 5 dropouts, expected one of each"):
         architectures.Conv1d(kernels=(5, 3))
-    with pytest.raises(SettingError, match="contours is 9, expected 0 to the 4 rows"):
+    with pytest.raises(SettingError, match="contours is 9, expected 0 to the 4 bins"):
         architectures.build_conv1d((10, 4), 3, architectures.Conv1d(contours=9), statistics=plain(4))
     with pytest.raises(SettingError, match=r"model\.conv1d\.dropouts\[4\] is 1\.0"):
         architectures.Conv1d(dropouts=(0.0, 0.2, 0.0, 0.2, 1.0))
@@ -275,10 +275,10 @@ def test_early_stopping_goes_by_the_monitor(monitor, mode):
 
 def test_the_rate_falls_by_validation_loss_where_there_is_one():
     config = Train(reduce_after=2, reduce_by=0.3, lowest_rate=1e-4)
-    [reduce] = trainer.learning_rate_schedule(config, judged=True)
+    [reduce] = trainer.learning_rate_schedule(config, validated=True)
     assert (reduce.monitor, reduce.patience, reduce.factor, reduce.min_lr) == ("val_loss", 2, 0.3, 1e-4)
-    assert trainer.learning_rate_schedule(config, judged=False) == []
-    assert trainer.learning_rate_schedule(Train(schedule="constant"), judged=True) == []
+    assert trainer.learning_rate_schedule(config, validated=False) == []
+    assert trainer.learning_rate_schedule(Train(schedule="constant"), validated=True) == []
 
 
 @pytest.mark.parametrize("judged", [True, False])

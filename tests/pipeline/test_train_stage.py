@@ -282,7 +282,7 @@ def test_the_svm_as_the_model_leaves_ties_out_and_its_statistics_are_still_its_o
 @pytest.mark.parametrize(
     ("table", "listeners", "said"),
     [
-        ("voted", None, "split.labels.ties is 'soft', and 2 ties have nothing but votes to learn from"),
+        ("voted", None, "split.labels.ties is 'soft', and 2 ties have no class, only votes"),
         ("voted", "face", "train.soft_labels is 'face', and no clip .* 'ser-features corpora fetch crema_d'"),
         ("clips", "voice", "train.soft_labels is 'voice', and no clip"),
     ],

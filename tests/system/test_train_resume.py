@@ -77,7 +77,7 @@ def kill(folder: Path, sign: str) -> str:
 
 
 def weights(folder: Path, place: str) -> list[np.ndarray]:
-    return models.load_model(folder / "models/trained", place, "cnn").network.get_weights()
+    return models.load_model(folder / "models/trained" / place, "cnn").network.get_weights()
 
 
 def test_three_kills_change_nothing(tmp_path):

@@ -11,7 +11,7 @@ from pipeline.core import tables
 from pipeline.dataset.shards import Layout
 from pipeline.train.bundle import Card
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("data", "features", "models")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
