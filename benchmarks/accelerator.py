@@ -21,7 +21,7 @@ from pipeline.core import config, machine
 from pipeline.dataset import inputs as dataset_inputs
 from pipeline.dataset.inputs import ModelInputs
 from pipeline.signal import extractor
-from pipeline.train import batches, devices, registry, trainer
+from pipeline.train import architectures, batches, devices, trainer
 from pipeline.train.backend import keras
 from pipeline.train.settings import Device, Train
 
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     keras.utils.set_random_seed(0)
     inputs = ModelInputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
     trained = trainer.build_training_model(
-        lambda: registry.build_network(params, layout.shape, CLASSES, statistics=statistics),
+        lambda: architectures.build_network(params, layout.shape, CLASSES, statistics=statistics),
         statistics.mean.shape,
         own,
         table=None if options.mapped else inputs.everything(),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.timing import quiet
 from pipeline.core import config
-from pipeline.corpora import known
+from pipeline.corpora import registry
 from pipeline.ingest import measure, stage
 from pipeline.signal import extractor, settings
 from pipeline.signal.settings import Audio, Augment, Noise
@@ -77,7 +77,7 @@ def is_synthetic() -> bool:
 
 def gather(scratch: Path, *, clips: int, workers: int) -> tuple[Corpus, ...]:
     """Ingest all corpora in `root`, RAVDESS first, and keep at most `clips` clips of each."""
-    folders = {page.name: root() / page.title for page in known.KNOWN_CORPORA.values()}
+    folders = {page.name: root() / page.title for page in registry.KNOWN_CORPORA.values()}
     found = tuple(
         take(name, folder, scratch, clips=clips, workers=workers) for name, folder in folders.items() if folder.is_dir()
     )

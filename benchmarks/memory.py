@@ -19,9 +19,9 @@ from benchmarks import corpus, extraction
 from benchmarks.corpus import Corpus, Job
 from benchmarks.workspace import Workspace, furnish
 from pipeline.audio import decode
-from pipeline.core import extras, files, tables
+from pipeline.core import errors, files, tables
 
-with extras.require_extra("dev"):
+with errors.require_extra("dev"):
     import psutil
 
 PAUSE = 0.02  # s between two samples

@@ -12,10 +12,10 @@ from typing import Any
 
 from benchmarks import corpus
 from benchmarks.corpus import Job
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core.machine import available_cores
 
-with extras.require_extra("dev"):
+with errors.require_extra("dev"):
     import psutil
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -23,7 +23,7 @@ from pipeline.dataset import inputs, table
 from pipeline.dataset.inputs import ModelInputs
 from pipeline.signal import extractor
 from pipeline.tools import recipes
-from pipeline.train import batches, devices, registry, stage, trainer
+from pipeline.train import architectures, batches, devices, stage, trainer
 from pipeline.train.backend import keras
 from pipeline.train.settings import Train
 
@@ -46,7 +46,7 @@ class Bench:
         keras.utils.set_random_seed(0)
 
         def build() -> keras.Model:
-            return registry.build_network(params, layout.shape, CLASSES, statistics=statistics)
+            return architectures.build_network(params, layout.shape, CLASSES, statistics=statistics)
 
         self.trained = trainer.build_training_model(build, statistics.mean.shape, self.config)
         self.flops = devices.training_flops(self.trained.network)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.corpora import registry as corpora
+from pipeline.corpora import folders
 from pipeline.signal import extractor
 from pipeline.train import bundle
 
@@ -27,7 +27,7 @@ def write(
     for fold, model in models.items():
         (folder / f"fold-{fold}").mkdir(parents=True)
         model.save(folder / f"fold-{fold}")
-    page = corpora.corpus_info("ravdess")
+    page = folders.corpus_info("ravdess")
     card = bundle.Card(
         arch=arch,
         view=view,
@@ -52,10 +52,10 @@ def write(
 def network(params: Mapping[str, Any], classes: int, *, seed: int = 0) -> Any:
     """Build the network of ``model.arch`` with random weights and typical statistics."""
     from pipeline.dataset.inputs import Statistics
-    from pipeline.train import models, registry
+    from pipeline.train import architectures, models
     from pipeline.train.backend import keras
 
     keras.utils.set_random_seed(seed)
     shape = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"]).shape
     usual = Statistics(np.full(shape[1], -50, np.float32), np.full(shape[1], 400, np.float32))
-    return models.NetworkModel(registry.build_network(params, shape, classes, statistics=usual))
+    return models.NetworkModel(architectures.build_network(params, shape, classes, statistics=usual))

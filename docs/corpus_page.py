@@ -10,20 +10,20 @@ from pathlib import PurePath
 from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 
-def parse(path: PurePath) -> Clip:
+def _parse_name(path: PurePath) -> Clip:
     """Read what a file name says.
 
-    >>> parse(PurePath("joy/f03_joy_s2.wav")).emotion
+    >>> _parse_name(PurePath("joy/f03_joy_s2.wav")).emotion
     'happy'
 
     Raises:
         NameRefused: ``unknown_name``.
     """
-    speaker, emotion, sentence, take = PAGE.split(path)
-    return PAGE.clip(path, speaker=speaker, emotion=emotion, statement=sentence, repetition=take)
+    speaker, emotion, sentence, take = INFO.split(path)
+    return INFO.clip(path, speaker=speaker, emotion=emotion, statement=sentence, repetition=take)
 
 
-PAGE = CorpusInfo(
+INFO = CorpusInfo(
     name="lausanne",  # of the corpus in params.yaml, in metrics and in every speaker's name
     title="LAUSANNE",
     language="fr",
@@ -44,5 +44,5 @@ PAGE = CorpusInfo(
         "m03": Speaker("male"),  # age not published
     },
     stem=re.compile(r"([fm]0[1-3])_(ang|joy|neu|sad|bor)_(s[1-4])(?:_take(\d))?", re.ASCII),
-    parse=parse,
+    parse=_parse_name,
 )

@@ -1,9 +1,11 @@
-"""Format numbers for all outputs: counts, shares, scores and intervals."""
+"""How outputs write numbers and tables: counts, shares, scores, intervals, columns."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
+
+from tabulate import tabulate
 
 MISSING = "–"
 PERCENT = "\u00a0%"  # a no-break space, so that the sign never starts a line
@@ -89,3 +91,18 @@ def format_interval(interval: Any) -> str:
     """
     ends = interval_ends(interval)
     return MISSING if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{PERCENT}"
+
+
+ALIGN = {"l": "left", "r": "right"}
+
+
+def table_lines(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Lay out rows of cells in columns, ``l`` for words and ``r`` for numbers; the last column of words as it is.
+
+    >>> table_lines([("", "main", ""), ("UAR", "61.7", "better")], "lrl")
+    ['     main', 'UAR  61.7  better']
+    """
+    columns = [ALIGN[letter] for letter in align]
+    last = None if align.endswith("l") else "right"  # None: no padding, and spaces in paths stay
+    text = tabulate(rows, tablefmt="plain", colalign=[*columns[:-1], last], disable_numparse=True)
+    return [line.rstrip() for line in text.splitlines()]

@@ -1,4 +1,4 @@
-"""Download whole corpora: one zip, single files, a zip from the user, or a copy on Kaggle."""
+"""Download a corpus from its source and lay its files out as published."""
 
 import json
 import shutil
@@ -13,12 +13,10 @@ from urllib.parse import quote, urljoin, urlsplit
 import pandas as pd
 
 from pipeline.acquire import verify
-from pipeline.acquire.download import download_file, download_files, download_kaggle
-from pipeline.acquire.layout import Layout
-from pipeline.acquire.sources import RemoteFile, Source, SourceError
-from pipeline.acquire.unzip import unpack_zip
+from pipeline.acquire.download import download_file, download_files, download_kaggle, unpack_zip
+from pipeline.acquire.sources import Layout, RemoteFile, Source, SourceError
 from pipeline.core import files
-from pipeline.corpora import checksums, registry
+from pipeline.corpora import checksums, folders
 from pipeline.corpora.info import CorpusInfo
 
 LIST_BYTES = 2**26  # that the list of files of a Dataverse may have
@@ -37,7 +35,7 @@ class Request:
     @property
     def page(self) -> CorpusInfo:
         """The page of the corpus."""
-        return registry.corpus_info(self.corpus)
+        return folders.corpus_info(self.corpus)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pipeline.acquire.sources import SOURCES, Source, SourceError
 from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.core.files import Output
-from pipeline.corpora import registry
+from pipeline.corpora import folders
 from pipeline.corpora.info import CorpusInfo
 
 GIB = 2**30
@@ -39,7 +39,7 @@ def make_request(
         raise UnknownNameError("corpus", corpus, SOURCES)
     if archive and kaggle:
         raise SettingError("--from and --source kaggle are two sources: name one.")
-    chosen = folder or Path("data/raw") / registry.corpus_info(corpus).title
+    chosen = folder or Path("data/raw") / folders.corpus_info(corpus).title
     return Request(corpus=corpus, folder=chosen, source=source or SOURCES[corpus], archive=archive, kaggle=kaggle)
 
 

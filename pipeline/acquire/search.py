@@ -18,7 +18,7 @@ from pipeline.core.files import is_audio_file, is_system_file
 from pipeline.corpora import checksums
 from pipeline.corpora.folders import SPLIT_FOLDERS, emotion_of_folder
 from pipeline.corpora.info import CorpusInfo
-from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
+from pipeline.corpora.registry import KNOWN_CORPORA, recognise_corpus
 
 LONGEST = 40  # letters; names stand in tables, and a number may follow
 YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"})

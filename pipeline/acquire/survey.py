@@ -14,8 +14,8 @@ from pipeline.core import config, files, paths, yaml_reader
 from pipeline.core.errors import SettingError
 from pipeline.core.files import SYNTHETIC_MARKER, is_audio_file, is_system_file
 from pipeline.corpora.info import CorpusInfo
-from pipeline.corpora.known import KNOWN_CORPORA
-from pipeline.text_table import table_lines
+from pipeline.corpora.registry import KNOWN_CORPORA
+from pipeline.text import table_lines
 
 HEAD = ("corpus", "clips", "speakers", "hours", "where params.yaml has it", "what is there", "licence")
 

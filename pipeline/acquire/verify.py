@@ -21,7 +21,7 @@ from pipeline.acquire.sources import SourceError
 from pipeline.audio import decode
 from pipeline.core import files, paths
 from pipeline.core.errors import AudioError, CorpusError
-from pipeline.corpora import checksums, registry
+from pipeline.corpora import checksums, folders
 from pipeline.corpora.info import TAKE_COLUMNS, CorpusInfo, FileNameError
 from pipeline.tools import find_audio
 
@@ -313,7 +313,7 @@ def verify_folder(corpus: str, folder: Path, *, processes: int = 1) -> pd.DataFr
         CorpusError: there is no such folder.
         SettingError: a folder below it cannot be listed.
     """
-    table, page = checksums.checksum_table(corpus), registry.corpus_info(corpus)
+    table, page = checksums.checksum_table(corpus), folders.corpus_info(corpus)
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder: name the one that holds {page.title}.")
     files = (path.relative_to(folder) for path in find_audio.recordings_below(folder))

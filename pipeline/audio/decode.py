@@ -13,10 +13,10 @@ import soxr
 
 from pipeline.audio import formats, length
 from pipeline.audio.length import Extent
-from pipeline.core import extras, files, paths
+from pipeline.core import errors, files, paths
 from pipeline.core.errors import AudioError
 
-with extras.require_system_library("libsndfile"):
+with errors.require_system_library("libsndfile"):
     import soundfile
 
 VERSION = 2  # increase when the same file gives other samples

@@ -165,12 +165,13 @@ def corpora_list() -> None:
     The folder is that in params.yaml.
     """
     from pipeline.acquire import survey
-    from pipeline.corpora import known, registry
+    from pipeline.corpora import folders as corpora_folders
+    from pipeline.corpora import registry
 
     params = config.read_params_if_present()
     folders = config.corpus_folders(params) if params else {}
-    names = [*known.KNOWN_CORPORA, *sorted(set(folders) - set(known.KNOWN_CORPORA))]
-    click.echo("\n".join(survey.overview([registry.corpus_info(name) for name in names], folders)))
+    names = [*registry.KNOWN_CORPORA, *sorted(set(folders) - set(registry.KNOWN_CORPORA))]
+    click.echo("\n".join(survey.overview([corpora_folders.corpus_info(name) for name in names], folders)))
 
 
 @corpora.command("verify")
@@ -190,7 +191,7 @@ def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
     from pipeline.acquire import verify
     from pipeline.audio import formats
     from pipeline.core import files
-    from pipeline.corpora import registry
+    from pipeline.corpora import folders as corpora_folders
 
     written = files.Output(path=output, what="a table", ours=verify.is_table) if output else None
     if written:
@@ -199,7 +200,10 @@ def corpora_verify(name: str, folder: Path, output: Path | None) -> None:
     unread = formats.list_unsupported(PurePath(path) for path in found["found"])
     click.echo(
         "\n".join(
-            [*verify.summary_lines(registry.corpus_info(name), found), *formats.conversion_advice(unread, str(folder))]
+            [
+                *verify.summary_lines(corpora_folders.corpus_info(name), found),
+                *formats.conversion_advice(unread, str(folder)),
+            ]
         )
     )
     if written:

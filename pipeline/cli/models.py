@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.group import PATH, echo_json, report_failures
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core import paths as core_paths
 from pipeline.core.errors import SettingError
 
@@ -234,7 +234,7 @@ def serve(
     On the page, speech can be uploaded or recorded. It can be reached only from this machine unless --host is given.
     Stop it with Ctrl-C. Needs pip install -c constraints.txt -e '.[serve]'.
     """
-    with extras.require_extra("serve"):
+    with errors.require_extra("serve"):
         from pipeline.serving import app  # imported late, so that --help starts quickly
     from pipeline.core import machine
     from pipeline.serving.limits import Limits, PredictionService

@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 
+from pipeline.core import config
 from pipeline.corpora.info import Clip, CorpusInfo, FileNameError
-from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
+from pipeline.corpora.registry import KNOWN_CORPORA, recognise_corpus
 
 EMOTION_ALIASES = {
     "angry": "angry anger ang wut",
@@ -123,3 +124,16 @@ def folder_corpus_info(name: str) -> CorpusInfo:
         stem=re.compile(r".+", re.DOTALL),
         parse=partial(_parse_path, name=name),
     )
+
+
+def corpus_info(name: str) -> CorpusInfo:
+    """Return the description of a known corpus, or of a user's folder-per-emotion corpus of this name.
+
+    >>> corpus_info("tess").clips, corpus_info("my_corpus").clips
+    (2800, 0)
+
+    Raises:
+        SettingError: the name is not a valid corpus name.
+    """
+    config.check_corpus_name(name, "params.yaml: data.corpora:")
+    return KNOWN_CORPORA[name] if name in KNOWN_CORPORA else folder_corpus_info(name)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from pipeline.core import config, extras, files
+from pipeline.core import config, errors, files
 from pipeline.core.errors import CorpusError
 from pipeline.core.files import SYNTHETIC_MARKER, is_system_file
 from pipeline.corpora import crema_d
@@ -20,7 +20,7 @@ from pipeline.demo import takes as demo_takes
 from pipeline.demo import voice
 from pipeline.demo.takes import Take, plan_takes
 
-with extras.require_system_library("libsndfile"):
+with errors.require_system_library("libsndfile"):
     import soundfile
 
 Samples = npt.NDArray[np.int16]

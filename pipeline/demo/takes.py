@@ -1,11 +1,14 @@
-"""Plan the demo corpora: their speakers, file names, faults, and tables of votes.
+"""What the demo corpora hold: sentences in ARPABET, speakers, file names, faults, and tables of votes.
 
-Names and faults are those of the published corpora (TESS is limited to the words of `demo.texts`), the audio is
+The sentences behind SAVEE's numbers are not published: each number stands for nonsense, the same for all speakers.
+
+Names and faults are those of the published corpora (TESS is limited to the words of `TESS_WORDS`), the audio is
 synthetic. This module only plans the takes; the stage writes them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, islice, product, zip_longest
 from typing import Any, Literal
 from zlib import crc32
@@ -17,7 +20,73 @@ from pipeline.core.labels import VOTED_EMOTIONS
 from pipeline.corpora import crema_d, ravdess, savee, tess
 from pipeline.corpora.crema_d import ACTORS_TABLE, MODALITY_CODES, VOTE_LETTERS, VOTES_TABLE
 from pipeline.corpora.info import CorpusInfo
-from pipeline.demo import texts
+
+RAVDESS = {
+    "01": "K IH1 D Z AA0 R T AO1 K IH0 NG B AY1 DH AX D AO1 R",  # Kids are talking by the door
+    "02": "D AO1 G Z AA0 R S IH1 T IH0 NG B AY1 DH AX D AO1 R",  # Dogs are sitting by the door
+}
+CREMA_D = {
+    "DFA": "D OW1 N T F ER0 G EH1 T AX JH AE1 K AX T",  # Don't forget a jacket
+    "IEO": "IH1 T S IH0 L EH1 V AX N AX K L AA1 K",  # It's eleven o'clock
+    "IOM": "AY1 M AA1 N M AY0 W EY1 T AX DH AX M IY1 T IH0 NG",  # I'm on my way to the meeting
+    # I think I have a doctor's appointment
+    "ITH": "AY1 TH IH1 NG K AY0 HH AE1 V AX D AA1 K T ER0 Z AX P OY1 N T M AX N T",
+    "ITS": "AY1 TH IH1 NG K AY0 V S IY1 N DH IH1 S B IY0 F AO1 R",  # I think I've seen this before
+    "IWL": "AY1 W UH0 D L AY1 K AX N UW1 AX L AA1 R M K L AA1 K",  # I would like a new alarm clock
+    "IWW": "AY1 W AH1 N D ER0 W AH1 T DH IH1 S IH0 Z AX B AW1 T",  # I wonder what this is about
+    "MTI": "M EY1 B IY0 T AX M AA1 R OW0 IH0 T W IH0 L B IY0 K OW1 L D",  # Maybe tomorrow it will be cold
+    "TAI": "DH IY0 EH1 R P L EY0 N IH0 Z AO1 L M OW0 S T F UH1 L",  # The airplane is almost full
+    "TIE": "DH AE1 T IH1 Z IH0 G Z AE1 K T L IY0 W AH1 T HH AE1 P AX N D",  # That is exactly what happened
+    "TSI": "DH AX S ER1 F AX S IH0 Z S L IH1 K",  # The surface is slick
+    "WSI": "W IY0 L S T AA1 P IH0 N AX K AH1 P AX L AX V M IH1 N AX T S",  # We'll stop in a couple of minutes
+}
+TESS_WORDS = {
+    "back": "B AE1 K",
+    "bean": "B IY1 N",
+    "bite": "B AY1 T",
+    "boat": "B OW1 T",
+    "chair": "CH EH1 R",
+    "dog": "D AO1 G",
+    "door": "D AO1 R",
+    "fall": "F AO1 L",
+    "five": "F AY1 V",
+    "food": "F UW1 D",
+    "germ": "JH ER1 M",
+    "goose": "G UW1 S",
+    "home": "HH OW1 M",
+    "kite": "K AY1 T",
+    "lose": "L UW1 Z",
+    "moon": "M UW1 N",
+    "neat": "N IY1 T",
+    "pad": "P AE1 D",
+    "page": "P EY1 JH",
+    "road": "R OW1 D",
+    "soup": "S UW1 P",
+    "team": "T IY1 M",
+    "voice": "V OY1 S",
+    "week": "W IY1 K",
+    "white": "W AY1 T",
+    "yes": "Y EH1 S",
+    "youth": "Y UW1 TH",
+}
+TESS = {word: f"S EY1 DH AX W ER1 D , {phones}" for word, phones in TESS_WORDS.items()}  # Say the word …
+ONSETS = ["B", "D", "F", "G", "HH", "K", "L", "M", "N", "P", "R", "S", "SH", "T", "W", "Y"]
+NUCLEI = ["AA", "AE", "AO", "AX", "AY", "EH", "EY", "IH", "IY", "OW", "UW"]
+CODAS = ["", "", "", "D", "L", "N", "R", "S", "T", "Z"]
+
+
+@cache
+def nonsense_sentence(key: str, *, syllables: int = 12) -> str:
+    """Return a sentence of nonsense syllables that depends only on the key.
+
+    >>> nonsense_sentence("sa07", syllables=3)
+    'R EY0 T G AA1 HH IY0 Z'
+    """
+    rng = np.random.default_rng(crc32(key.encode()))
+    stressed = np.arange(syllables) % 3 == rng.integers(3)
+    spoken = [f"{rng.choice(ONSETS)} {rng.choice(NUCLEI)}{int(beat)} {rng.choice(CODAS)}" for beat in stressed]
+    return " ".join(" ".join(spoken).split())
+
 
 NamedTakes = Iterator[tuple[str, str, float]]  # path relative to the corpus, ARPABET, strength of the emotion
 NORMAL, STRONG = 0.9, 1.3
@@ -47,14 +116,14 @@ class CorpusSpec:
 def _name_ravdess_takes(actor: str, code: str) -> NamedTakes:
     """Yield the 8 takes of an emotion, or 4 of neutral, which has no strong intensity."""
     strengths = {"01": NORMAL} if code == "01" else {"01": NORMAL, "02": STRONG}
-    for strength, statement, repetition in product(strengths, texts.RAVDESS, ("01", "02")):
+    for strength, statement, repetition in product(strengths, RAVDESS, ("01", "02")):
         stem = f"03-01-{code}-{strength}-{statement}-{repetition}-{actor}"
-        yield f"Actor_{actor}/{stem}.wav", texts.RAVDESS[statement], strengths[strength]
+        yield f"Actor_{actor}/{stem}.wav", RAVDESS[statement], strengths[strength]
 
 
 def _name_crema_d_takes(actor: str, code: str) -> NamedTakes:
     """Yield the takes of an emotion; only IEO has levels, and 1076 has no ITS_NEU."""
-    for sentence, text in texts.CREMA_D.items():
+    for sentence, text in CREMA_D.items():
         levels = LEVEL_STRENGTHS if sentence == "IEO" and code != "NEU" else {"XX": 1.0}
         for level, strength in levels.items():
             if (actor, sentence, code) != ("1076", "ITS", "NEU"):
@@ -63,7 +132,7 @@ def _name_crema_d_takes(actor: str, code: str) -> NamedTakes:
 
 def _name_tess_takes(speaker: str, code: str) -> NamedTakes:
     """Yield one take per word; one file has OA for OAF."""
-    for word, text in texts.TESS.items():
+    for word, text in TESS.items():
         prefix = "OA" if (speaker, word, code) == ("OAF", "bite", "neutral") else speaker
         yield f"{speaker}_{TESS_FOLDERS.get((speaker, code), code)}/{prefix}_{word}_{code}.wav", text, 1.0
 
@@ -72,7 +141,7 @@ def _name_savee_takes(speaker: str, code: str) -> NamedTakes:
     """Yield the 15 takes of an emotion, or 30 of neutral; only the folder names the speaker."""
     for number in range(1, 31 if code == "n" else 16):
         key = f"{code}{number:02d}"
-        yield f"{speaker}/{key}.wav", texts.nonsense_sentence(key), 1.0
+        yield f"{speaker}/{key}.wav", nonsense_sentence(key), 1.0
 
 
 CORPUS_SPECS = (

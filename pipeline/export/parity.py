@@ -16,7 +16,7 @@ from pipeline.core import config, tables
 from pipeline.core.errors import AudioError, StoreError
 from pipeline.export.runtimes import Classifier
 from pipeline.report.tables import Table
-from pipeline.text_table import table_lines
+from pipeline.text import table_lines
 
 LATENCY_CALLS = 50  # whose median is the latency
 Array = npt.NDArray[np.float32]

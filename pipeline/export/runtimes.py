@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core import extras, machine
+from pipeline.core import errors, machine
 from pipeline.core.errors import UnknownNameError
 
 ONNX_FILE, LITERT_FILE = "model.onnx", "model.tflite"
@@ -101,5 +101,5 @@ def import_runtime(name: str) -> ModuleType:
     Raises:
         SettingError: it is not installed.
     """
-    with extras.require_extra("export"):
+    with errors.require_extra("export"):
         return importlib.import_module(name)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core.errors import SerError, SettingError
 from pipeline.parallel import Mapper
 
@@ -61,7 +61,7 @@ def connect_client(scheduler: str) -> Any:
     Raises:
         SettingError: Dask is not installed, or no scheduler answers.
     """
-    with extras.require_extra("cluster"):
+    with errors.require_extra("cluster"):
         from distributed import Client
     try:
         found = asyncio.run(

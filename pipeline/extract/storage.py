@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.core import extras, files, paths
+from pipeline.core import errors, files, paths
 from pipeline.core.errors import SerError, StoreError, warn_once, was_warned
 
 S3 = ("s3://", "s3a://")
@@ -306,7 +306,7 @@ def storage_errors(url: str) -> Iterator[None]:
 def _missing_package(url: str, error: ImportError) -> SerError:
     """Return the error that names the package a shared storage needs."""
     if url.startswith(S3):
-        return extras.missing_extra_error("cluster", error, by=f"store.url {url}")
+        return errors.missing_extra_error("cluster", error, by=f"store.url {url}")
     return StoreError(f"store.url {url} needs a package that is none of this project's extras: {error}.")
 
 

@@ -18,7 +18,7 @@ from pipeline import parallel
 from pipeline.audio import formats
 from pipeline.core import config, files, paths, tables
 from pipeline.core.errors import CorpusError
-from pipeline.corpora import checksums, folders, known, registry
+from pipeline.corpora import checksums, folders, registry
 from pipeline.corpora.info import TAKE_COLUMNS, CorpusInfo, FileNameError
 from pipeline.ingest import annotations, measure, summary
 
@@ -39,7 +39,7 @@ def run(corpus: str, folder: Path, output: Path, *, limits: measure.ClipLimits, 
     Raises:
         CorpusError: the folder is missing, empty, or has more bad files than ``limits.max_bad``; nothing is written.
     """
-    info = registry.corpus_info(corpus)
+    info = folders.corpus_info(corpus)
     found = _find_files(info, folder)
     make_row = partial(_manifest_row, info, folder, limits=limits)
     rows = list(
@@ -126,7 +126,7 @@ def _check_emotion_folders(
     info: CorpusInfo, folder: Path, audio: Sequence[PurePath], unsupported: Sequence[PurePath]
 ) -> None:
     """Check that every emotion folder of a user's corpus contains supported audio."""
-    if info.name in known.KNOWN_CORPORA:
+    if info.name in registry.KNOWN_CORPORA:
         return
     filled = {parent for path in audio for parent in path.parents}
     for path in sorted(folder.rglob("*/")):

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core import tables
-from pipeline.corpora import known
+from pipeline.corpora import registry
 from pipeline.corpora.info import TAKE_COLUMNS
 
 
@@ -112,7 +112,7 @@ def ingest_summary(frame: pd.DataFrame, corpus: str, *, system: int, other: Mapp
     warnings = Counter(word for words in usable["warnings"] if words for word in words.split(","))
     warned = [f"  {count:5d}  used, though {word}" for word, count in sorted(warnings.items())]
     unread = [f"  {count:5d}  not read: {suffix or 'no extension'}" for suffix, count in sorted(other.items())]
-    published = corpus in known.KNOWN_CORPORA and not frame.attrs["synthetic"]
+    published = corpus in registry.KNOWN_CORPORA and not frame.attrs["synthetic"]
     faults = (
         [*_count_repeated(rows), *(f"  {line}" for line in _explain_faults(corpus, _list_findings(rows)))]
         if published

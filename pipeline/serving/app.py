@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core.errors import AudioError, SerError, SettingError
 from pipeline.demo import voice
 from pipeline.serving import page, results
@@ -182,7 +182,7 @@ def run_server(
             return
 
 
-with extras.require_system_library("libsndfile"):
+with errors.require_system_library("libsndfile"):
     import soundfile
 
 EXAMPLE_RATE = 16_000  # Hz

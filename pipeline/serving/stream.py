@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audio import decode
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core.errors import SerError
 from pipeline.serving.inputs import WindowPlan
 from pipeline.serving.predictor import Predictor
@@ -112,6 +112,6 @@ def _import_sounddevice() -> Any:
     Raises:
         SettingError: it is not installed.
     """
-    with extras.require_extra("listen"), extras.require_system_library("PortAudio"):
+    with errors.require_extra("listen"), errors.require_system_library("PortAudio"):
         import sounddevice  # imported late: an optional extra
     return sounddevice

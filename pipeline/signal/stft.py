@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.core.errors import SettingError
-from pipeline.signal import fourier
+from pipeline.signal import fft
 from pipeline.signal.settings import MAX_N_FFT, LogMel, MelBands, Mfcc, check_band_limits
 
 Array = npt.NDArray[np.float32]
@@ -49,12 +49,12 @@ def stft_planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
     [(8, 257), (8, 257)]
     """
     count = frame_count(len(signal), hop)
-    samples = fourier.padded(signal, n_fft, hop, count)
+    samples = fft.padded(signal, n_fft, hop, count)
     if not _is_power_of_two(n_fft):
         bins = np.concatenate([*frame_spectra(samples, n_fft, hop, count)])
         return bins.real.astype(np.float32), bins.imag.astype(np.float32)
     real, imag = np.empty((2, count, 1 + n_fft // 2), np.float32)
-    fourier.write_planes(samples, hann_window(n_fft), hop, *fourier.turns(n_fft), real, imag)
+    fft.write_planes(samples, hann_window(n_fft), hop, *fft.turns(n_fft), real, imag)
     return real, imag
 
 
@@ -141,14 +141,12 @@ def band_power(signal: Array, filters: SparseFilters, *, n_fft: int, hop: int) -
     Shape: ``(samples,)`` to ``(frames, bands)``.
     """
     count = frame_count(len(signal), hop)
-    samples = fourier.padded(signal, n_fft, hop, count)
+    samples = fft.padded(signal, n_fft, hop, count)
     if not _is_power_of_two(n_fft):
         return np.concatenate([power_in_bands(bins, filters) for bins in frame_spectra(samples, n_fft, hop, count)])
     out = np.empty((count, len(filters.first)), np.float32)
-    passes, fold = fourier.turns(n_fft)
-    fourier.write_bands(
-        samples, hann_window(n_fft), hop, passes, fold, filters.weights, filters.starts, filters.first, out
-    )
+    passes, fold = fft.turns(n_fft)
+    fft.write_bands(samples, hann_window(n_fft), hop, passes, fold, filters.weights, filters.starts, filters.first, out)
     return out
 
 

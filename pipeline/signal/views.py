@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dataset.functionals import delta
-from pipeline.signal.compiled import compiled
+from pipeline.signal.fft import compiled
 from pipeline.signal.settings import LogMel, MelBands, Mfcc, check_band_limits
 from pipeline.signal.stft import (
     Array,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soxr
 
 from pipeline.core.errors import SettingError
-from pipeline.signal.compiled import compiled
+from pipeline.signal.fft import compiled
 from pipeline.signal.preprocess import fix_length
 from pipeline.signal.stft import Array, frame_count, hann_window, stft_planes
 

@@ -17,8 +17,7 @@ from pipeline.evaluate import metrics
 from pipeline.report.tables import subsection
 from pipeline.report.wording import INTERVAL
 from pipeline.split.leakage import warning_stamp
-from pipeline.text import MISSING, format_percent, format_things, interval_ends
-from pipeline.text_table import table_lines
+from pipeline.text import MISSING, format_percent, format_things, interval_ends, table_lines
 from pipeline.tools.runs import (
     Run,
     corpus_predictions,

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.core import config, paths
 from pipeline.core.errors import SettingError, UnknownNameError
-from pipeline.text_table import table_lines
+from pipeline.text import table_lines
 
 BARE_TEXT = re.compile(r"[a-z_/][a-z0-9_/.+-]*", re.IGNORECASE | re.ASCII)  # text that needs no quotes
 NOT_TEXT = frozenset({"null", "true", "false", "nan", "inf"})  # unless it would be read as another type

@@ -1,11 +1,16 @@
-"""The architectures: CNN and CRNN of this project, and those of four published systems."""
+"""The networks by name: CNN and CRNN of this project, and the four published ones."""
 
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.core.errors import SettingError
+from pipeline.core import config
+from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.dataset.inputs import Statistics
 from pipeline.train import layers as train_layers
 from pipeline.train.backend import keras, layers
+from pipeline.train.settings import SVM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,3 +219,82 @@ def build_crnn2d(shape: tuple[int, int], classes: int, config: Crnn2d, *, statis
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)  # (b, t', f' * c)
     x = layers.Bidirectional(layers.LSTM(config.units))(x)  # (b, 2 * units)
     return keras.Model(patch, train_layers.classification_head(x, classes, dropout=config.dropout), name="crnn2d")
+
+
+MAX_WEIGHTS = 2**28  # largest number of weights: 1 GiB, and the optimizer stores them three times
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The settings of an architecture and the function that builds its network."""
+
+    config: type[Any]
+    build: Callable[..., keras.Model]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "cnn": Architecture(Cnn, build_cnn),
+    "crnn": Architecture(Crnn, build_crnn),
+    "conv1d": Architecture(Conv1d, build_conv1d),
+    "crnn1d": Architecture(Crnn1d, build_crnn1d),
+    "conv2d": Architecture(Conv2d, build_conv2d),
+    "crnn2d": Architecture(Crnn2d, build_crnn2d),
+}
+
+
+def find_architecture(name: str) -> Architecture:
+    """Look up an architecture.
+
+    Raises:
+        UnknownNameError: the name is none of `ARCHITECTURES`.
+    """
+    if str(name) not in ARCHITECTURES:  # a list could not be looked up
+        raise UnknownNameError("params.yaml: model.arch", name, [*ARCHITECTURES, SVM])
+    return ARCHITECTURES[name]
+
+
+def check_network(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> None:
+    """Refuse settings with which the network cannot be built, before anything is trained.
+
+    Raises:
+        SettingError: a setting cannot work, or the network has too many weights.
+    """
+    arch, size = config.get_setting(params, "model.arch"), count_weights(params, shape, classes, statistics=statistics)
+    if size > MAX_WEIGHTS:
+        raise SettingError(
+            f"params.yaml: model.{arch} makes a network of {size:,} weights on {shape[0]} "
+            f"frames of {shape[1]} bins, more than {MAX_WEIGHTS:,}: make its layers narrower."
+        )
+
+
+def count_weights(params: Mapping[str, Any], shape: tuple[int, int], classes: int, *, statistics: Statistics) -> int:
+    """Count the weights of the network that `build_network` builds, without allocating them."""
+
+    def count() -> int:
+        with keras.StatelessScope(initialize_variables=False):
+            return int(build_network(params, shape, classes, statistics=statistics).count_params())
+
+    with ThreadPoolExecutor(1) as thread:  # uninitialised variables and names of layers are global to a thread in Keras
+        return thread.submit(count).result()
+
+
+def build_network(
+    params: Mapping[str, Any],
+    shape: tuple[int, int],
+    classes: int,
+    *,
+    statistics: Statistics,
+    seed: int | None = None,
+) -> keras.Model:
+    """Build the network that ``model.arch`` names, with the settings of its own section.
+
+    With a seed, its initial weights and the random numbers of its layers in training depend on that alone.
+
+    Shape: ``(b, *shape)`` to ``(b, classes)``.
+    """
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    name = config.get_setting(params, "model.arch")
+    chosen = find_architecture(name)
+    settings = config.read_section(chosen.config, params, f"model.{name}")
+    return chosen.build(shape, classes, settings, statistics=statistics)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from pipeline.core import extras, machine
+from pipeline.core import errors, machine
 from pipeline.core.errors import UnknownNameError
 
 HOME = Path(__file__).parent  # the keras.json here is read in place of the user's
@@ -36,7 +36,7 @@ def load_backend() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
     for variable in THREADS:
         os.environ.setdefault(variable, str(machine.available_cores()))
-    with extras.require_extra(name) if name in extras.USES else nullcontext():
+    with errors.require_extra(name) if name in errors.USES else nullcontext():
         backend = importlib.import_module(name)
     if name == "tensorflow":
         backend.config.list_physical_devices()  # otherwise the first operation looks for GPUs and reports failures

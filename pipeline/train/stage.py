@@ -97,9 +97,9 @@ def _check_settings(
     arch = config.get_setting(params, "model.arch")
     svm.svm_settings(params)
     if arch != SVM:
-        from pipeline.train import registry  # late: an svm is trained without Keras
+        from pipeline.train import architectures  # late: an svm is trained without Keras
 
-        registry.check_network(
+        architectures.check_network(
             params, shape, len(clips.attrs["classes"]), statistics=inputs.neutral_statistics(shape[1])
         )
     folds.soft_label_lines(clips, settings, arch=arch)

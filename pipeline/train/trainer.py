@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import SettingError
 from pipeline.dataset import inputs as dataset_inputs
 from pipeline.dataset.inputs import ModelInputs, Statistics
-from pipeline.train import batches, devices, layers, models, registry
+from pipeline.train import architectures, batches, devices, layers, models
 from pipeline.train.backend import keras, ops
 from pipeline.train.callbacks import BackupAndRestore, EpochLines, ProgressBar
 from pipeline.train.checkpoints import Checkpoint, TrainingState
@@ -295,7 +295,7 @@ class FoldTrainer:
         own = models.fits_statistics(arch, self.settings)
         statistics = inputs.measure(data.training[0]) if own else dataset_inputs.neutral_statistics(shape[1])
         seed = network_seed(data.seed)
-        fresh = registry.build_network(self.params, shape, data.classes, statistics=statistics, seed=seed)
+        fresh = architectures.build_network(self.params, shape, data.classes, statistics=statistics, seed=seed)
         model = self._prepare(data, inputs, statistics)
         model.restart(fresh, statistics, seed=seed)
         checkpoint = Checkpoint(path, self.backend)
@@ -318,7 +318,7 @@ class FoldTrainer:
         if self.model is None:
             neutral = dataset_inputs.neutral_statistics(shape[1])
             self.model = build_training_model(
-                lambda: registry.build_network(self.params, shape, data.classes, statistics=neutral),
+                lambda: architectures.build_network(self.params, shape, data.classes, statistics=neutral),
                 statistics.mean.shape,
                 self.settings,
                 table=inputs.everything() if resident else None,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import config, files
-from pipeline.text_table import table_lines
+from pipeline.text import table_lines
 from pipeline.upkeep.gc import Checked, Deletion, Garbage
 from pipeline.upkeep.inventory import Inventory, Item, PartitionSummary, ShardSummary
 

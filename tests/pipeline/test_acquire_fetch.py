@@ -16,8 +16,7 @@ import pytest
 
 from pipeline.acquire import download
 from pipeline.acquire import fetch as acquire_fetch
-from pipeline.acquire.layout import Layout
-from pipeline.acquire.sources import SOURCES, RemoteFile
+from pipeline.acquire.sources import SOURCES, Layout, RemoteFile
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError
 from pipeline.corpora import checksums
 
@@ -503,10 +502,10 @@ def test_a_corpus_stands_in_the_project_by_its_title():
 
 
 def test_every_corpus_that_is_known_has_a_source():
-    from pipeline.corpora import known, registry
+    from pipeline.corpora import folders, registry
 
-    assert set(SOURCES) == set(known.KNOWN_CORPORA)
-    assert registry.corpus_info("savee").source in SOURCES["savee"].registration
+    assert set(SOURCES) == set(registry.KNOWN_CORPORA)
+    assert folders.corpus_info("savee").source in SOURCES["savee"].registration
 
 
 @pytest.mark.parametrize("name", SOURCES)

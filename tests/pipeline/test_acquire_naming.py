@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.core import config
 from pipeline.core.errors import SettingError
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN_CORPORA
+from pipeline.corpora.registry import KNOWN_CORPORA
 from tests.paths import ROOT
 
 NAMES = ["mine", "mine_2", "mine_3", "theirs", "tess", "tess_by_emotion"]

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from pipeline.acquire import download
 from pipeline.cli.main import main
-from pipeline.core import extras
+from pipeline.core import errors
 from pipeline.core.errors import SerError, SettingError
 from pipeline.export import runtimes
 from pipeline.extract import cluster, storage
@@ -41,15 +41,15 @@ def at_home(monkeypatch):
 
 
 def test_every_extra_has_a_sentence_and_every_sentence_an_extra():
-    assert set(extras.USES) == set(DECLARED) - HARMLESS
+    assert set(errors.USES) == set(DECLARED) - HARMLESS
 
 
-@pytest.mark.parametrize("extra", extras.USES)
+@pytest.mark.parametrize("extra", errors.USES)
 def test_what_an_extra_brings_is_missed_by_its_name(extra, monkeypatch):
     monkeypatch.setitem(sys.modules, "a_part_of_it", None)
     with (
-        pytest.raises(SettingError, match=f"^{re.escape(extras.USES[extra])} needs a_part_of_it, {said(extra)}"),
-        extras.require_extra(extra),
+        pytest.raises(SettingError, match=f"^{re.escape(errors.USES[extra])} needs a_part_of_it, {said(extra)}"),
+        errors.require_extra(extra),
     ):
         importlib.import_module("a_part_of_it")
 
@@ -107,7 +107,7 @@ def test_a_library_of_the_system_and_a_package_that_is_broken(monkeypatch):
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_bug():
-    with pytest.raises(ModuleNotFoundError), extras.require_extra("serve"):
+    with pytest.raises(ModuleNotFoundError), errors.require_extra("serve"):
         importlib.import_module("pipeline.nowhere")
 
 
@@ -130,7 +130,7 @@ def test_a_shared_place(url, sentence, monkeypatch):
 
 def test_from_elsewhere_the_command_goes_to_the_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert extras.install_command("serve") == f"cd {ROOT} && pip install -c constraints.txt -e '.[serve]'"
+    assert errors.install_command("serve") == f"cd {ROOT} && pip install -c constraints.txt -e '.[serve]'"
 
 
 PROGRAMS = {

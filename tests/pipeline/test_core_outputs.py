@@ -19,7 +19,7 @@ from pipeline.acquire import fetch, survey
 from pipeline.cli.main import main
 from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError
-from pipeline.corpora import registry
+from pipeline.corpora import folders
 from pipeline.dataset import shards
 from pipeline.demo import stage
 from pipeline.report import figures
@@ -445,7 +445,7 @@ def test_a_zip_that_lies_in_the_folder_of_work_is_no_source(place):
 def test_a_note_and_a_folder_of_work_of_ours_are_no_hindrance(place):
     (place / "out.part").mkdir()
     (place / "out.part/lock").touch()
-    (place / "out.licence.txt").write_text(fetch.licence_note(registry.corpus_info("tess")))
+    (place / "out.licence.txt").write_text(fetch.licence_note(folders.corpus_info("tess")))
     assert not fetch.is_in_place(fetch.make_request("tess", Path("out"), archive=Path("mine.zip")))
 
 

@@ -11,8 +11,8 @@ import soundfile
 from pipeline.core import files, machine
 from pipeline.core.errors import CorpusError, SettingError
 from pipeline.core.labels import VOTE_COLUMNS, VOTED_EMOTIONS
-from pipeline.corpora import checksums, crema_d, registry
-from pipeline.demo import stage, texts, tract, voice
+from pipeline.corpora import checksums, crema_d, folders
+from pipeline.demo import stage, tract, voice
 from pipeline.demo import takes as demo_takes
 from pipeline.demo.takes import CORPUS_SPECS
 
@@ -59,7 +59,7 @@ def test_every_name_is_one_of_the_published_corpus_and_says_what_was_planned(cli
     for name, takes in by_corpus(demo_takes.plan_takes(clips, SEED)).items():
         assert {take.path for take in takes} <= set(checksums.checksum_table(name)["path"])
         for take in takes:
-            clip = registry.corpus_info(name).parse(PurePath(take.path))
+            clip = folders.corpus_info(name).parse(PurePath(take.path))
             assert (clip.emotion, clip.speaker) == (take.emotion, f"{name}/{take.speaker}")
 
 
@@ -76,14 +76,14 @@ def test_at_400_every_speaker_has_every_emotion():
     assert {name: len(ids) for name, ids in speakers.items()} == {"ravdess": 10, "crema_d": 12, "tess": 2, "savee": 4}
     for name, takes in groups.items():
         pairs = {(take.speaker, take.emotion) for take in takes}
-        assert len(pairs) == len(speakers[name]) * len(set(registry.corpus_info(name).emotions.values()))
+        assert len(pairs) == len(speakers[name]) * len(set(folders.corpus_info(name).emotions.values()))
 
 
 @pytest.mark.parametrize("clips", [60, 77, 100])
 def test_a_small_demo_has_every_class_and_enough_speakers(clips):
     groups = by_corpus(demo_takes.plan_takes(clips, SEED))
     for name, takes in groups.items():
-        assert {take.emotion for take in takes} == set(registry.corpus_info(name).emotions.values())
+        assert {take.emotion for take in takes} == set(folders.corpus_info(name).emotions.values())
     for name, fewest in (("ravdess", 5), ("crema_d", 5), ("tess", 2), ("savee", 4)):
         assert len({take.speaker for take in groups[name]}) >= fewest
 
@@ -145,11 +145,11 @@ def test_the_strength_follows_the_level_in_the_name():
 
 @pytest.mark.parametrize("key", ["a01", "n30", "su15"])
 def test_babble_can_be_said_and_belongs_to_its_number(key):
-    assert 2 < sum(piece.seconds for piece, _ in tract.phone_segments(texts.nonsense_sentence(key))) < 4
+    assert 2 < sum(piece.seconds for piece, _ in tract.phone_segments(demo_takes.nonsense_sentence(key))) < 4
     takes = [take for take in demo_takes.list_published_takes(CORPUS_SPECS[3]) if take.path.endswith(f"/{key}.wav")]
-    assert {take.text for take in takes} == {texts.nonsense_sentence(key)}
+    assert {take.text for take in takes} == {demo_takes.nonsense_sentence(key)}
     assert len(takes) == 4
-    assert texts.nonsense_sentence(key) != texts.nonsense_sentence("a02")
+    assert demo_takes.nonsense_sentence(key) != demo_takes.nonsense_sentence("a02")
 
 
 # the files
@@ -250,7 +250,7 @@ def test_both_channels_of_the_stereo_file_are_one(made):
 )
 def test_the_published_twins_are_twins_here(made, first, second, emotions):
     assert (made / first).read_bytes() == (made / second).read_bytes()
-    parsed = [registry.corpus_info(TITLES[name.split("/")[0]]).parse(PurePath(name)) for name in (first, second)]
+    parsed = [folders.corpus_info(TITLES[name.split("/")[0]]).parse(PurePath(name)) for name in (first, second)]
     assert {clip.emotion for clip in parsed} == emotions
 
 
@@ -308,7 +308,7 @@ def test_every_clip_of_crema_d_has_votes_and_every_actor_is_in_the_table(made):
         (way, 10) for way in VOTE_COLUMNS.values()
     }
     actors = crema_d.parse_actors((made / "CREMA-D/VideoDemographics.csv").read_text(), "actors")
-    page = registry.corpus_info("crema_d")
+    page = folders.corpus_info("crema_d")
     assert actors == {take.speaker: page.speakers[take.speaker] for take in takes}
 
 

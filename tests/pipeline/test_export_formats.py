@@ -29,7 +29,7 @@ from pipeline.export.parity import ParityResult
 from pipeline.report import model_card
 from pipeline.serving import inputs
 from pipeline.signal.settings import Audio, LogMel
-from pipeline.train import bundle, registry
+from pipeline.train import architectures, bundle
 from pipeline.train import models as train_models
 from tests.paths import ROOT
 
@@ -50,7 +50,7 @@ def network(arch, measured=EVEN, **widths):
     """A network of random weights whose answers hang on the clip."""
     keras.utils.set_random_seed(3)
     mean, variance = (np.asarray(each, np.float32) for each in measured)
-    chosen = registry.ARCHITECTURES[arch]
+    chosen = architectures.ARCHITECTURES[arch]
     settings = chosen.config(**(WIDTHS[arch] | widths))
     built = chosen.build(SHAPE, len(CLASSES), settings, statistics=Statistics(mean, variance))
     rng = np.random.default_rng(4)

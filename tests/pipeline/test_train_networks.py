@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.dataset import inputs
 from pipeline.dataset.inputs import Statistics
-from pipeline.train import architectures, registry, trainer
+from pipeline.train import architectures, trainer
 from pipeline.train.layers import Accuracy, UnweightedAverageRecall
 from pipeline.train.settings import CHOICES, Train, best_epoch
 
@@ -120,7 +120,7 @@ SMALL = {  # settings under which each network learns in seconds
 
 def small(name: str) -> object:
     """The settings of a network, made small where it is large."""
-    return registry.find_architecture(name).config(**SMALL[name])
+    return architectures.find_architecture(name).config(**SMALL[name])
 
 
 def answers(model: keras.Model, patches: np.ndarray) -> np.ndarray:
@@ -128,10 +128,10 @@ def answers(model: keras.Model, patches: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(patches))
 
 
-@pytest.mark.parametrize("name", registry.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 @pytest.mark.parametrize(("shape", "classes"), [((151, 64), 7), ((94, 22), 4), ((63, 16), 2)])
 def test_any_view_gives_probabilities(name, shape, classes):
-    arch = registry.find_architecture(name)
+    arch = architectures.find_architecture(name)
     statistics = Statistics(np.zeros(shape[1], np.float32), np.ones(shape[1], np.float32))
     model = arch.build(shape, classes, small(name), statistics=statistics)
     out = answers(model, np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32))
@@ -139,12 +139,12 @@ def test_any_view_gives_probabilities(name, shape, classes):
     np.testing.assert_allclose(out.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", registry.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_the_statistics_are_inside_and_travel_with_the_file(name, tmp_path):
     """Shifted and scaled input under its own statistics gives what standardised input gives; also after loading."""
     rng = np.random.default_rng(1)
     mean, scale = rng.normal(-40, 10, 64).astype(np.float32), rng.uniform(5, 20, 64).astype(np.float32)
-    arch = registry.find_architecture(name)
+    arch = architectures.find_architecture(name)
     plain = arch.build(SHAPE, 5, small(name), statistics=EVEN)
     own = arch.build(SHAPE, 5, small(name), statistics=Statistics(mean, scale**2))
     own.set_weights(plain.get_weights())  # the statistics are constants, not weights
@@ -158,7 +158,7 @@ def test_the_statistics_are_inside_and_travel_with_the_file(name, tmp_path):
 
 def test_an_unknown_network_is_refused():
     with pytest.raises(UnknownNameError, match="model.arch 'crn' is unknown, did you mean 'crnn'"):
-        registry.find_architecture("crn")
+        architectures.find_architecture("crn")
 
 
 def test_uar_is_that_of_scikit_learn_over_batches():
@@ -200,10 +200,10 @@ def patterns(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return patches, np.eye(3, dtype=np.float32)[labels]
 
 
-@pytest.mark.parametrize("name", registry.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_what_can_be_learned_is_learned(name):
     keras.utils.set_random_seed(0)
-    arch = registry.find_architecture(name)
+    arch = architectures.find_architecture(name)
     statistics = Statistics(np.zeros(24, np.float32), np.ones(24, np.float32))
     model = arch.build((40, 24), 3, small(name), statistics=statistics)
     config = Train(learning_rate=6e-3)
@@ -350,12 +350,12 @@ def test_a_training_that_diverged_is_said():
 
 
 @pytest.mark.parametrize("wrong", [{"filters": ()}, {"filters": (0, 4)}, {"dropout": 1.5}])
-@pytest.mark.parametrize("name", registry.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_settings_that_build_no_network_are_refused(name, wrong):
     if name == "conv1d" and "dropout" in wrong:
         wrong = {"dropouts": (0.0, 0.2, 0.0, 0.2, 1.5)}
     with pytest.raises(SettingError, match=f"model.{name}"):
-        registry.find_architecture(name).config(**wrong)
+        architectures.find_architecture(name).config(**wrong)
 
 
 def test_a_recurrent_layer_needs_units():

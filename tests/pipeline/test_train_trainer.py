@@ -20,7 +20,7 @@ from pipeline.dataset import table as dataset_table
 from pipeline.dataset.inputs import ModelInputs, Statistics
 from pipeline.evaluate import stage
 from pipeline.serving import inputs, predictor
-from pipeline.train import architectures, bundle, callbacks, devices, models, registry, trainer
+from pipeline.train import architectures, bundle, callbacks, devices, models, trainer
 from pipeline.train import layers as train_layers
 from pipeline.train import stage as train_stage
 from pipeline.train.batches import Batches
@@ -270,14 +270,14 @@ def test_devices_share_batches_evenly(base):
     assert sum(weight.sum() for _, _, weight in rows) == pytest.approx(32)  # what Keras divides by
 
 
-@pytest.mark.parametrize("name", registry.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_is_of_the_layers_alone(name, policy):
     """What goes in and comes out, softmax and weights are float32; the work between is not."""
     from pipeline.train import devices
 
     settings = SMALL | {"conv1d": SMALL["conv1d"] | {"contours": 0}, "conv2d": {"filters": (4, 4), "units": (4,)}}
-    arch = registry.find_architecture(name)
+    arch = architectures.find_architecture(name)
     with devices.dtype_policy(policy):
         network = arch.build((48, 16), 3, arch.config(**settings[name]), statistics=sixteen())
     assert keras.config.dtype_policy().name == "float32"

@@ -92,7 +92,7 @@ CHANGES = {  # what runs at once, and what stands behind it
 }
 EDITS = {
     "corpora/tess.py": {"demo", "ingest"},  # train takes the licences from the manifests
-    "signal/fourier.py": {"extract"},
+    "signal/fft.py": {"extract"},
     "signal/vocoder.py": {"extract"},  # split takes the names of the copies from the settings
     "extract/cluster.py": {"extract"},  # demo shows its progress, and ingest works, without Dask
 }

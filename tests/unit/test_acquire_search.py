@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.acquire.search import search
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN_CORPORA
+from pipeline.corpora.registry import KNOWN_CORPORA
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
 NESTED = "TESS Toronto emotional speech set data"

@@ -14,7 +14,7 @@ from pipeline.acquire import verify
 from pipeline.audio import decode
 from pipeline.cli.main import main
 from pipeline.corpora import checksums
-from pipeline.corpora.known import KNOWN_CORPORA
+from pipeline.corpora.registry import KNOWN_CORPORA
 
 STEMS = [f"03-01-05-01-01-{take}-{actor:02}" for actor in (1, 2) for take in ("01", "02")]
 

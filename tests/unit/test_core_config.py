@@ -108,7 +108,7 @@ def test_every_section_of_the_project_reads():
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
     from pipeline.split.protocols import Split
-    from pipeline.train.registry import ARCHITECTURES
+    from pipeline.train.architectures import ARCHITECTURES
     from pipeline.train.settings import Train
 
     params = config.read_params(ROOT / "params.yaml")
@@ -319,7 +319,7 @@ def every_section(params):
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
     from pipeline.split.protocols import Split
-    from pipeline.train import registry
+    from pipeline.train import architectures
     from pipeline.train.settings import Train
 
     sections = {
@@ -332,7 +332,7 @@ def every_section(params):
     config.read_seed(params)
     config.corpus_folders(params)
     name = config.get_setting(params, "model.arch")
-    config.read_section(registry.find_architecture(name).config, params, f"model.{name}")
+    config.read_section(architectures.find_architecture(name).config, params, f"model.{name}")
 
 
 ODD = ["3,0", "x", "", [], {}, [1, 2, 3], {"a": 1}, True, None, -1, 10**400, 1e300, "yes", ["x"], [[1]]]

@@ -22,7 +22,7 @@ from pipeline.ingest import measure
 from pipeline.signal import extractor, stft
 from pipeline.signal.settings import Augment, variant_names
 from pipeline.split.protocols import Split
-from pipeline.train import folds, registry, svm, trainer
+from pipeline.train import architectures, folds, svm, trainer
 from pipeline.train import settings as train_settings
 from pipeline.train.settings import Train
 from tests.paths import ROOT
@@ -75,7 +75,7 @@ def reads_train(params):
     svm.svm_settings(params)
     arch = config.read_text_setting(params, "model.arch")
     if arch != train_settings.SVM:
-        config.read_section(registry.find_architecture(arch).config, params, f"model.{arch}")
+        config.read_section(architectures.find_architecture(arch).config, params, f"model.{arch}")
     return settings, arch
 
 
@@ -158,7 +158,7 @@ def test_a_seed_that_is_read_seeds_every_stage(seed):
     assert refused_by(params) == (None, "")
     assert extractor.settings_from_params(params).seed == seed
     fresh = [
-        registry.build_network(
+        architectures.build_network(
             params, (8, 4), 3, statistics=inputs.neutral_statistics(4), seed=trainer.network_seed((seed, fold))
         )
         for fold in (0, 1, 0)
@@ -167,7 +167,7 @@ def test_a_seed_that_is_read_seeds_every_stage(seed):
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     learner = trainer.build_training_model(
-        lambda: registry.build_network(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)),
+        lambda: architectures.build_network(params, (8, 4), 3, statistics=inputs.neutral_statistics(4)),
         (4,),
         Train(augment=SHIFTED),
     )
@@ -196,14 +196,18 @@ def test_small_seeds_give_the_networks_they_always_gave(seed):
 )
 def test_a_patch_too_small_for_a_network_is_told_before_anything_is_trained(arch, shape, words):
     with pytest.raises(SettingError, match=words):
-        registry.check_network(changed("model.arch", arch), shape, 4, statistics=inputs.neutral_statistics(shape[1]))
+        architectures.check_network(
+            changed("model.arch", arch), shape, 4, statistics=inputs.neutral_statistics(shape[1])
+        )
 
 
 @pytest.mark.parametrize(("arch", "shape"), [("conv2d", (16, 16)), ("crnn2d", (16, 16)), ("crnn1d", (8, 1))])
 def test_the_smallest_patches_that_are_let_pass_are_built(arch, shape):
     params = changed("model.arch", arch)
-    registry.check_network(params, shape, 4, statistics=inputs.neutral_statistics(shape[1]))
-    assert registry.build_network(params, shape, 4, statistics=inputs.neutral_statistics(shape[1])).output_shape == (
+    architectures.check_network(params, shape, 4, statistics=inputs.neutral_statistics(shape[1]))
+    assert architectures.build_network(
+        params, shape, 4, statistics=inputs.neutral_statistics(shape[1])
+    ).output_shape == (
         None,
         4,
     )
@@ -212,16 +216,16 @@ def test_the_smallest_patches_that_are_let_pass_are_built(arch, shape):
 @pytest.mark.parametrize(("name", "value"), [("model.cnn.filters", [65536] * 4), ("model.conv2d.units", [65536] * 2)])
 def test_a_network_larger_than_a_machine_is_counted_and_not_made(name, value):
     with pytest.raises(SettingError, match=r"makes a network of \d+,\d+,\d+,\d+ weights on 151 frames of 64 bins"):
-        registry.check_network(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
+        architectures.check_network(changed(name, value), SHAPE, 7, statistics=inputs.neutral_statistics(64))
 
 
-@pytest.mark.parametrize("arch", registry.ARCHITECTURES)
+@pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
 def test_weights_are_counted_as_keras_counts_them_and_nothing_of_it_stays(arch):
     params, own = changed("model.arch", arch), inputs.neutral_statistics(64)
     keras.utils.clear_session()
-    counted = registry.count_weights(params, SHAPE, 7, statistics=own)
-    network = registry.build_network(params, SHAPE, 7, statistics=own)
+    counted = architectures.count_weights(params, SHAPE, 7, statistics=own)
+    network = architectures.build_network(params, SHAPE, 7, statistics=own)
     assert counted == network.count_params()
     keras.utils.clear_session()
-    fresh = registry.build_network(params, SHAPE, 7, statistics=own)
+    fresh = architectures.build_network(params, SHAPE, 7, statistics=own)
     assert [layer.name for layer in network.layers] == [layer.name for layer in fresh.layers]

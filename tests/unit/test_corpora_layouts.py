@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.core.files import is_audio_file, is_system_file
 from pipeline.corpora import checksums
+from pipeline.corpora.folders import corpus_info
 from pipeline.corpora.info import FileNameError
-from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
-from pipeline.corpora.registry import corpus_info
+from pipeline.corpora.registry import KNOWN_CORPORA, recognise_corpus
 
 FOUR = {"crema_d": "Crema", "ravdess": "Ravdess", "savee": "Savee", "tess": "Tess"}
 TESS = """

@@ -19,9 +19,9 @@ import pytest
 from pipeline.core.errors import CorpusError, SettingError, UnknownNameError
 from pipeline.core.labels import EMOTIONS
 from pipeline.corpora import checksums
+from pipeline.corpora.folders import corpus_info
 from pipeline.corpora.info import Clip, CorpusInfo, FileNameError
-from pipeline.corpora.known import KNOWN_CORPORA, recognise_corpus
-from pipeline.corpora.registry import corpus_info
+from pipeline.corpora.registry import KNOWN_CORPORA, recognise_corpus
 from tests.paths import ROOT
 
 TEMPLATE = ROOT / "docs/corpus_page.py"
@@ -64,7 +64,7 @@ def corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         module = module_from_spec(plan)
         monkeypatch.setitem(sys.modules, request.param, module)  # pickle looks functions up there
         plan.loader.exec_module(module)
-        monkeypatch.setitem(KNOWN_CORPORA, request.param, module.PAGE)
+        monkeypatch.setitem(KNOWN_CORPORA, request.param, module.INFO)
         clips.cache_clear()
     return KNOWN_CORPORA[request.param]
 

@@ -7,9 +7,9 @@ import scipy.signal
 
 from pipeline.core import labels
 from pipeline.core.errors import UnknownNameError
-from pipeline.demo import texts, tract, voice
+from pipeline.demo import takes, tract, voice
 
-KIDS = texts.RAVDESS["01"]
+KIDS = takes.RAVDESS["01"]
 STUDIO = voice.RecordingConditions(rate=16_000, level=-30, floor=-90, silence=(0.0, 0.0))
 PLAIN = voice.Speaker(
     f0=120,
@@ -242,7 +242,7 @@ def test_the_rate_changes_neither_length_nor_level(rate):
     assert decibels(sound) == pytest.approx(decibels(reference), abs=0.3)
 
 
-@pytest.mark.parametrize("text", [*texts.RAVDESS.values(), *texts.CREMA_D.values(), *texts.TESS.values()])
+@pytest.mark.parametrize("text", [*takes.RAVDESS.values(), *takes.CREMA_D.values(), *takes.TESS.values()])
 def test_every_sentence_can_be_said(text):
     assert 0.8 < sum(piece.seconds for piece, _ in tract.phone_segments(text)) < 4
     assert any(stressed for _, stressed in tract.phone_segments(text))

@@ -25,7 +25,6 @@ BESIDE = {
     "tools",
     "upkeep",
     "cli",
-    "text_table",
 }  # what is no stage imports stages, never the reverse
 KERAS_FOLDERS = {"train", "serving", "export"}
 # Folders of which a stage may depend on more files than it reaches. Train is dear, so none of its is here but core.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import Labels
-from pipeline.corpora import checksums, registry
+from pipeline.corpora import checksums, folders
 from pipeline.split.fold_sets import FOLD_SETS
 from pipeline.split.protocols import Split, assign_splits
 from pipeline.split.rows import SPLIT_COLUMNS, deduplicate_clips
@@ -35,7 +35,7 @@ def corpus(name, speakers):
 @cache
 def published(name):
     """All clips of a corpus as its publisher names them."""
-    page = registry.corpus_info(name)
+    page = folders.corpus_info(name)
     listed = checksums.checksum_table(name)
     parsed = [page.parse(PurePath(path)) for path in listed["path"]]
     table = pd.DataFrame(
@@ -131,7 +131,7 @@ def test_another_seed_draws_other_validation_speakers():
 @pytest.mark.parametrize("folds", [3, 5, 7])
 @pytest.mark.parametrize("name", ["ravdess", "crema_d", "emodb"])
 def test_every_fold_gets_its_share_of_speakers_and_of_both_sexes(name, folds):
-    page = registry.corpus_info(name)
+    page = folders.corpus_info(name)
     for seed in range(3):
         tests = groups_of(split(published(name), folds=folds, seed=seed))
         for sexes in ({"female", "male"}, {"female"}, {"male"}):
@@ -270,7 +270,7 @@ def test_a_named_set_places_every_speaker_of_its_corpus_once(name, sizes):
     places = FOLD_SETS[name]
     tested = [who for test in places.tests for who in test]
     assert [len(test) for test in places.tests] == sizes
-    assert sorted([*tested, *places.validation, *places.others]) == sorted(registry.corpus_info(places.corpus).speakers)
+    assert sorted([*tested, *places.validation, *places.others]) == sorted(folders.corpus_info(places.corpus).speakers)
 
 
 def test_emobox_counts_on_the_published_names():

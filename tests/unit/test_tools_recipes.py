@@ -13,7 +13,7 @@ from pipeline.core.errors import UnknownNameError
 from pipeline.signal import extractor
 from pipeline.split import protocols
 from pipeline.tools import recipes
-from pipeline.train import registry
+from pipeline.train import architectures
 from pipeline.train.settings import Train
 from tests.paths import ROOT
 
@@ -52,7 +52,9 @@ def test_every_section_of_a_recipe_is_valid(name, rung, params):
     config.read_section(protocols.Split, found, "split")
     config.read_section(Train, found, "train")
     arch = found["model"]["arch"]
-    assert arch == registry.SVM or config.read_section(registry.find_architecture(arch).config, found, f"model.{arch}")
+    assert arch == architectures.SVM or config.read_section(
+        architectures.find_architecture(arch).config, found, f"model.{arch}"
+    )
 
 
 @pytest.mark.parametrize("first", recipes.recipe_names())
@@ -100,7 +102,7 @@ def test_patches_have_the_published_shape(published, name, frames, rows):
 def parameters(values, classes):
     frames, rows = shape(values)
     still = features_statistics(frames, rows, values["train"]["statistics"])
-    return registry.build_network(values, (frames, rows), classes, statistics=still).count_params()
+    return architectures.build_network(values, (frames, rows), classes, statistics=still).count_params()
 
 
 def features_statistics(frames, rows, kind):

@@ -1,4 +1,4 @@
-"""The spectra of overlapping frames, eight side by side: a processor does four or eight numbers as fast as one.
+"""The FFT of many frames at once, compiled by numba, and the decorator that compiles loops.
 
 Stockham's FFT of radix 4, which needs no sorting (C. Van Loan, Computational Frameworks for the FFT, 1992, 1.7), of
 half the size, since even and odd samples of a real frame fit one complex number (Press et al., Numerical Recipes,
@@ -6,12 +6,75 @@ half the size, since even and odd samples of a real frame fit one complex number
 What a group of eight needs fits the processor's cache, where the spectra of a whole clip would not.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial, wraps
+from types import FunctionType
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.signal.compiled import compiled
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@overload
+def compiled(function: Function) -> Function: ...
+@overload
+def compiled(*, apart: bool) -> Callable[[Function], Function]: ...
+def compiled(function: Any = None, *, apart: bool = False) -> Any:
+    """Compile a function with numba at its first call; the machine code is cached on disk where that is possible.
+
+    Compiled late because numba takes as long to import as all else together, and features from the clip cache don't
+    need it. Division by zero gives infinity, as in NumPy: a check would prevent vectorisation. No ``fastmath``: results
+    would depend on the processor.
+
+    Args:
+        function: what to compile; it may call other compiled functions of its module.
+        apart: whether no two array arguments overlap (``noalias``), which lets loops over several arrays be vectorised.
+    """
+    if function is None:
+        return partial(compiled, apart=apart)
+
+    @cache
+    def machine() -> Callable[..., Any]:
+        import numba
+
+        options = {"pipeline_class": _noalias_compiler()} if apart else {}
+        try:
+            return cast(
+                "Callable[..., Any]", numba.njit(cache=True, error_model="numpy", **options)(_link_compiled(function))
+            )
+        except RuntimeError:  # neither the folder of this file nor the user's cache folder is writable
+            return cast("Callable[..., Any]", numba.njit(error_model="numpy", **options)(_link_compiled(function)))
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        return machine()(*args)
+
+    call.machine = machine  # type: ignore[attr-defined]
+    return call
+
+
+def _link_compiled(function: FunctionType) -> FunctionType:
+    """Make a function call the machine code of the compiled functions that it names."""
+    known: dict[str, Any] = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    machines = {name: each.machine() for name, each in known.items() if hasattr(each, "machine")}
+    twin = FunctionType(function.__code__, function.__globals__ | machines, function.__name__, function.__defaults__)
+    return cast("FunctionType", wraps(function)(twin)) if machines else function
+
+
+@cache
+def _noalias_compiler() -> type:
+    """Return the compiler that assumes arrays do not overlap (numba: "Customizing the Compiler")."""
+    from numba.core.compiler import CompilerBase, DefaultPassBuilder
+
+    class Apart(CompilerBase):  # type: ignore[misc]
+        def define_pipelines(self) -> list[Any]:
+            self.state.flags.noalias = True
+            return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+    return Apart
+
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
