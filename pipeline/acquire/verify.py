@@ -114,7 +114,7 @@ def take(page: CorpusInfo, path: str) -> Take:
     """Give what tells one published recording from the others; empty for a file of another name.
 
     >>> from pipeline.corpora import crema_d
-    >>> take(crema_d.PAGE, "1040_ITH_SAD_X.flac") == take(crema_d.PAGE, "AudioWAV/1040_ITH_SAD_XX.wav")
+    >>> take(crema_d.INFO, "1040_ITH_SAD_X.flac") == take(crema_d.INFO, "AudioWAV/1040_ITH_SAD_XX.wav")
     True
     """
     try:

@@ -99,7 +99,8 @@ def timeline_colours(timeline: Sequence[SpanPrediction], lanes: int) -> Array:
 def _window_borders(timeline: Sequence[SpanPrediction]) -> list[float]:
     """Divide the time between overlapping windows: each gets the time nearest to its middle, in s.
 
-    >>> _window_borders([Span(0, 3, None), Span(1, 4, None), Span(1.5, 4.5, None)])
+    >>> spans = [(0, 3), (1, 4), (1.5, 4.5)]
+    >>> _window_borders([SpanPrediction(start, end, None) for start, end in spans])
     [0.0, 2.0, 2.75, 4.5]
     """
     middles = np.array([(each.start + each.end) / 2 for each in timeline])
