@@ -26,6 +26,7 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError, warn_once
 from pipeline.dataset import shards
 
+SUBNORMAL = 2**-14  # float16 below this is read as 0, as in threads of TensorFlow, which flush such numbers to zero
 CHUNK = 2**20  # bytes read at once
 SHORT = 32  # hexadecimal digits of a checksum: 128 bits
 SETTLED = 2 * 10**9  # ns after which any change alters the modification time, even on file systems with coarse clocks
@@ -59,7 +60,10 @@ class FeatureTable:
 
     def gather(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Read rows as float32. Shape ``(len(numbers), frames, bins)``."""
-        return self.fill(numbers, np.empty((len(numbers), *self.layout.shape), np.float32))
+        out = self.fill(numbers, np.empty((len(numbers), *self.layout.shape), np.float32))
+        if self.layout.dtype == "float16":
+            out[np.abs(out) < SUBNORMAL] = 0
+        return out
 
     def stored(self, numbers: npt.NDArray[np.int64]) -> shards.Tensors:
         """Read rows in the stored dtype. Shape ``(len(numbers), frames, bins)``."""

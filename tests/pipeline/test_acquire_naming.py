@@ -147,7 +147,7 @@ def test_folders_of_one_name_are_told_apart_and_keep_their_names(disk, way):
     for _ in range(2):
         way(base)
         assert places() == {name: str(base / where) for name, where in expected.items()}
-    assert "stays as it is" in find(base, "--write").stdout
+    assert "has these folders already" in find(base, "--write").stdout
 
 
 def test_two_of_one_name_in_one_search_are_two(disk):

@@ -394,8 +394,8 @@ def test_the_time_of_validation_is_not_that_of_training():
     lines.on_test_begin()
     lines.start -= 90
     lines.on_epoch_end(0, {"loss": 1.0})
-    assert lines.taken[0] == pytest.approx(10, abs=0.1)
-    assert lines.whole[0] == pytest.approx(100, abs=0.1)
+    assert lines.training_seconds[0] == pytest.approx(10, abs=0.1)
+    assert lines.epoch_seconds[0] == pytest.approx(100, abs=0.1)
     assert lines.rate == pytest.approx(10, rel=0.01)
 
 
