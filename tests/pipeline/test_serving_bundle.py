@@ -113,7 +113,7 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
     (bundle / "fold-0/more.py").unlink()
     (bundle / "fold-0/model.keras").unlink()
     assert f"{bundle / 'fold-0/model.keras'} has changed since" in refused(bundle)[0]
-    assert "is no bundle, for it holds no bundle.json" in refused(tmp_path / "nothing")[0]
+    assert "is no bundle, because it holds no bundle.json" in refused(tmp_path / "nothing")[0]
 
 
 def test_a_bundle_of_an_older_format_is_refused(bundle):
