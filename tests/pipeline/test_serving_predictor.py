@@ -364,7 +364,7 @@ def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path)
     )
     own = {**card.params, "train": {**card.params["train"], "normalise": "speaker"}}
     transductive = refused("--model", changed(bundle, tmp_path / "speaker", params=own), tmp_path / "a.wav")
-    assert "which nobody has of a single recording" in transductive
+    assert "which are not known for a single recording" in transductive
 
 
 def test_the_table_is_for_people(bundle, tmp_path):
