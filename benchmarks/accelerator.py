@@ -53,7 +53,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     layout = extractor.shard_layout(extractor.settings_from_params(params), params["model"]["features"])
     statistics = dataset_inputs.neutral_statistics(layout.shape[1])
     keras.utils.set_random_seed(0)
-    inputs = ModelInputs(table_of(layout, options.rows, folder / "rows.npy"), "rows")
+    inputs = ModelInputs(table_of(layout, options.rows, folder / "rows.npy"), "bins")
     trained = trainer.build_training_model(
         lambda: architectures.build_network(params, layout.shape, CLASSES, statistics=statistics),
         statistics.mean.shape,

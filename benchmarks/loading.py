@@ -100,7 +100,7 @@ def of_keras(table: dataset_table.FeatureTable, count: int) -> float:
 
     numbers = np.arange(len(table.rows))
     weights = np.ones(CLASSES, np.float32)
-    inputs = ModelInputs(table, "rows")
+    inputs = ModelInputs(table, "bins")
     feed = batches.Batches(inputs, numbers, numbers % CLASSES, weights=weights, batch_size=BATCH, shuffle=(0,))
     return statistics.median(seconds(partial(feed.__getitem__, turn % len(feed))) for turn in range(count))
 

@@ -55,7 +55,7 @@ class Bench:
         table = table_of(layout, self.rows, folder / f"{name}-{keras.backend.backend()}.npy")
         numbers, weights = np.arange(self.rows), np.ones(CLASSES, np.float32)
         self.feed = batches.Batches(
-            ModelInputs(table, "rows"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
+            ModelInputs(table, "bins"), numbers, numbers % CLASSES, weights=weights, batch_size=size, shuffle=(0,)
         )
         self.bare = build()
         loss = "categorical_crossentropy"

@@ -68,7 +68,7 @@ def fit_vector_statistics(values: Array) -> Statistics:
     return Statistics(scaler.mean_.astype(np.float32), np.square(scaler.scale_).astype(np.float32))
 
 
-INPUT_KINDS = ("rows", "cells", "functionals")
+INPUT_KINDS = ("bins", "cells", "functionals")
 BATCH_CLIPS = 1024  # clips processed at once
 HalfArray = npt.NDArray[np.float16]
 

@@ -76,7 +76,7 @@ def input_settings(card: Card, *, name: str) -> InputSettings:
     if now != before:
         raise StoreError(
             f"{name} was trained on other features than this version computes ({_first_difference(before, now)}): "
-            f"train again with 'dvc repro', or install ser-features {card.versions.get('ser-features', '')}."
+            f"train again with 'dvc repro', or use ser-features {card.versions.get('ser-features', '')}."
         )
     return InputSettings(settings, card.view, functionals=card.arch == SVM)
 

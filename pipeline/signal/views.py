@@ -162,12 +162,12 @@ EPSILON = 1e-8  # added to the standard deviation, so that constant values becom
 def _standardise_view(view: Array, by: str | None) -> Array:
     """Scale a view to mean 0 and standard deviation 1. Same shape, ``(frames, bins)``.
 
-    >>> _standardise_view(np.float32([[0, 10], [2, 30]]), "rows").tolist()
+    >>> _standardise_view(np.float32([[0, 10], [2, 30]]), "bins").tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     if by is None:
         return view
-    axis = 0 if by == "rows" else None
+    axis = 0 if by == "bins" else None
     exact = view.astype(np.float64)  # float32 sums would depend on the processor
     centred = exact - exact.mean(axis=axis, keepdims=True)
     return np.asarray(centred / (exact.std(axis=axis, keepdims=True) + EPSILON), np.float32)

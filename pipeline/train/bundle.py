@@ -14,7 +14,7 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError
 from pipeline.core.files import is_system_file
 
-FORMAT = 5  # raise it when old bundles can no longer be read
+FORMAT = 6  # raise it when old bundles can no longer be read
 CARD_FILE = "bundle.json"
 RUNTIMES = ("keras", "onnx", "litert")
 

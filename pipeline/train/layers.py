@@ -171,8 +171,8 @@ def augmentation_layers(config: Augment, *, seed: int) -> list[layers.Layer]:
         found.append(layers.GaussianNoise(config.noise, seed=seed + 1))
     if config.time_masks:
         found.append(SpanMask(1, count=config.time_masks, widest=config.time_mask, seed=seed + 2))
-    if config.row_masks:
-        found.append(SpanMask(2, count=config.row_masks, widest=config.row_mask, seed=seed + 3))
+    if config.frequency_masks:
+        found.append(SpanMask(2, count=config.frequency_masks, widest=config.frequency_mask, seed=seed + 3))
     return found
 
 

@@ -14,7 +14,7 @@ from pipeline.core.labels import MODALITIES
 MONITORS = {"uar": "max", "accuracy": "max", "loss": "min"}
 CHOICES = {
     "normalise": ("train", "speaker", "none"),
-    "statistics": ("rows", "cells"),
+    "statistics": ("bins", "cells"),
     "optimizer": ("adamw", "adam"),
     "schedule": ("plateau", "steps", "constant"),
     "monitor": tuple(MONITORS),
@@ -39,8 +39,8 @@ AUGMENT_RANGES = {
     "noise": (0.0, 10.0),
     "time_masks": (0, 100),
     "time_mask": (1, 100_000),
-    "row_masks": (0, 100),
-    "row_mask": (1, 100_000),
+    "frequency_masks": (0, 100),
+    "frequency_mask": (1, 100_000),
     "mixup": (0.0, 100.0),
 }
 DEVICE_RANGES = {"count": (1, 1_024), "steps_per_call": (1, 1_024)}
@@ -54,8 +54,8 @@ class Augment:
     noise: float = 0.0  # SD of Gaussian noise, relative to that of each bin
     time_masks: int = 0  # SpecAugment: number of time masks, each of which sets a span of frames to the mean
     time_mask: int = 20  # largest width of a time mask in frames
-    row_masks: int = 0  # number of frequency masks
-    row_mask: int = 8  # largest width of a frequency mask in bins
+    frequency_masks: int = 0  # number of frequency masks
+    frequency_mask: int = 8  # largest width of a frequency mask in bins
     mixup: float = 0.0  # alpha: each clip is mixed with another by a share drawn from Beta(alpha, alpha); 0 = never
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Train:
     folds: str | int | tuple[int, ...] = "first"  # first, all, a number or a list of numbers
     seeds: tuple[int, ...] | None = None  # one network for each seed and fold; None = one, by the seed of params.yaml
     normalise: str = "train"  # mean and SD of: the training rows, each speaker (transductive), or none
-    statistics: str = "rows"  # one mean and variance for each bin (rows), or for each frame and bin (cells)
+    statistics: str = "bins"  # one mean and variance for each bin, or for each frame and bin (cells)
     epochs: int = 40
     batch_size: int = 32
     optimizer: str = "adamw"  # adamw or adam

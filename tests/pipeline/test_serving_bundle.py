@@ -113,15 +113,15 @@ def test_a_missing_and_a_foreign_file_are_refused_and_a_file_managers_note_is_no
     (bundle / "fold-0/more.py").unlink()
     (bundle / "fold-0/model.keras").unlink()
     assert f"{bundle / 'fold-0/model.keras'} has changed since" in refused(bundle)[0]
-    assert "is no bundle, for it holds no bundle.json" in refused(tmp_path / "nothing")[0]
+    assert "is no bundle, because it holds no bundle.json" in refused(tmp_path / "nothing")[0]
 
 
 def test_a_bundle_of_an_older_format_is_refused(bundle):
     path = bundle / train_bundle.CARD_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    assert "is not a bundle of format 5: train again" in refused(bundle)[0]
+    assert "is not a bundle of format 6: train again" in refused(bundle)[0]
     path.write_text("[]")
-    assert "is not a bundle of format 5" in refused(bundle)[0]
+    assert "is not a bundle of format 6" in refused(bundle)[0]
     path.write_text("{")
     assert "is damaged" in refused(bundle)[0]
 

@@ -329,13 +329,13 @@ def test_bundles_of_other_classes_do_not_answer_together(bundle, tmp_path):
     other = make_bundle(tmp_path / "other", labels=("angry", "sad"))
     soundfile.write(tmp_path / "a.wav", tone(1), RATE)
     said_ = refused("--model", bundle, "--model", other, tmp_path / "a.wav")
-    assert "only bundles of the same classes answer together" in said_
+    assert "only bundles with the same classes can be combined" in said_
 
 
 def test_a_fold_that_is_not_there_and_windows_with_gaps_are_refused(bundle, tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(1), RATE)
     assert "has no fold 4; it has 0." in refused("--model", bundle, "--fold", 4, tmp_path / "a.wav")
-    assert "leaves gaps" in refused("--model", bundle, "--every", 9, tmp_path / "a.wav")
+    assert "leave gaps" in refused("--model", bundle, "--every", 9, tmp_path / "a.wav")
     assert "--every is nan s" in refused("--model", bundle, "--every", "nan", tmp_path / "a.wav")
     assert "is no bundle" in refused("--model", tmp_path / "a.wav", tmp_path / "a.wav")
     assert "An empty path" in refused("--model", bundle, "")
@@ -356,15 +356,15 @@ def test_other_features_than_those_of_the_training_are_refused(bundle, tmp_path)
     old = json.loads(json.dumps(card.layout))
     old["identity"]["versions"]["frontend"] -= 1
     said_ = refused("--model", changed(bundle, tmp_path / "old", layout=old), tmp_path / "a.wav")
-    assert "was trained on other features than this program makes (identity.versions.frontend is 2 there" in said_
+    assert "was trained on other features than this version computes (identity.versions.frontend is 2 in" in said_
     strange = json.loads(json.dumps(card.layout))
     strange["identity"]["settings"]["logmel"]["warp"] = 1
-    assert "settings that this program does not know" in refused(
+    assert "settings that this version does not" in refused(
         "--model", changed(bundle, tmp_path / "strange", layout=strange), tmp_path / "a.wav"
     )
     own = {**card.params, "train": {**card.params["train"], "normalise": "speaker"}}
     transductive = refused("--model", changed(bundle, tmp_path / "speaker", params=own), tmp_path / "a.wav")
-    assert "which nobody has of a single recording" in transductive
+    assert "which are not known for a single recording" in transductive
 
 
 def test_the_table_is_for_people(bundle, tmp_path):

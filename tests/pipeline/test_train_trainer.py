@@ -175,7 +175,7 @@ def test_noise_is_as_strong_as_it_is_asked_for():
     assert found.std() == pytest.approx(0.3, rel=0.02)
 
 
-EVERYTHING = Augment(shift=4, noise=0.2, time_masks=2, row_masks=1)
+EVERYTHING = Augment(shift=4, noise=0.2, time_masks=2, frequency_masks=1)
 
 
 def learner(augment=EVERYTHING):
@@ -231,7 +231,7 @@ def test_a_bundle_knows_nothing_of_random_changes(base):
 
 
 def test_mixtures_are_of_clips_and_labels_alike(base):
-    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
+    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "bins")
     numbers, labels = np.arange(60), np.arange(60) % 3
     weights = np.array([1, 2, 4], np.float32)
     feed = Batches(inputs, numbers, labels, weights=weights, batch_size=20, shuffle=(1, 2), mixup=0.5)
@@ -252,7 +252,7 @@ def test_mixtures_are_of_clips_and_labels_alike(base):
 
 
 def test_devices_share_batches_evenly(base):
-    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "rows")
+    inputs = ModelInputs(dataset_table.open_table([base / "own.parquet"], base / "cache"), "bins")
     numbers, labels = np.arange(31), np.arange(31) % 3
     feed = Batches(inputs, numbers, labels, weights=EVEN, batch_size=8, shuffle=(1,), parts=4, resident=True)
     sizes = [len(feed[k][1]) for k in range(len(feed))]

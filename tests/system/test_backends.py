@@ -25,11 +25,11 @@ import sys
 from pathlib import Path
 import keras
 import numpy as np
-from pipeline.serving.predictor import open_one
+from pipeline.serving.predictor import load_member
 folder, backend = Path(sys.argv[1]), sys.argv[2]
 assert keras.backend.backend() == backend
 for path in sorted(folder.glob("*.npy")):
-    np.save(folder / f"{path.stem}-{backend}", open_one(folder / path.stem).probabilities(np.load(path)))
+    np.save(folder / f"{path.stem}-{backend}", load_member(folder / path.stem).probabilities(np.load(path)))
 """
 TRAIN = """
 import os, sys
@@ -37,18 +37,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from pathlib import Path
 import numpy as np
 import pipeline.core.config
-from pipeline.train import batches, registry, trainer
+from pipeline.train import architectures, batches, trainer
 from pipeline.train.settings import Train
 from pipeline.dataset import table
-from pipeline.dataset.inputs import Inputs, neutral_statistics
+from pipeline.dataset.inputs import ModelInputs, neutral_statistics
 from tests.training import CLASSES, params
 folder, arch, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 values = params(arch=arch, epochs=3, learning_rate=0.003, patience=None, augment={"mixup": 0.2})
 values["model"][arch] |= {"filters": [4, 8], "dropout": 0.0}
 own = pipeline.core.config.read_section(Train, values, "train")
-inputs = Inputs(table.open_table([folder / "own.parquet"], folder / "cache"), "rows")
+inputs = ModelInputs(table.open_table([folder / "own.parquet"], folder / "cache"), "bins")
 shape, plain = inputs.table.layout.shape, neutral_statistics(inputs.table.layout.shape[1])
-build = lambda: registry.build_network(values, shape, len(CLASSES), statistics=plain)
+build = lambda: architectures.build_network(values, shape, len(CLASSES), statistics=plain)
 fresh, weights = build(), folder / f"{arch}.npz"
 if weights.exists():
     with np.load(weights) as kept:

@@ -29,7 +29,15 @@ SETTINGS = {
     "seeds": [3, 4],
     "patience": 5,
     "reduce_after": 1,
-    "augment": {"shift": 3, "noise": 0.1, "time_masks": 1, "time_mask": 4, "row_masks": 1, "row_mask": 2, "mixup": 0.3},
+    "augment": {
+        "shift": 3,
+        "noise": 0.1,
+        "time_masks": 1,
+        "time_mask": 4,
+        "frequency_masks": 1,
+        "frequency_mask": 2,
+        "mixup": 0.3,
+    },
 }
 
 

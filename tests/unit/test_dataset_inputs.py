@@ -57,14 +57,14 @@ def sound(patches, valid):
 @pytest.mark.parametrize("speaker", SPEAKERS)
 def test_each_speaker_has_mean_zero_and_deviation_one(table, speaker):
     numbers = numbers_of(table, speaker)
-    rows = sound(ModelInputs(table, "rows").by_speaker(clips()).gather(numbers), table.valid_frames[numbers])
+    rows = sound(ModelInputs(table, "bins").by_speaker(clips()).gather(numbers), table.valid_frames[numbers])
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(rows.std(axis=0), 1, atol=1e-4)
 
 
 def test_copies_are_measured_by_the_originals(table):
     numbers = numbers_of(table, "own/ben", "noise")
-    rows = sound(ModelInputs(table, "rows").by_speaker(clips()).gather(numbers), table.valid_frames[numbers])
+    rows = sound(ModelInputs(table, "bins").by_speaker(clips()).gather(numbers), table.valid_frames[numbers])
     assert rows.mean() == pytest.approx(5 / 7, abs=0.15)
 
 
@@ -85,14 +85,14 @@ def test_who_speaks_is_all_that_is_looked_at(table):
     """Neither labels nor roles nor the order of the rows change what a clip becomes."""
     frame = clips()
     other = frame.assign(label="happy", role="train").sample(frac=1, random_state=3)
-    one, two = (ModelInputs(table, "rows").by_speaker(each).gather(np.arange(60)) for each in (frame, other))
+    one, two = (ModelInputs(table, "bins").by_speaker(each).gather(np.arange(60)) for each in (frame, other))
     np.testing.assert_array_equal(one, two)
 
 
 def test_rows_that_are_there_twice_count_once(table):
     frame = clips()
     twice = pd.concat([frame, frame[frame["speaker"] == "own/ann"].head(6)])
-    one, two = (ModelInputs(table, "rows").by_speaker(each).gather(np.arange(60)) for each in (frame, twice))
+    one, two = (ModelInputs(table, "bins").by_speaker(each).gather(np.arange(60)) for each in (frame, twice))
     np.testing.assert_array_equal(one, two)
 
 
@@ -107,7 +107,7 @@ def test_without_speakers_the_rows_are_as_stored(table, kind):
 def test_statistics_are_of_what_is_fed(table):
     numbers = np.arange(60)
     raw, valid = table.gather(numbers), table.valid_frames[numbers]
-    by_kind = {"rows": sound(raw, valid), "cells": raw, "functionals": clip_functionals(raw, valid)}
+    by_kind = {"bins": sound(raw, valid), "cells": raw, "functionals": clip_functionals(raw, valid)}
     for kind, values in by_kind.items():
         found = ModelInputs(table, kind).measure(numbers)
         np.testing.assert_allclose(found.mean, values.mean(axis=0, dtype=float), rtol=1e-4, atol=1e-4)

@@ -308,7 +308,7 @@ OTHER = {
     "n_mfcc": 13,
     "deltas": 1,
     "reference": "max",
-    "normalise": "rows",
+    "normalise": "bins",
     "limit": 1.5,
 }
 
