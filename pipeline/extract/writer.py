@@ -96,7 +96,7 @@ class ShardWriter:
             shards.write_shard(self.outputs[view], layout, self.row_groups(view, layout, progress))
         except StoreError as error:
             raise StoreError(
-                f"{error} What was finished is kept: {files.write_advice(error)} and run again."
+                f"{error} Finished work is saved: {files.write_advice(error)} and run again."
             ) from error
 
     def row_groups(self, view: str, layout: shards.Layout, progress: CacheProgress) -> Iterator[shards.FeatureRows]:
