@@ -13,7 +13,7 @@ from benchmarks.corpus import SAME, Job
 from benchmarks.timing import milliseconds, ratio, seconds
 from pipeline.audio import decode
 from pipeline.core import machine
-from pipeline.signal import extractor, preprocess, views, vocoder
+from pipeline.signal import augment, extractor, preprocess, views
 
 CLIPS = 30  # whose signals are used, in each round
 RATE = SAME.audio.sample_rate
@@ -37,11 +37,11 @@ PAIRS: dict[str, tuple[Function, Function]] = {  # ours, librosa's
     "MFCC, RMS, ZCR and log-mel": (our_views("mfcc", "logmel"), published_way.views),
     "log-mel": (our_views("logmel"), log_mel),
     "time stretch": (
-        lambda signal: vocoder.time_stretch(signal, TEMPO),
+        lambda signal: augment.time_stretch(signal, TEMPO),
         lambda signal: librosa.effects.time_stretch(signal, rate=TEMPO),
     ),
     "pitch shift": (
-        lambda signal: vocoder.pitch_shift(signal, SEMITONES),
+        lambda signal: augment.pitch_shift(signal, SEMITONES),
         lambda signal: librosa.effects.pitch_shift(signal, sr=RATE, n_steps=SEMITONES),
     ),
     "trim": (

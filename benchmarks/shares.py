@@ -14,7 +14,7 @@ from benchmarks import corpus, extraction
 from benchmarks.corpus import Job
 from pipeline.audio import decode
 from pipeline.extract import cache, stage, worker, writer
-from pipeline.signal import augment, extractor, stft, views, vocoder
+from pipeline.signal import augment, extractor, stft, views
 
 REST = "rest"
 STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # step -> where functions are called by, and which
@@ -22,8 +22,8 @@ STEPS: dict[str, tuple[tuple[Any, Callable[..., Any]], ...]] = {  # step -> wher
     "decode": ((decode, decode.decode_audio),),
     "mix, resample, trim": ((extractor, extractor.prepare_signal),),
     "noise": ((augment, augment.add_noise_at_snr), (augment, augment.add_noise_at_peak_share)),
-    "vocoder": ((vocoder, vocoder.analyse_signal), (vocoder, vocoder.pitch_shift), (vocoder, vocoder.time_stretch)),
-    "STFT, mel bands": ((views, stft.band_power), (vocoder, stft.stft_planes)),  # one loop does both
+    "vocoder": ((augment, augment.analyse_signal), (augment, augment.pitch_shift), (augment, augment.time_stretch)),
+    "STFT, mel bands": ((views, stft.band_power), (augment, stft.stft_planes)),  # one loop does both
     "dB, DCT, RMS, zero crossings": ((views, views.compute_views),),
     "names, look-up": ((stage, stage.clip_keys), (cache.Partition, cache.Partition.refresh), (stage, stage.clip_task)),
     "write segments": ((cache, cache.write_rows), (worker, worker.join_clips)),

@@ -1,38 +1,34 @@
-"""Download files with checksums and limits, and unpack zips safely.
+"""Download files with checksums and limits, and whole corpora from their sources.
 
 pooch writes a file aside, checks it, renames it into its place, tries again after a failure, and leaves alone a file
 that is there with its checksum. requests reads the proxies and certificates that the environment names. What pooch has
 no word for is ours: a limit to the bytes, several files at once, no second attempt after a plain refusal, one sentence.
-
-Names in the archive never become paths: each wanted file is written to its path in the published layout, and may have
-as many bytes as published. Whatever an honest archive of recordings has no need of makes the whole of it refused.
-`pooch.Unzip` unpacks under the names in the archive, and has no limit to what it writes.
 """
 
-import errno
-import re
+import json
 import shutil
-import stat
-import struct
-import zlib
-from collections import Counter
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
-from typing import IO
-from urllib.parse import urlsplit
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import quote, urljoin, urlsplit
 
+import pandas as pd
 import pooch
 import requests
 from requests import exceptions
 from tqdm import tqdm
 
-from pipeline.acquire.sources import Layout, RemoteFile, SourceError
-from pipeline.core import errors
+from pipeline.acquire import verify
+from pipeline.acquire.sources import Layout, RemoteFile, Source, SourceError
+from pipeline.acquire.unzip import unpack_zip
+from pipeline.core import errors, files
+from pipeline.corpora import checksums, folders
+from pipeline.corpora.info import CorpusInfo
 
 RETRIES = 3  # after an error or a wrong checksum; pooch waits 1, 2 and 3 s before them
 TIMEOUT = (10.0, 60.0)  # s, for a connection and for the next byte
@@ -163,75 +159,161 @@ def download_kaggle(name: str) -> Path:
         raise SourceError(f"Kaggle did not give {name} ({error}): {remedy}.") from error
 
 
-MEMBERS = 50_000  # CREMA-D, the largest, has 7,442 clips in each of four forms
-DAMAGED = (BadZipFile, EOFError, NotImplementedError, ValueError, struct.error, zlib.error)
-DRIVE = re.compile(r"[A-Za-z]:")
-ENCRYPTED = 0x1  # flag bit
+LIST_BYTES = 2**26  # that the list of files of a Dataverse may have
 
 
-def unpack_zip(archive: Path, folder: Path, layout: Layout) -> None:
-    """Write the files of a zip that belong to a corpus below ``folder``.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A corpus to fetch, from where, and into which folder."""
+
+    corpus: str
+    folder: Path
+    source: Source
+    archive: Path | None = None  # a zip that the user has downloaded
+    kaggle: bool = False
+
+    @property
+    def page(self) -> CorpusInfo:
+        """The page of the corpus."""
+        return folders.corpus_info(self.corpus)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The published files, see `checksums.table`."""
+        return checksums.checksum_table(self.corpus)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The published files as a layout."""
+        return Layout(dict(zip(self.table["path"], self.table["bytes"], strict=True)), self.source.texts)
+
+    @property
+    def total(self) -> int:
+        """Bytes of all published files."""
+        return int(self.table["bytes"].sum())
+
+    def sibling(self, ending: str) -> Path:
+        """Name a path in the parent of the folder: ``.part`` for the work, ``.licence.txt`` for the licence."""
+        folder = self.folder.absolute()
+        return folder.with_name(f"{folder.name}{ending}")
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is under way."""
+        return self.sibling(".part")
+
+
+def download_corpus(request: Request) -> Path:
+    """Download all files of a corpus, each as published, into a folder below ``request.work``, and return that.
 
     Raises:
-        SourceError: it is no zip, damaged, or holds what no archive of recordings holds.
+        SourceError: no source gave the whole corpus; finished files stay for the next time.
     """
+    source = request.source
+    if request.archive:
+        return _unpack_archive(request, request.archive, str(request.archive))
+    if request.kaggle:
+        return _copy_from_kaggle(request)
+    if source.archives:
+        return _try_addresses(source.archives, partial(_download_archive, request))
+    if source.tree:
+        return _download_each(request, _tree_files(request.table, source.tree), source.tree)
+    return _download_each(request, _dataverse_files(request, source.dataverse), source.dataverse)
+
+
+def _try_addresses(addresses: Sequence[RemoteFile], use: Callable[[RemoteFile], Path]) -> Path:
+    """Use the first address that works; say why others do not."""
+    failures: list[str] = []
+    for file in addresses:
+        if failures:
+            print(f"{failures[-1]} Trying {urlsplit(file.url).netloc}.", file=sys.stderr)
+        try:
+            return use(file)
+        except SourceError as error:
+            failures.append(str(error))
+    raise SourceError(" ".join(failures))
+
+
+def _download_archive(request: Request, file: RemoteFile) -> Path:
+    path = request.work / PurePosixPath(urlsplit(file.url).path).name
+    archive = download_file(file, path, max_bytes=2 * request.total, show_progress=True)
     try:
-        with ZipFile(archive) as zipped:
-            members = _checked_members(zipped)
-            chosen = layout.choose((path, info.file_size) for path, info in members.items())
-            for published, path in chosen.items():
-                _extract(zipped, members[path], folder / published, layout.max_bytes(published))
-    except (*DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it is the disk's fault, not the archive's
-            raise
-        raise SourceError(f"{archive} is {_damage(archive, error)}: fetch it again.") from error
+        return _unpack_archive(request, archive, file.url)
+    except SourceError:
+        archive.unlink()  # or the next call would use it again
+        raise
 
 
-def _checked_members(zipped: ZipFile) -> dict[PurePath, ZipInfo]:
-    """Give the files of an archive by path, if all of it is in order."""
-    archive, infos = zipped.filename, zipped.infolist()
-    if len(infos) > MEMBERS:
-        raise SourceError(f"{archive} holds {len(infos):,} members, more than the {MEMBERS:,} allowed: not unpacked.")
-    for info in infos:
-        if fault := _fault(info):
-            raise SourceError(f"{archive} holds {info.orig_filename!r}, {fault}: nothing of it was unpacked.")
-    # some programs write backslashes
-    found = [(PurePosixPath(info.filename.replace("\\", "/")), info) for info in infos if not info.is_dir()]
-    [(name, count)] = Counter(path.as_posix().casefold() for path, _ in found).most_common(1) or [("", 0)]
-    if count > 1:
-        raise SourceError(f"{archive} holds {name!r} twice, or differing in case only: nothing of it was unpacked.")
-    return dict(found)
+def _unpack_archive(request: Request, archive: Path, origin: str) -> Path:
+    return _fill_folder(request, partial(unpack_zip, archive, layout=request.layout), origin)
 
 
-def _fault(info: ZipInfo) -> str:
-    """Say what is wrong with a member; nothing where all is well."""
-    name = info.orig_filename.replace("\\", "/")
-    kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where the archive was made elsewhere
-    faults = {
-        "an absolute path": name.startswith("/") or bool(DRIVE.match(name)),
-        "a path that leads outside": ".." in name.split("/"),
-        "a name with control characters": any(ord(letter) < ord(" ") for letter in name),
-        "a link or a device": kind not in {0, stat.S_IFREG, stat.S_IFDIR},
-        "which is encrypted": bool(info.flag_bits & ENCRYPTED),
-        f"packed by method {info.compress_type}, not by deflate": info.compress_type not in {ZIP_STORED, ZIP_DEFLATED},
-    }
-    return next((fault for fault, found in faults.items() if found), "")
+def _copy_from_kaggle(request: Request) -> Path:
+    top = download_kaggle(request.source.kaggle)
+    return _fill_folder(request, partial(_copy_files, top, layout=request.layout), f"{request.source.kaggle} on Kaggle")
 
 
-def _extract(zipped: ZipFile, info: ZipInfo, path: Path, max_bytes: int) -> None:
-    """Write one member; zipfile never gives more bytes than it declares."""
-    if info.file_size > max_bytes:
-        raise SourceError(
-            f"{zipped.filename} holds {info.filename!r} with more than the {max_bytes:,} bytes it should have: "
-            f"not unpacked."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipped.open(info) as source, path.open("wb") as file:
-        shutil.copyfileobj(source, file)
+def _copy_files(top: Path, folder: Path, layout: Layout) -> None:
+    """Copy each published file once: some copies on Kaggle hold the tree twice."""
+    found = ((path.relative_to(top), path.stat().st_size) for path in sorted(top.rglob("*")) if path.is_file())
+    for published, path in layout.choose(found).items():
+        (folder / published).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(top / path, folder / published)
 
 
-def _damage(archive: Path, error: Exception) -> str:
-    """Say what a file is that cannot be unpacked."""
-    with archive.open("rb") as file:
-        start = file.read(40)
-    return f"a damaged zip ({error})" if start.startswith(b"PK") else f"no zip, it begins {start!r}"
+def _fill_folder(request: Request, fill: Callable[[Path], None], origin: str) -> Path:
+    """Fill a new folder and check every file; nothing of it stays where that fails."""
+    folder = request.work / "unpacked"
+    files.remove_path(folder)  # what a killed call left
+    try:
+        fill(folder)
+        verify.refuse_difference(folder, request.table, origin)
+    except SourceError:
+        files.remove_path(folder)
+        raise
+    return folder
+
+
+def _tree_files(table: pd.DataFrame, url: str) -> dict[str, RemoteFile]:
+    rows = zip(table["path"], table["bytes"], table["sha256"], strict=True)
+    return {path: RemoteFile(url=url + quote(path), bytes=size, checksum=f"sha256:{sha}") for path, size, sha in rows}
+
+
+def _dataverse_files(request: Request, url: str) -> dict[str, RemoteFile]:
+    """Load the list of a Dataverse; `pooch.DOIDownloader` would do so again for each of thousands of files."""
+    path = request.work / "list.json"
+    path.unlink(missing_ok=True)  # the one of an earlier call may be out of date
+    answer = download_file(RemoteFile(url=url), path, max_bytes=LIST_BYTES).read_bytes()
+    try:
+        return _listed_files(json.loads(answer), url, request.layout)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"{url} gave no list of files as expected but {answer[:40]!r}: tell us.") from error
+
+
+def _listed_files(answer: Any, url: str, layout: Layout) -> dict[str, RemoteFile]:
+    """Read the list of a Dataverse, a flat one or one with folders."""
+    found = {}
+    for entry in answer["data"]["latestVersion"]["files"]:
+        data = entry["dataFile"]
+        address = urljoin(url, f"/api/access/datafile/{int(data['id'])}")
+        file = RemoteFile(url=address, bytes=int(data["filesize"]), checksum=f"md5:{data['md5']}")
+        if path := layout.published_path(PurePosixPath(entry["label"])):
+            found[path] = file
+    return found
+
+
+def _download_each(request: Request, wanted: dict[str, RemoteFile], origin: str) -> Path:
+    """Download files one by one; those that an earlier call finished are only checked."""
+    folder = request.work / "files"
+    download_files({folder / path: file for path, file in wanted.items()}, urlsplit(origin).netloc)
+    verify.refuse_difference(folder, request.table, origin)
+    return folder
+
+
+def download_tables(request: Request, folder: Path) -> None:
+    """Download the tables that belong to a corpus; one that fails is named, for the recordings are whole without it."""
+    for path, addresses in request.source.tables.items():
+        try:
+            _try_addresses(addresses, partial(download_file, path=folder / path))
+        except SourceError as error:
+            print(f"{path} is left out: {error}", file=sys.stderr)

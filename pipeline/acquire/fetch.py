@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.acquire import verify
-from pipeline.acquire.corpus_download import Request, download_corpus, download_tables
+from pipeline.acquire.download import Request, download_corpus, download_tables
 from pipeline.acquire.sources import SOURCES, Source, SourceError
 from pipeline.core import files
 from pipeline.core.errors import CorpusError, SettingError, StoreError, UnknownNameError

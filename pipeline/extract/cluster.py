@@ -116,7 +116,7 @@ def _cluster_errors(scheduler: str) -> Iterator[None]:
     from distributed import CancelledError, KilledWorker
     from distributed.comm import CommClosedError
 
-    kept = "What was finished is kept: run the same command again"
+    kept = "Finished work is saved: run the same command again"
     try:
         yield
     except KilledWorker as error:

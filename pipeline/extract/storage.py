@@ -126,7 +126,7 @@ class Storage:
         """Return the error for a file that can be written nowhere."""
         setting = "SER_CACHE_DIR" if self.remote or str(root) != self.url else "store.url, SER_STORE_URL"
         return StoreError(
-            f"{error} What was finished is kept: {files.write_advice(error)}, or move the clip cache ({setting}), "
+            f"{error} Finished work is saved: {files.write_advice(error)}, or move the clip cache ({setting}), "
             "and run again."
         )
 

@@ -95,9 +95,7 @@ class ShardWriter:
         try:
             shards.write_shard(self.outputs[view], layout, self.row_groups(view, layout, progress))
         except StoreError as error:
-            raise StoreError(
-                f"{error} What was finished is kept: {files.write_advice(error)} and run again."
-            ) from error
+            raise StoreError(f"{error} Finished work is saved: {files.write_advice(error)} and run again.") from error
 
     def row_groups(self, view: str, layout: shards.Layout, progress: CacheProgress) -> Iterator[shards.FeatureRows]:
         """Read the clip cache in the order of the manifest, one row group at a time."""

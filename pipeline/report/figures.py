@@ -13,6 +13,9 @@ from pipeline.report.style import BLUE, INK, SOFT, STYLE, VERMILLION
 from pipeline.report.tables import Values, subsection
 from pipeline.text import MISSING, format_count, format_speakers, format_things
 
+CONFUSION_TITLE = "Confusion matrix: share of each actual emotion, in %"
+RECALL_TITLE = "Recall by corpus, in %"
+LEFT_OUT_TITLE = "Left-out corpus: recall in %"
 POOLED = "pooled"  # the row over all corpora
 HISTORY = ("fold", "epoch", "loss", "val_loss", "uar", "val_uar", "accuracy", "val_accuracy", "learning_rate")
 CORPUS = ("corpus", "uar", "low", "high", "clips", "speakers", "chance", "svm")

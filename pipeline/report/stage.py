@@ -17,9 +17,6 @@ from pipeline.report import wording
 from pipeline.report.tables import Values, subsection
 from pipeline.split import leakage
 
-CONFUSION = "Confusion matrix: share of each actual emotion, in %"
-RECALL = "Recall by corpus, in %"
-LEFT_OUT = "Left-out corpus: recall in %"
 Tables = dict[str, pd.DataFrame]  # by the name of the CSV file
 Figures = dict[str, Figure]  # by the name of the PNG file
 
@@ -120,10 +117,12 @@ def _draw_figures(tables: Tables, classes: Sequence[str], *, best: Mapping[int, 
     """Draw all figures, with a stamp where the scores need a warning."""
     stamp = leakage.warning_stamp(scores)
     uar = dict(zip(tables["uar_by_corpus"]["corpus"], tables["uar_by_corpus"]["uar"], strict=True))
-    title = LEFT_OUT if scores.get("protocol") == "corpus" else RECALL
+    title = report_figures.LEFT_OUT_TITLE if scores.get("protocol") == "corpus" else report_figures.RECALL_TITLE
     return {
         "curves": report_figures.draw_curves(tables["history"], best=best, stamp=stamp),
-        "confusion": report_figures.draw_confusion(tables["confusion"], classes, title=CONFUSION, stamp=stamp),
+        "confusion": report_figures.draw_confusion(
+            tables["confusion"], classes, title=report_figures.CONFUSION_TITLE, stamp=stamp
+        ),
         "f1_by_class": report_figures.draw_f1_by_class(
             tables["f1_by_class"], unit=wording.counted_unit(scores), stamp=stamp
         ),

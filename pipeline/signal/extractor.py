@@ -14,7 +14,7 @@ from pipeline.core import config, files
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import ORIGINAL
 from pipeline.dataset import shards
-from pipeline.signal import augment, preprocess, vocoder
+from pipeline.signal import augment, preprocess
 from pipeline.signal import views as signal_views
 from pipeline.signal.augment import Step
 from pipeline.signal.settings import Audio, Augment, LogMel, Mfcc, check_band_limits, variant_names
@@ -124,7 +124,7 @@ def row_keys(
 def _variant_content(steps: Iterable[Step]) -> dict[str, Any]:
     """Return what decides a variant; the original does not depend on the version of the augmentation."""
     drawn = [vars(step) for step in steps]
-    return {"steps": drawn, "versions": [augment.VERSION, vocoder.VERSION]} if drawn else {}
+    return {"steps": drawn, "versions": [augment.VERSION, augment.VOCODER_VERSION]} if drawn else {}
 
 
 def shard_layout(settings: ExtractorSettings, view: str) -> shards.Layout:

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.core import config
 from pipeline.core.errors import SettingError, SplitError
 from pipeline.core.labels import ORIGINAL, SCHEMES, Labels
-from pipeline.split.protocols import Split, assign_splits
+from pipeline.split.folds import Split, assign_splits
 from pipeline.split.rows import check_class_counts, deduplicate_clips, label_clips
 
 MAX_FOLDS = 10  # largest number of folds to try

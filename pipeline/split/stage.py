@@ -9,11 +9,11 @@ import pandas as pd
 from pipeline.core import config, files, tables
 from pipeline.core.labels import ORIGINAL, Labels
 from pipeline.signal.settings import Augment, variant_names
-from pipeline.split import alternatives, leakage, protocols, rows
+from pipeline.split import alternatives, folds, leakage, rows
 
 
 def run(
-    manifests: Sequence[Path], output: Path, audit: Path, *, split: protocols.Split, variants: Sequence[str], seed: int
+    manifests: Sequence[Path], output: Path, audit: Path, *, split: folds.Split, variants: Sequence[str], seed: int
 ) -> pd.DataFrame:
     """Write the splits and the leakage audit, stamped with a warning if scores are not valid; return the splits.
 
@@ -134,7 +134,7 @@ def main() -> None:
         [Path(f"data/manifest/{corpus}.parquet") for corpus in config.corpus_folders(params)],
         Path("data/clips.parquet"),
         Path("metrics/audit.json"),
-        split=config.read_section(protocols.Split, params, "split"),
+        split=config.read_section(folds.Split, params, "split"),
         variants=variant_names(config.read_section(Augment, params, "augment")),
         seed=config.read_seed(params),
     )

@@ -173,7 +173,7 @@ def test_a_shard_that_cannot_be_written_stops_no_extraction(corpus):
     blocked = corpus.parent / "features/mfcc"
     blocked.parent.mkdir()
     blocked.write_text("a file where the folder should be")
-    with pytest.raises(StoreError, match=r"mfcc.*What was finished is kept: move what is in its place and run again"):
+    with pytest.raises(StoreError, match=r"mfcc.*Finished work is saved: move what is in its place and run again"):
         extracted(corpus)
     assert [len(keys) for keys in rows_in(corpus.parent / "cache").values()] == [24, 24]
     assert not (corpus.parent / "features/mfcc/ravdess.parquet").exists()

@@ -25,7 +25,7 @@ from pipeline.ingest import measure
 from pipeline.ingest import stage as ingest_stage
 from pipeline.signal import extractor
 from pipeline.split import stage as split_stage
-from pipeline.split.protocols import Split
+from pipeline.split.folds import Split
 from pipeline.train import svm
 
 ACTORS = ("01", "02", "11", "12", "17", "20")

@@ -15,7 +15,7 @@ from pipeline.ingest import summary
 from pipeline.report import model_card
 from pipeline.report import stage as report_stage
 from pipeline.split import stage as split_stage
-from pipeline.split.protocols import Split
+from pipeline.split.folds import Split
 from pipeline.train import bundle
 from pipeline.train import stage as train_stage
 from tests.paths import ROOT

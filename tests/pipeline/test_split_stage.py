@@ -10,7 +10,7 @@ from pipeline.core import machine, tables
 from pipeline.core.errors import SerError, SettingError, StoreError
 from pipeline.core.labels import Labels
 from pipeline.split import stage
-from pipeline.split.protocols import Split
+from pipeline.split.folds import Split
 
 EMOTIONS = ("angry", "happy", "calm", "boredom")
 

@@ -93,7 +93,7 @@ CHANGES = {  # what runs at once, and what stands behind it
 EDITS = {
     "corpora/tess.py": {"demo", "ingest"},  # train takes the licences from the manifests
     "signal/fft.py": {"extract"},
-    "signal/vocoder.py": {"extract"},  # split takes the names of the copies from the settings
+    "signal/augment.py": {"extract"},  # split takes the names of the copies from the settings
     "extract/cluster.py": {"extract"},  # demo shows its progress, and ingest works, without Dask
 }
 # Ask DVC for the stages that changed and those behind them, for each change of a setting and each edit by itself.

@@ -99,7 +99,7 @@ def test_an_error_of_the_work_itself_comes_through(dask):
 
 
 def test_work_that_kills_every_worker_is_given_up(dask):
-    with pytest.raises(SerError, match="several workers died over the same clips.*What was finished is kept"):
+    with pytest.raises(SerError, match="several workers died over the same clips.*Finished work is saved"):
         spread(os._exit, [1], dask.scheduler_address)
 
 
@@ -147,7 +147,7 @@ def test_a_scheduler_that_dies_ends_the_run_in_a_sentence(tmp_path):
         )
         next(results)
         scheduler.kill()
-        with pytest.raises(SerError, match="was lost while it worked. What was finished is kept"):
+        with pytest.raises(SerError, match="was lost while it worked. Finished work is saved"):
             list(results)
     finally:
         for process in (scheduler, worker):

@@ -161,7 +161,7 @@ def test_a_damaged_segment_of_the_same_rows_does_not_count_as_made(tmp_path):
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     script = (
-        f"from pipeline.extract.storage import Place\nwith Place({str(tmp_path)!r}).lock('x'):\n  print(1); input()"
+        f"from pipeline.extract.storage import Storage\nwith Storage({str(tmp_path)!r}).lock('x'):\n  print(1); input()"
     )
     command = [sys.executable, "-uc", script]
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -195,7 +195,7 @@ def test_a_killed_worker_ends_the_run_in_a_sentence_and_loses_nothing(workplaces
     workers[0].kill()
     said = place.ended(child, code=1)
     assert said.splitlines()[-1].startswith("ser-features: A worker process died")
-    assert "What was finished is kept: run the same command again, with fewer workers" in said
+    assert "Finished work is saved: run the same command again, with fewer workers" in said
     assert "Traceback" not in said
     done, before = place.whole_clips(), place.segments()
     assert 0 < done < CLIPS
@@ -223,7 +223,7 @@ def judge(said: str, code: int, path: Path) -> None:
     last = said.splitlines()[-1]
     assert last.startswith(f"ser-features: {path}"), said
     assert "No space left on device" in last
-    assert "What was finished is kept: make room" in last
+    assert "Finished work is saved: make room" in last
     assert "Traceback" not in said
 
 
@@ -263,7 +263,7 @@ def test_a_segment_that_outgrows_a_limit_is_not_half_written(workplaces, whole):
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     last = place.ended(child, code=1).splitlines()[-1]
     assert last.startswith(f"ser-features: {place.cache}/clips/logmel-")
-    assert "File too large; what was there is unharmed. What was finished is kept" in last
+    assert "File too large; what was there is unharmed. Finished work is saved" in last
     assert not list(place.cache.rglob("*.tmp"))
     before = place.segments()
     assert before
@@ -285,5 +285,5 @@ def test_a_full_cache_serves_where_it_can_only_be_read(tmp_path, capsys):
     (tmp_path / "file").write_text("a file where the folder should be")
     storage.write_references(place, {Path("x.parquet"): ("logmel-1", ["a.arrow"])})
     assert "x.parquet is whole, but" in capsys.readouterr().err
-    with pytest.raises(StoreError, match=r"a\.arrow could not be written: Not a directory.*What was finished is kept"):
+    with pytest.raises(StoreError, match=r"a\.arrow could not be written: Not a directory.*Finished work is saved"):
         place.put("logmel-1", "a.arrow", b"1")

@@ -360,7 +360,7 @@ def test_what_can_be_kept_nowhere_stops_with_a_remedy_that_fits(tmp_path, failin
     with pytest.raises(StoreError) as caught:
         place.put("drawer", "one", b"data")
     assert os.strerror(number) in str(caught.value)
-    remedy = f"What was finished is kept: {CAUSES[number]}, or move the clip cache (SER_CACHE_DIR), and run again."
+    remedy = f"Finished work is saved: {CAUSES[number]}, or move the clip cache (SER_CACHE_DIR), and run again."
     assert str(caught.value).endswith(remedy)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -107,7 +107,7 @@ def test_every_section_of_the_project_reads():
     from pipeline.ingest.measure import ClipLimits
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
-    from pipeline.split.protocols import Split
+    from pipeline.split.folds import Split
     from pipeline.train.architectures import ARCHITECTURES
     from pipeline.train.settings import Train
 
@@ -318,7 +318,7 @@ def every_section(params):
     from pipeline.ingest.measure import ClipLimits
     from pipeline.parallel import Execute
     from pipeline.signal import extractor
-    from pipeline.split.protocols import Split
+    from pipeline.split.folds import Split
     from pipeline.train import architectures
     from pipeline.train.settings import Train
 

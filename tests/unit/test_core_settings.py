@@ -21,7 +21,7 @@ from pipeline.extract import storage
 from pipeline.ingest import measure
 from pipeline.signal import extractor, stft
 from pipeline.signal.settings import Augment, variant_names
-from pipeline.split.protocols import Split
+from pipeline.split.folds import Split
 from pipeline.train import architectures, folds, svm, trainer
 from pipeline.train import settings as train_settings
 from pipeline.train.settings import Train

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingError
-from pipeline.signal import vocoder
-from pipeline.signal.vocoder import pitch_shift, time_stretch
+from pipeline.signal import augment
+from pipeline.signal.augment import pitch_shift, time_stretch
 from tests.sounds import real_clips, tone
 
 RATE = 16_000
@@ -159,7 +159,7 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, rate):
     """Plain Python checks every index, which the compiled code does not."""
     fast = time_stretch(voice_with_gaps(samples), rate, n_fft=64)
     for name in ("_write_analysis", "_write_frames", "_overlap_add"):
-        monkeypatch.setattr(vocoder, name, getattr(vocoder, name).__wrapped__)
+        monkeypatch.setattr(augment, name, getattr(augment, name).__wrapped__)
     slow = time_stretch(voice_with_gaps(samples), rate, n_fft=64)
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-5)
 
@@ -167,13 +167,13 @@ def test_machine_code_does_what_the_python_does(monkeypatch, samples, rate):
 def test_code_that_cannot_be_cached_is_compiled_all_the_same():
     space = {}
     exec("def double(x):\n    return 2 * x", space)  # of no file, so numba has no folder for it
-    assert vocoder.compiled(space["double"])(21) == 42
+    assert augment.compiled(space["double"])(21) == 42
 
 
 def test_the_numbers_are_those_of_this_version():
     phase = np.cumsum(np.linspace(0.05, 0.9, 12_000))
     glide = (0.3 * np.sin(phase) + 0.1 * np.sin(2.5 * phase)).astype(np.float32)
-    assert vocoder.VERSION == 3
+    assert augment.VOCODER_VERSION == 3
     np.testing.assert_allclose(
         time_stretch(glide, 0.9)[[100, 3000, 9000, 13_000]], [-0.14733, -0.21343, 0.03104, 0.02661], atol=1e-4
     )

@@ -10,7 +10,7 @@ from pipeline.core import config
 from pipeline.core.errors import SettingError
 from pipeline.core.labels import Labels
 from pipeline.split import alternatives
-from pipeline.split.protocols import PROTOCOLS, Split
+from pipeline.split.folds import PROTOCOLS, Split
 
 EMOTIONS = ("angry", "happy", "sad", "boredom")  # the last one has a class under few schemes
 VARIANTS = ("original", "noise")

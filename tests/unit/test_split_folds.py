@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import Labels
 from pipeline.corpora import checksums, folders
-from pipeline.split.fold_sets import FOLD_SETS
-from pipeline.split.protocols import Split, assign_splits
+from pipeline.split.folds import Split, assign_splits
+from pipeline.split.published_folds import FOLD_SETS
 from pipeline.split.rows import SPLIT_COLUMNS, deduplicate_clips
 
 EMOTIONS = ("angry", "happy", "sad")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.core.errors import StoreError
+from pipeline.split.folds import Split, assign_splits
 from pipeline.split.leakage import LEAK_FAULTS, LEAK_NOTES, audit_leakage, identify_fitted_rows
-from pipeline.split.protocols import Split, assign_splits
 
 COLUMNS = ["role", "clip_id", "variant", "speaker", "label", "samples_sha256", "statement", "name"]
 # four clips in test and one each to train and validate, all different in everything

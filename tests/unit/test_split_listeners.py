@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import SettingError, UnknownNameError
 from pipeline.core.labels import VOTE_COLUMNS, VOTED_EMOTIONS, Labels
 from pipeline.dataset import inputs
-from pipeline.split.protocols import Split, assign_splits
+from pipeline.split.folds import Split, assign_splits
 from pipeline.train.settings import Train
 
 SPEAKERS, NOISE = 6, ("original", "noise")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.core.errors import SettingError
+from pipeline.split.folds import Split, assign_splits
 from pipeline.split.leakage import audit_leakage
-from pipeline.split.protocols import Split, assign_splits
 from pipeline.split.rows import SPLIT_COLUMNS
 
 EMOTIONS = ("angry", "happy", "sad")

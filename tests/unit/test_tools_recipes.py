@@ -11,7 +11,7 @@ from dvc.utils.hydra import apply_overrides
 from pipeline.core import config
 from pipeline.core.errors import UnknownNameError
 from pipeline.signal import extractor
-from pipeline.split import protocols
+from pipeline.split import folds
 from pipeline.tools import recipes
 from pipeline.train import architectures
 from pipeline.train.settings import Train
@@ -49,7 +49,7 @@ def test_dvc_reads_a_recipe_as_it_is_meant(name, rung, params):
 def test_every_section_of_a_recipe_is_valid(name, rung, params):
     found = run(params, name, rung)
     extractor.shard_layout(extractor.settings_from_params(found), found["model"]["features"])
-    config.read_section(protocols.Split, found, "split")
+    config.read_section(folds.Split, found, "split")
     config.read_section(Train, found, "train")
     arch = found["model"]["arch"]
     assert arch == architectures.SVM or config.read_section(

@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import SettingError, SplitError, UnknownNameError
 from pipeline.core.labels import ORIGINAL, VOTE_COLUMNS, Labels
 from pipeline.split import rows
-from pipeline.split.fold_sets import FOLD_SET_NAMES, Fold, named_folds
+from pipeline.split.published_folds import FOLD_SET_NAMES, Fold, named_folds
 from pipeline.split.rows import (
     SPLIT_COLUMNS,
     add_tied_clips,
