@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from pipeline.acquire import download
+from pipeline.acquire import unzip
 from pipeline.acquire.sources import Layout, SourceError
 
 SIZES = {"wav/a.wav": 1000, "wav/b.wav": 1000}
@@ -25,7 +25,7 @@ def pack(path, members, method=zipfile.ZIP_DEFLATED):
 
 def unpack(path, members, **options):
     """Unpack such a zip; give what is there then."""
-    download.unpack_zip(pack(path / "x.zip", members, **options), path / "out", LAYOUT)
+    unzip.unpack_zip(pack(path / "x.zip", members, **options), path / "out", LAYOUT)
     return {each.relative_to(path / "out").as_posix(): each.read_bytes() for each in path.glob("out/*/*")}
 
 
@@ -102,7 +102,7 @@ def test_an_encrypted_archive_is_refused(tmp_path):
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"holds 'wav/a\.wav', which is encrypted: "):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_packing_that_is_not_deflate_is_refused(tmp_path):
@@ -111,7 +111,7 @@ def test_a_packing_that_is_not_deflate_is_refused(tmp_path):
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MEMBERS", 2)
+    monkeypatch.setattr(unzip, "MEMBERS", 2)
     with pytest.raises(SourceError, match="holds 3 members, more than the 2 allowed: not unpacked"):
         unpack(tmp_path, [(f"{number}.txt", b"") for number in range(3)])
 
@@ -132,7 +132,7 @@ def test_a_bomb_that_lies_about_its_size_ends_there_too(tmp_path):
         content[offset : offset + 4] = struct.pack("<L", 1000)
     path.write_bytes(content)
     with pytest.raises(SourceError, match="is a damaged zip"):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
     assert sum(each.stat().st_size for each in (tmp_path / "out").rglob("*.wav")) <= 1000
 
 
@@ -142,7 +142,7 @@ def test_a_flipped_bit_is_found(tmp_path):
     content[300] ^= 1
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"is a damaged zip \(Bad CRC-32 for file 'wav/b\.wav'\): fetch it again"):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_directory_that_points_before_the_file_is_damaged(tmp_path):
@@ -152,7 +152,7 @@ def test_a_directory_that_points_before_the_file_is_damaged(tmp_path):
     content[where : where + 4] = struct.pack("<L", struct.unpack_from("<L", content, where)[0] + 10)
     path.write_bytes(content)
     with pytest.raises(SourceError, match="is a damaged zip"):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -160,13 +160,13 @@ def test_a_zip_that_ends_too_early_is_damaged(tmp_path, share):
     path = pack(tmp_path / "x.zip", [("wav/b.wav", B)])
     path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
     with pytest.raises(SourceError, match=r"is (a damaged zip|no zip, it begins b'')"):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
 
 
 def test_a_page_instead_of_a_zip_is_quoted(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"<html>Please log in")
     with pytest.raises(SourceError, match="is no zip, it begins b'<html>Please log in': fetch it again"):
-        download.unpack_zip(tmp_path / "x.zip", tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(tmp_path / "x.zip", tmp_path / "out", LAYOUT)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -178,6 +178,6 @@ def test_no_damage_whatever_ends_in_anything_but_files_or_a_sentence(tmp_path, s
         content[place] = rng.integers(256)
     path.write_bytes(content)
     with suppress(SourceError):
-        download.unpack_zip(path, tmp_path / "out", LAYOUT)
+        unzip.unpack_zip(path, tmp_path / "out", LAYOUT)
     for file in (tmp_path / "out").rglob("*.wav"):
         assert file.stat().st_size <= 1000
