@@ -21,6 +21,7 @@ from pipeline.acquire.sources import SourceError
 from pipeline.audio import decode
 from pipeline.core import files, paths
 from pipeline.core.errors import AudioError, CorpusError
+from pipeline.core.files import LFS_POINTER
 from pipeline.corpora import checksums, folders
 from pipeline.corpora.info import TAKE_COLUMNS, CorpusInfo, FileNameError
 from pipeline.tools import find_audio
@@ -207,7 +208,7 @@ def content_hashes(folder: Path, path: str, *, published: Collection[str]) -> Se
     digest = hashlib.sha256(data).hexdigest()
     if digest in published:
         return Seen(path=path, sha256=digest)
-    if data.startswith(decode.LFS_POINTER):
+    if data.startswith(LFS_POINTER):
         oid = OID.search(data)
         return Seen(path=path, sha256=digest, pointer=oid[1].decode() if oid else "unknown")
     try:
@@ -234,9 +235,6 @@ def plain_wav(samples: npt.NDArray[Any], sample_rate: int) -> bytes:
         writer.setframerate(sample_rate)
         writer.writeframes(samples.astype("<i2").tobytes())
     return file.getvalue()
-
-
-POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -298,7 +296,7 @@ def hint(folder: Path, state: State) -> str:
     if not state.other:
         return ""
     with (folder / state.other[0]).open("rb") as file:
-        pointer = file.read(len(POINTER)) == POINTER
+        pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
     return " (a note of git-lfs, not the recording: fetch it without --from)" if pointer else ""
 
 

@@ -22,7 +22,6 @@ with errors.require_system_library("libsndfile"):
 VERSION = 2  # increase when the same file gives other samples
 Array = npt.NDArray[np.float32]
 Window = tuple[float, float]  # start and duration, s
-LFS_POINTER = b"version https://git-lfs"
 UNSTATED_FORMATS = {"IRCAM", "PAF", "PVF", "XI"}  # a truncated file cannot be detected
 INT16_SUBTYPES = {"PCM_16", "PCM_S8", "PCM_U8"}  # exact as int16
 MAX_FRAMES = 2**48  # frames; libsndfile reports more for a FLAC without a stated length
@@ -124,7 +123,7 @@ def _measure_extent(data: bytes, name: str) -> Extent:
     """
     if not data:
         raise AudioError("empty", f"{name} has no bytes: fetch it again.")
-    if data.startswith(LFS_POINTER):
+    if data.startswith(files.LFS_POINTER):
         raise AudioError(
             "lfs_pointer", f"{name} is a Git-LFS pointer, not audio: run 'git lfs pull' where it came from."
         )

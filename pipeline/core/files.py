@@ -340,6 +340,7 @@ AUDIO_SUFFIXES = frozenset(  # suffixes of the formats that libsndfile reads
         ".opus", ".mp3", ".mp2",
     }
 )  # fmt: skip
+LFS_POINTER = b"version https://git-lfs"  # how a file begins that git-lfs has not fetched
 SAMPLE_RATE_RANGE = (1_000, 768_000)  # Hz, of recordings and of the signals made of them
 
 

@@ -19,13 +19,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from pipeline.core.errors import CorpusError
+from pipeline.core.files import LFS_POINTER
 from pipeline.core.labels import MODALITIES, VOTE_COLUMNS
 from pipeline.corpora.info import Clip, CorpusInfo, Speaker
 
 ACTORS_TABLE, VOTES_TABLE = "VideoDemographics.csv", "tabulatedVotes.csv"
 VOTE_LETTERS = ("A", "D", "F", "H", "N", "S")  # in the order of labels.VOTED_EMOTIONS
 MODALITY_CODES = dict(enumerate(MODALITIES, start=1))
-LFS_POINTER = b"version https://git-lfs"
 
 Row = dict[str, str]
 Votes = dict[str, list[int]]  # by column, see labels.VOTE_COLUMNS; a modality without votes is absent

@@ -1,7 +1,7 @@
 """Short-time Fourier transform, mel filters and decibels, by librosa's definitions.
 
 Frames are centred, the signal is padded with zeros, and the window is a periodic Hann. Frames of 2^n samples are
-transformed by `fourier`, others by NumPy.
+transformed by `fft`, others by NumPy.
 
 This module has no VERSION: raise those of ``views`` and ``preprocess`` if their numbers change.
 """
@@ -59,7 +59,7 @@ def stft_planes(signal: Array, *, n_fft: int, hop: int) -> tuple[Array, Array]:
 
 
 def _is_power_of_two(n_fft: int) -> bool:
-    """Say whether `fourier` can transform frames of this length.
+    """Say whether `fft` can transform frames of this length.
 
     >>> _is_power_of_two(1024), _is_power_of_two(400)
     (True, False)

@@ -187,7 +187,7 @@ def pad_frames(view: Array, frames: int) -> Array:
     return np.pad(view, ((0, frames - len(view)), (0, 0))) if len(view) < frames else view
 
 
-VERSION = 3  # raise it if the same settings give other numbers, also in stft, fourier and functionals.delta
+VERSION = 3  # raise it if the same settings give other numbers, also in stft, fft and functionals.delta
 
 
 def compute_views(signal: Array, rate: int, configs: Mapping[str, MelBands]) -> dict[str, Array]:

@@ -25,7 +25,7 @@ OVERLAP_NOTE = ", where the test speakers are heard in training"
 
 
 def split_or_suggest(clips: pd.DataFrame, settings: Split, *, variants: Sequence[str], seed: int) -> pd.DataFrame:
-    """Assign roles as `protocols.assign_splits` does, and check that a model can be trained in every fold.
+    """Assign roles as `folds.assign_splits` does, and check that a model can be trained in every fold.
 
     Raises:
         SettingError: the requested folds are impossible or leave nothing to train on. The message names what the clips

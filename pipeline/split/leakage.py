@@ -39,7 +39,7 @@ def audit_leakage(clips: pd.DataFrame, *, protocol: str) -> dict[str, object]:
     """Count the rows of a split, and compute the shares of its test rows that leak.
 
     Args:
-        clips: the table of `protocols.assign_splits` joined with ``samples_sha256``, ``statement`` and ``name``, the
+        clips: the table of `folds.assign_splits` joined with ``samples_sha256``, ``statement`` and ``name``, the
             file stem in lower case.
         protocol: the protocol of the split, copied to the result.
 

@@ -146,7 +146,7 @@ def check_class_counts(table: pd.DataFrame) -> None:
     """Check that there are two or more classes, overall and in the training rows of every fold.
 
     Args:
-        table: the result of `protocols.assign_splits`.
+        table: the result of `folds.assign_splits`.
 
     Raises:
         SplitError: there is only one class.
