@@ -87,8 +87,8 @@ def _write_analysis(
             phasor_real[f] = x * share if loud > TINY else one
             phasor_imag[f] = y * share if loud > TINY else zero
         if frame == 0:
-            start_real[:] = phasor_real
-            start_imag[:] = phasor_imag
+            for f in range(size):
+                start_real[f], start_imag[f] = phasor_real[f], phasor_imag[f]
         else:
             out_real, out_imag = advance_real[frame - 1], advance_imag[frame - 1]
             for f in range(len(bins_real)):

@@ -55,12 +55,14 @@ def _write_dct(levels: Array, basis: npt.NDArray[np.float64], out: Array) -> Non
     """Write the matrix product of levels and basis; BLAS would round differently on another processor."""
     sums = np.empty(basis.shape[1])
     for frame in range(len(levels)):
-        sums[:] = 0
+        for k in range(len(sums)):
+            sums[k] = 0
         for band in range(len(basis)):
             level, cosines = levels[frame, band], basis[band]
             for k in range(len(cosines)):
                 sums[k] += level * cosines[k]
-        out[frame] = sums
+        for k in range(len(sums)):  # assigning arrays would compile numba's message about unequal shapes, for 3 s
+            out[frame, k] = sums[k]
 
 
 PITCH_CLASSES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")  # s: sharp
