@@ -26,7 +26,7 @@ from pipeline.core import files
 from pipeline.core.errors import StoreError, warn_once
 from pipeline.dataset import shards
 
-SUBNORMAL = 2**-14  # float16 below this is read as 0, as in threads of TensorFlow, which flush such numbers to zero
+SUBNORMAL = 2**-14  # float16 below this loses digits and is read as 0, in training as everywhere
 CHUNK = 2**20  # bytes read at once
 SHORT = 32  # hexadecimal digits of a checksum: 128 bits
 SETTLED = 2 * 10**9  # ns after which any change alters the modification time, even on file systems with coarse clocks
